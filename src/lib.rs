@@ -1,10 +1,16 @@
-//! Distributed tables for PostgreSQL.
-use pgrx::prelude::*;
+//! Citus for PostgreSQL, in Rust: sharded and replicated tables over many nodes.
+//!
+//! The way of a query is told in `docs/architecture.md`.
+#![warn(missing_docs)]
+
+pub mod error;
+pub mod pg;
+
 pgrx::pg_module_magic!(name, version);
 
-#[pg_extern(sql = false)]
-fn citus_version() -> &'static str { "x" }
-
+/// Called by PostgreSQL when it loads the library.
 #[allow(non_snake_case)]
-#[pg_guard]
-pub extern "C-unwind" fn _PG_init() {}
+#[no_mangle]
+pub extern "C-unwind" fn _PG_init() {
+    pg::guard::install_panic_hook();
+}

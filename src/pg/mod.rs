@@ -1,0 +1,6 @@
+//! Safe wrappers of PostgreSQL: the only place, with `hooks` and the CustomScan adapter, where
+//! `unsafe` is at home, and the only place that knows server versions.
+
+pub mod fmgr;
+pub mod guard;
+pub mod spi;
