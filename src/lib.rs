@@ -3,7 +3,9 @@
 //! The way of a query is told in `docs/architecture.md`.
 #![warn(missing_docs)]
 
+pub mod catalog;
 pub mod error;
+pub mod model;
 pub mod pg;
 
 pgrx::pg_module_magic!(name, version);
@@ -13,4 +15,5 @@ pgrx::pg_module_magic!(name, version);
 #[no_mangle]
 pub extern "C-unwind" fn _PG_init() {
     pg::guard::install_panic_hook();
+    catalog::register();
 }

@@ -3,4 +3,5 @@
 
 pub mod fmgr;
 pub mod guard;
+pub mod scan;
 pub mod spi;

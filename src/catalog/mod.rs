@@ -1,0 +1,12 @@
+//! The `pg_dist_*` catalogs as Rust values, cached per backend.
+//!
+//! Look-ups cost a hash probe; PostgreSQL's relation-cache invalidation (raised by the triggers on
+//! the catalogs and by any DDL on a table) drops what is out of date.
+
+mod cache;
+mod nodes;
+mod tables;
+
+pub use cache::{extension_ready, generation, register};
+pub use nodes::{local_group, node_by_id, node_by_name, node_of_group, nodes, server_id, Node};
+pub use tables::{relation_of_shard, table, Key, Kind, Placement, Shard, Table};

@@ -1,0 +1,216 @@
+//! Distributed, reference and managed local tables with their shards and placements.
+
+use super::cache::{oids, Oids, TABLES};
+use crate::model::ranges;
+use crate::pg::{guard, scan};
+use pgrx::pg_sys::{self, Datum, Oid};
+use std::ffi::CString;
+use std::rc::Rc;
+
+/// How the rows of a table are spread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// By the hash of the distribution column.
+    Hash,
+    /// One shard on every node.
+    Reference,
+    /// A single shard on one node, without distribution column (tenant schemas).
+    Single,
+    /// A local table known to the metadata, one shard on the coordinator.
+    Local,
+}
+
+/// A copy of a shard on a group of nodes.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// Placement id.
+    pub id: i64,
+    /// Node group.
+    pub group: i32,
+    /// 1 is healthy; 3 missed a write and must not be read.
+    pub state: i32,
+}
+
+/// A shard and its healthy placements.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    /// Shard id.
+    pub id: i64,
+    /// Inclusive range of hashes; the whole range where there is no distribution column.
+    pub range: (i32, i32),
+    /// Healthy placements, by placement id.
+    pub placements: Vec<Placement>,
+}
+
+/// The distribution column.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Attribute number in the shell table.
+    pub attno: i16,
+    /// Type.
+    pub typ: Oid,
+    /// Type modifier.
+    pub typmod: i32,
+    /// Collation.
+    pub collation: Oid,
+    hash: *mut pg_sys::FmgrInfo,
+}
+
+impl Key {
+    /// Hash of a value of exactly the column's type, by the type's default hash operator class.
+    pub fn hash(&self, value: Datum) -> i32 {
+        let (finfo, collation) = (self.hash, self.collation);
+        // SAFETY: type cache entries live as long as the process.
+        unsafe { guard::call(|| pg_sys::FunctionCall1Coll(finfo, collation, value)).value() as i32 }
+    }
+}
+
+/// A table under our management.
+#[derive(Debug)]
+pub struct Table {
+    /// OID of the shell table.
+    pub relid: Oid,
+    /// How rows are spread.
+    pub kind: Kind,
+    /// Co-location group.
+    pub colocation: i32,
+    /// Replication model: `s`treaming, `c`oordinator or `t` (2PC, reference tables).
+    pub replication: u8,
+    /// Distribution column of hash-distributed tables.
+    pub key: Option<Key>,
+    /// Shards by range.
+    pub shards: Vec<Shard>,
+    uniform: bool,
+}
+
+impl Table {
+    /// Index of the shard that holds rows whose key hashes to `hash`.
+    pub fn shard_index(&self, hash: i32) -> Option<usize> {
+        if self.uniform {
+            return Some(ranges::uniform_index(hash, self.shards.len() as u32));
+        }
+        let i = self.shards.partition_point(|s| s.range.0 <= hash).checked_sub(1)?;
+        (hash <= self.shards[i].range.1).then_some(i)
+    }
+
+    /// Whether two tables are cut at the same places and live on the same nodes.
+    pub fn colocated_with(&self, other: &Table) -> bool {
+        self.kind == other.kind
+            && self.colocation != 0
+            && self.colocation == other.colocation
+            && self.shards.len() == other.shards.len()
+    }
+}
+
+/// The table's metadata, or `None` for a table that is not ours. Costs a hash probe when cached.
+pub fn table(relid: Oid) -> Option<Rc<Table>> {
+    let hit = TABLES.with(|t| t.borrow().get(&u32::from(relid)).cloned());
+    if let Some(found) = hit {
+        return found;
+    }
+    if u32::from(relid) < pg_sys::FirstNormalObjectId || !super::extension_ready() {
+        return None;
+    }
+    let loaded = oids().and_then(|o| load(o, relid)).map(Rc::new);
+    TABLES.with(|t| t.borrow_mut().insert(u32::from(relid), loaded.clone()));
+    loaded
+}
+
+fn load(o: Oids, relid: Oid) -> Option<Table> {
+    let by_relid = |attno| scan::Key { attno, equal: pg_sys::F_OIDEQ, value: Datum::from(relid) };
+    let mut row = None;
+    scan::rows(o.partition, Some(o.partition_index), &[by_relid(1)], |r| {
+        row = Some((r.char(2), r.text(3), r.i32(4), r.char(5)));
+    });
+    let (method, key, colocation, replication) = row?;
+    let kind = match (method, replication) {
+        (b'h', _) => Kind::Hash,
+        (_, b't') => Kind::Reference,
+        _ if colocation != 0 => Kind::Single,
+        _ => Kind::Local,
+    };
+    let mut shards = Vec::new();
+    scan::rows(o.shard, Some(o.shard_index), &[by_relid(1)], |r| {
+        let bound = |n, default| r.text(n).and_then(|t| t.parse().ok()).unwrap_or(default);
+        shards.push(Shard {
+            id: r.i64(2),
+            range: (bound(5, i32::MIN), bound(6, i32::MAX)),
+            placements: Vec::new(),
+        });
+    });
+    shards.sort_by_key(|s| (s.range.0, s.id));
+    load_placements(o, &mut shards);
+    let cut: Vec<(i32, i32)> = shards.iter().map(|s| s.range).collect();
+    Some(Table {
+        relid,
+        kind,
+        colocation,
+        replication,
+        key: if kind == Kind::Hash { key.and_then(|k| load_key(&k)) } else { None },
+        uniform: kind == Kind::Hash && ranges::is_uniform(&cut),
+        shards,
+    })
+}
+
+/// Above this many shards one scan of all placements is cheaper than a probe per shard.
+const PROBE_LIMIT: usize = 2000;
+
+fn load_placements(o: Oids, shards: &mut [Shard]) {
+    let read = |r: &scan::Row| Placement { id: r.i64(1), group: r.i32(5), state: r.i32(3) };
+    if shards.len() <= PROBE_LIMIT {
+        for s in shards.iter_mut() {
+            let key = scan::Key { attno: 2, equal: pg_sys::F_INT8EQ, value: Datum::from(s.id) };
+            scan::rows(o.placement, Some(o.placement_index), &[key], |r| {
+                s.placements.push(read(r));
+            });
+        }
+    } else {
+        let index: std::collections::HashMap<i64, usize> =
+            shards.iter().enumerate().map(|(i, s)| (s.id, i)).collect();
+        scan::rows(o.placement, None, &[], |r| {
+            if let Some(&i) = index.get(&r.i64(2)) {
+                shards[i].placements.push(read(r));
+            }
+        });
+    }
+    for s in shards.iter_mut() {
+        s.placements.retain(|p| p.state == 1);
+        s.placements.sort_by_key(|p| p.id);
+    }
+}
+
+/// The distribution column from its stored form, a `Var` as PostgreSQL writes nodes.
+fn load_key(stored: &str) -> Option<Key> {
+    let text = CString::new(stored).ok()?;
+    // SAFETY: the catalog is writable by superusers only; a wrong node type is refused. The type
+    // cache entry stays where it is for the life of the process.
+    unsafe {
+        let node = guard::call(|| pg_sys::stringToNode(text.as_ptr())) as *mut pg_sys::Node;
+        if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_Var {
+            return None;
+        }
+        let var = node as *mut pg_sys::Var;
+        let entry =
+            pg_sys::lookup_type_cache((*var).vartype, pg_sys::TYPECACHE_HASH_PROC_FINFO as i32);
+        if (*entry).hash_proc_finfo.fn_oid == Oid::INVALID {
+            return None;
+        }
+        Some(Key {
+            attno: (*var).varattno,
+            typ: (*var).vartype,
+            typmod: (*var).vartypmod,
+            collation: (*var).varcollid,
+            hash: &mut (*entry).hash_proc_finfo,
+        })
+    }
+}
+
+/// The table that a shard belongs to, read from the catalog.
+pub fn relation_of_shard(shard: i64) -> Option<Oid> {
+    let o = oids()?;
+    let index = scan::catalog_relation(c"pg_dist_shard_shardid_index")?;
+    let key = scan::Key { attno: 2, equal: pg_sys::F_INT8EQ, value: Datum::from(shard) };
+    let mut found = None;
+    scan::rows(o.shard, Some(index), &[key], |r| found = Some(r.oid(1)));
+    found
+}

@@ -1,0 +1,3 @@
+//! Pure rules of sharding: no server, no I/O.
+
+pub mod ranges;

@@ -1,0 +1,115 @@
+//! Reading our catalogs without SQL, through their indexes.
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+/// One row: its values by attribute number.
+pub struct Row {
+    values: Vec<Datum>,
+    nulls: Vec<bool>,
+}
+
+impl Row {
+    /// The value of attribute `attno` (one-based), `None` when NULL.
+    pub fn get(&self, attno: usize) -> Option<Datum> {
+        match self.nulls.get(attno.wrapping_sub(1)) {
+            Some(false) => self.values.get(attno - 1).copied(),
+            _ => None,
+        }
+    }
+    /// An integer attribute; 0 when NULL.
+    pub fn i32(&self, attno: usize) -> i32 {
+        self.get(attno).map_or(0, |d| d.value() as i32)
+    }
+    /// A bigint attribute; 0 when NULL.
+    pub fn i64(&self, attno: usize) -> i64 {
+        self.get(attno).map_or(0, |d| d.value() as i64)
+    }
+    /// A boolean attribute; false when NULL.
+    pub fn bool(&self, attno: usize) -> bool {
+        self.get(attno).is_some_and(|d| d.value() & 1 != 0)
+    }
+    /// A "char" attribute; 0 when NULL.
+    pub fn char(&self, attno: usize) -> u8 {
+        self.get(attno).map_or(0, |d| d.value() as u8)
+    }
+    /// An oid attribute; invalid when NULL.
+    pub fn oid(&self, attno: usize) -> Oid {
+        self.get(attno).map_or(Oid::INVALID, |d| Oid::from(d.value() as u32))
+    }
+    /// A text attribute.
+    pub fn text(&self, attno: usize) -> Option<String> {
+        // SAFETY: callers ask this of text columns of our own catalogs only.
+        self.get(attno).map(|d| unsafe { super::fmgr::text_of(d) })
+    }
+    /// A name attribute.
+    pub fn name(&self, attno: usize) -> Option<String> {
+        // SAFETY: callers ask this of name columns of our own catalogs only.
+        self.get(attno).map(|d| unsafe {
+            std::ffi::CStr::from_ptr(d.cast_mut_ptr()).to_string_lossy().into_owned()
+        })
+    }
+}
+
+/// OID of a relation in pg_catalog by name, from the syscache.
+pub fn catalog_relation(name: &std::ffi::CStr) -> Option<Oid> {
+    // SAFETY: syscache look-up inside a transaction.
+    let oid = unsafe {
+        pg_sys::get_relname_relid(name.as_ptr(), Oid::from(pg_sys::PG_CATALOG_NAMESPACE))
+    };
+    (oid != Oid::INVALID).then_some(oid)
+}
+
+/// An equality condition on a catalog column.
+pub struct Key {
+    /// Attribute number in the table.
+    pub attno: i16,
+    /// Equality function (for example `F_OIDEQ`).
+    pub equal: u32,
+    /// The value.
+    pub value: Datum,
+}
+
+/// Rows of `table` with the given keys, read with the newest catalog snapshot. `index` has to be
+/// an index whose leading columns are the keys, in order.
+pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], mut each: impl FnMut(&Row)) {
+    // SAFETY: opens and closes what it scans; an error releases both through the resource owner.
+    // The rows handed out are valid during the call of `each` only.
+    unsafe {
+        let rel = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+        let mut scan_keys: Vec<pg_sys::ScanKeyData> = keys
+            .iter()
+            .map(|k| {
+                let mut s = pg_sys::ScanKeyData::default();
+                pg_sys::ScanKeyInit(
+                    &mut s,
+                    k.attno,
+                    pg_sys::BTEqualStrategyNumber as u16,
+                    pg_sys::Oid::from(k.equal),
+                    k.value,
+                );
+                s
+            })
+            .collect();
+        let desc = (*rel).rd_att;
+        let natts = (*desc).natts as usize;
+        let scan = pg_sys::systable_beginscan(
+            rel,
+            index.unwrap_or(Oid::INVALID),
+            index.is_some(),
+            std::ptr::null_mut(),
+            scan_keys.len() as i32,
+            scan_keys.as_mut_ptr(),
+        );
+        let mut row = Row { values: vec![Datum::from(0usize); natts], nulls: vec![true; natts] };
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            pg_sys::heap_deform_tuple(tuple, desc, row.values.as_mut_ptr(), row.nulls.as_mut_ptr());
+            each(&row);
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(rel, pg_sys::AccessShareLock as i32);
+    }
+}
