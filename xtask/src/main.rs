@@ -1,20 +1,31 @@
 //! The project's commands: `cargo xtask help` lists them.
 
 mod args;
+mod cluster;
 mod install;
 mod pg;
+mod server;
+mod setup;
+mod test;
 mod util;
 
 use args::Args;
 use install::Profile;
 use pg::Postgres;
+use setup::Need;
 use std::process::ExitCode;
 use util::{fail, Result};
 
 const HELP: &str = "\
 cargo xtask <command>
 
-  install [--release]    build the extension and install it into PostgreSQL
+  test [filter]              install what is missing, build, run every test
+  setup                      install what is missing (Debian packages, as root or through sudo)
+  install [--release]        build the extension and install it into PostgreSQL
+  cluster start|stop|status|wipe [--workers N] [--port P] [--dir D] [--release]
+                             a coordinator on port P (default 9700), workers on the next ports
+  psql [--port P] [--dir D] [psql arguments]
+                             a session on the coordinator
 
 PG_CONFIG names the pg_config of the PostgreSQL to use (default: Debian's version 15, then PATH).
 ";
@@ -36,9 +47,19 @@ fn dispatch(command: &str, mut args: Args) -> Result<()> {
         "install" => {
             let profile = Profile::from_release(args.flag("--release"));
             args.finish()?;
+            setup::ensure(Need::Build)?;
             install::install(&Postgres::find()?, profile)
         }
-        "help" => {
+        "setup" => setup::command(),
+        "test" => {
+            let filter = args.word();
+            args.finish()?;
+            setup::ensure(Need::Build)?;
+            test::test(&Postgres::find()?, filter.as_deref())
+        }
+        "cluster" => cluster::command(args),
+        "psql" => cluster::psql_command(args),
+        "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
         }

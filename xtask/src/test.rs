@@ -1,0 +1,104 @@
+//! `cargo xtask test`: every test of the project, and a summary at the end.
+
+use crate::install::{install, Profile};
+use crate::pg::Postgres;
+use crate::util::{cargo, fail, headline, printable, seconds, Context, Failure, Result};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Installs the extension and runs all tests whose name contains `filter`.
+///
+/// The debug build is tested: it is compiled in a fraction of the time and its overflow checks
+/// and debug assertions find more.
+pub fn test(pg: &Postgres, filter: Option<&str>) -> Result<()> {
+    let start = Instant::now();
+    headline("building and installing the extension");
+    install(pg, Profile::Debug)?;
+    let mut summary = Summary::default();
+    for package in ["xtask", "citus-tests"] {
+        headline(&format!("testing {package}"));
+        let mut command = cargo();
+        command.args(["test", "--package", package, "--no-fail-fast"]);
+        command.args(filter);
+        // The harness starts servers of this PostgreSQL.
+        command.env("CITUS_TEST_PG_CONFIG", &pg.pg_config).env("PG_CONFIG", &pg.pg_config);
+        summary.run(&mut command)?;
+    }
+    summary.finish(filter, start)
+}
+
+/// The closing lines of all runners.
+#[derive(Default)]
+struct Summary {
+    lines: Vec<String>,
+    passed: usize,
+    failed: usize,
+    broken: Vec<String>,
+}
+
+impl Summary {
+    /// Runs one runner with its output passed on, and keeps its result lines.
+    fn run(&mut self, command: &mut Command) -> Result<()> {
+        let name = printable(command);
+        let mut child = command.stdout(Stdio::piped()).spawn().context(&name)?;
+        let output = child.stdout.take().ok_or_else(|| Failure::new("no output"))?;
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line.context(&name)?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            self.note(&line);
+        }
+        if !child.wait().context(&name)?.success() {
+            self.broken.push(name);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, line: &str) {
+        let Some(counts) = line.strip_prefix("test result: ") else { return };
+        let passed = count_before(counts, " passed");
+        let failed = count_before(counts, " failed");
+        if passed + failed > 0 {
+            self.lines.push(line.to_string());
+        }
+        self.passed += passed;
+        self.failed += failed;
+    }
+
+    fn finish(self, filter: Option<&str>, start: Instant) -> Result<()> {
+        headline("summary");
+        self.lines.iter().for_each(|line| println!("{line}"));
+        let time = seconds(start.elapsed());
+        println!("total: {} passed, {} failed in {time}", self.passed, self.failed);
+        if !self.broken.is_empty() {
+            return fail(format!("failed: {}", self.broken.join(", ")));
+        }
+        match (self.passed, filter) {
+            (0, Some(filter)) => fail(format!("no test has a name that contains {filter}")),
+            (0, None) => fail("there was no test to run"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The number that stands before `word`, 0 if there is none.
+fn count_before(text: &str, word: &str) -> usize {
+    let before = text.split_once(word).map_or("", |(before, _)| before);
+    before.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_counted() {
+        let mut summary = Summary::default();
+        summary.note("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; finished in 2s");
+        summary.note("test result: FAILED. 3 passed; 2 failed; 0 ignored");
+        summary.note("test result: ok. 0 passed; 0 failed; 0 ignored");
+        summary.note("something else");
+        assert_eq!((summary.passed, summary.failed, summary.lines.len()), (15, 2, 2));
+    }
+}
