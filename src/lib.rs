@@ -7,6 +7,8 @@ pub mod catalog;
 pub mod error;
 pub mod model;
 pub mod pg;
+pub mod remote;
+pub mod txn;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -16,4 +18,5 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     pg::guard::install_panic_hook();
     catalog::register();
+    txn::register();
 }
