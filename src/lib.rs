@@ -8,6 +8,7 @@ pub mod error;
 pub mod model;
 pub mod pg;
 pub mod remote;
+pub mod settings;
 pub mod txn;
 
 pgrx::pg_module_magic!(name, version);
@@ -17,6 +18,8 @@ pgrx::pg_module_magic!(name, version);
 #[no_mangle]
 pub extern "C-unwind" fn _PG_init() {
     pg::guard::install_panic_hook();
+    pg::guard::entry_result(settings::require_preload);
+    settings::register();
     catalog::register();
     txn::register();
 }

@@ -3,5 +3,6 @@
 
 pub mod fmgr;
 pub mod guard;
+pub mod guc;
 pub mod scan;
 pub mod spi;
