@@ -4,9 +4,15 @@
 //! the catalogs and by any DDL on a table) drops what is out of date.
 
 mod cache;
+mod node_admin;
 mod nodes;
 mod tables;
 
 pub use cache::{extension_ready, generation, register};
+pub use node_admin::{
+    coordinator_node, delete_node, ensure_local_node, has_workers, insert_node, lock_nodes,
+    no_node_with_id, require_coordinator, set_node_active, set_node_address,
+    set_node_should_have_shards, NewNode, COORDINATOR_GROUP,
+};
 pub use nodes::{local_group, node_by_id, node_by_name, node_of_group, nodes, server_id, Node};
 pub use tables::{relation_of_shard, table, Key, Kind, Placement, Shard, Table};
