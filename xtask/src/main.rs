@@ -6,7 +6,9 @@ mod install;
 mod pg;
 mod server;
 mod setup;
+mod source;
 mod test;
+mod tidy;
 mod util;
 
 use args::Args;
@@ -20,6 +22,7 @@ const HELP: &str = "\
 cargo xtask <command>
 
   test [filter]              install what is missing, build, run every test
+  tidy                       formatting, lints, sizes, licences
   setup                      install what is missing (Debian packages, as root or through sudo)
   install [--release]        build the extension and install it into PostgreSQL
   cluster start|stop|status|wipe [--workers N] [--port P] [--dir D] [--release]
@@ -56,6 +59,11 @@ fn dispatch(command: &str, mut args: Args) -> Result<()> {
             args.finish()?;
             setup::ensure(Need::Build)?;
             test::test(&Postgres::find()?, filter.as_deref())
+        }
+        "tidy" => {
+            args.finish()?;
+            setup::ensure(Need::Build)?;
+            tidy::tidy()
         }
         "cluster" => cluster::command(args),
         "psql" => cluster::psql_command(args),
