@@ -91,6 +91,16 @@ impl Cluster {
         self.join(pg)
     }
 
+    /// Stops servers that still use the previous library.
+    pub fn restart_outdated(&self, pg: &Postgres) -> Result<()> {
+        for server in &self.servers {
+            if server.running(pg)? && server.outdated(pg) {
+                timed(&format!("stopping {} of an older build", server.name), || server.stop(pg))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Creates the extension everywhere and makes the workers known to the coordinator.
     fn join(&self, pg: &Postgres) -> Result<()> {
         let all: Vec<&Server> = self.servers.iter().collect();

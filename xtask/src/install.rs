@@ -66,7 +66,7 @@ fn build(profile: Profile) -> Result<()> {
 }
 
 /// Where cargo puts what it builds; the user may have moved it by environment or configuration.
-fn target_directory() -> Result<PathBuf> {
+pub fn target_directory() -> Result<PathBuf> {
     let metadata = capture(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let found =
         metadata.split_once("\"target_directory\":\"").and_then(|(_, rest)| rest.split_once('"'));
@@ -91,9 +91,8 @@ fn bootstrap_script(directory: &Path) -> Result<String> {
         String::from("\\echo Use \"CREATE EXTENSION citus\" to load this file. \\quit\n");
     for file in sql_files(directory)? {
         let text = fs::read_to_string(&file).context(file.display())?;
-        script.push('\n');
         script.push_str(text.trim_end());
-        script.push('\n');
+        script.push_str("\n\n");
     }
     Ok(script)
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod cluster;
+mod demo;
 mod install;
 mod pg;
 mod server;
@@ -21,6 +22,7 @@ use util::{fail, Result};
 const HELP: &str = "\
 cargo xtask <command>
 
+  demo [--port P] [--dir D]  a cluster with real data and some queries, left running
   test [filter]              install what is missing, build, run every test
   tidy                       formatting, lints, sizes, licences
   setup                      install what is missing (Debian packages, as root or through sudo)
@@ -66,6 +68,7 @@ fn dispatch(command: &str, mut args: Args) -> Result<()> {
             tidy::tidy()
         }
         "cluster" => cluster::command(args),
+        "demo" => demo::command(args),
         "psql" => cluster::psql_command(args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
