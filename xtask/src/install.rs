@@ -87,8 +87,7 @@ fn default_version(control: &str) -> Result<&str> {
 
 /// The installation script: the topics in the order of their names.
 fn bootstrap_script(directory: &Path) -> Result<String> {
-    let mut script =
-        String::from("\\echo Use \"CREATE EXTENSION citus\" to load this file. \\quit\n");
+    let mut script = String::new();
     for file in sql_files(directory)? {
         let text = fs::read_to_string(&file).context(file.display())?;
         script.push_str(text.trim_end());
