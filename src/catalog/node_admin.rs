@@ -6,7 +6,8 @@
 
 use super::nodes::{local_group, nodes, Node};
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::spi;
+use crate::pg::{session, spi};
+use crate::settings;
 use std::rc::Rc;
 
 /// Group of the coordinator.
@@ -149,16 +150,11 @@ pub fn ensure_local_node() -> Result<()> {
     if !nodes()?.is_empty() {
         return Ok(());
     }
-    let sql = "SELECT pg_catalog.current_setting('citus.local_hostname', true), \
-               pg_catalog.current_setting('port')";
-    let rows = spi::query(sql, &[])?;
-    let column = |i: usize| rows.first().and_then(|r| r.get(i)).and_then(|v| v.clone());
-    let host = column(0).filter(|h| !h.is_empty()).unwrap_or_else(|| "localhost".into());
-    let port = column(1).and_then(|p| p.parse().ok()).unwrap_or(5432);
+    let host = Some(settings::local_hostname()).filter(|h| !h.is_empty());
     insert_node(&NewNode {
         group: Some(COORDINATOR_GROUP),
-        name: &host,
-        port,
+        name: host.as_deref().unwrap_or("localhost"),
+        port: session::server_port(),
         role: "primary",
         cluster: "default",
         active: true,

@@ -187,7 +187,7 @@ unsafe fn ensure_snapshot() -> bool {
 }
 
 /// The result of the last SPI call as text.
-unsafe fn read_rows() -> TextRows {
+pub(super) unsafe fn read_rows() -> TextRows {
     // SAFETY: SPI_tuptable belongs to the call just made; column numbers are within natts.
     unsafe {
         let table = pg_sys::SPI_tuptable;

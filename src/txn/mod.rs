@@ -1,5 +1,7 @@
 //! Transactions over several nodes.
 
+pub mod run;
+
 use crate::error::{Error, Result};
 use crate::remote::SessionRef;
 

@@ -1,0 +1,92 @@
+//! Running a user's command text in this backend, with what a client would see of it.
+
+use super::{guard, spi};
+use crate::error::{Error, Result};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// What a command gave.
+pub struct Outcome {
+    /// Names of the columns; none for a command without result rows.
+    pub columns: Vec<String>,
+    /// Rows as text.
+    pub rows: spi::TextRows,
+    /// The command tag, as a client would get it.
+    pub tag: String,
+}
+
+/// Runs one or more statements with the session's search path; the result is the last one's.
+pub fn run(sql: &str) -> Result<Outcome> {
+    let text = spi::cstring(sql)?;
+    // SAFETY: SPI is closed below or by the abort of the (sub)transaction.
+    unsafe {
+        let name = last_command_name(&text)?;
+        guard::call(|| pg_sys::SPI_connect());
+        let c = text.as_ptr();
+        let rc = guard::call(|| pg_sys::SPI_execute(c, false, 0));
+        if rc < 0 {
+            let why = CStr::from_ptr(pg_sys::SPI_result_code_string(rc)).to_string_lossy();
+            pg_sys::SPI_finish();
+            return Err(refused(rc, &name, &why));
+        }
+        let processed = pg_sys::SPI_processed;
+        let table = pg_sys::SPI_tuptable;
+        let columns = if table.is_null() { Vec::new() } else { names((*table).tupdesc) };
+        let rows = spi::read_rows();
+        pg_sys::SPI_finish();
+        Ok(Outcome { columns, rows, tag: tag(&name, processed) })
+    }
+}
+
+/// Names of the columns of a result.
+unsafe fn names(desc: pg_sys::TupleDesc) -> Vec<String> {
+    // SAFETY: attribute access is bounded by natts; names are zero-terminated.
+    unsafe {
+        (0..(*desc).natts.max(0) as usize)
+            .map(|i| {
+                let a = (*desc).attrs.as_ptr().add(i);
+                CStr::from_ptr((*a).attname.data.as_ptr()).to_string_lossy().into_owned()
+            })
+            .collect()
+    }
+}
+
+/// SPI's own refusals.
+fn refused(rc: i32, name: &str, why: &str) -> Error {
+    match rc {
+        pg_sys::SPI_ERROR_TRANSACTION | pg_sys::SPI_ERROR_COPY => Error::unsupported(format!(
+            "command \"{name}\" cannot be run on this node from within a function"
+        )),
+        _ => Error::internal(format!("could not run command: {why}")),
+    }
+}
+
+/// The tag's words for the last statement of the text, empty when there is none.
+unsafe fn last_command_name(text: &CStr) -> Result<String> {
+    // SAFETY: the parser's list is valid until the memory context is reset.
+    unsafe {
+        let c = text.as_ptr();
+        let list = guard::call(|| pg_sys::pg_parse_query(c));
+        if list.is_null() || (*list).length <= 0 {
+            return Ok(String::new());
+        }
+        let cell = (*list).elements.add((*list).length as usize - 1);
+        let raw = (*cell).ptr_value as *mut pg_sys::RawStmt;
+        let stmt = (*raw).stmt;
+        let name = guard::call(|| pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(stmt)));
+        Ok(CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
+/// Tags of commands that count rows carry the number.
+fn tag(name: &str, processed: u64) -> String {
+    match name {
+        "INSERT" => format!("INSERT 0 {processed}"),
+        "SELECT" | "UPDATE" | "DELETE" | "MERGE" | "FETCH" | "MOVE" | "COPY"
+        | "CREATE TABLE AS" | "SELECT INTO" => {
+            let name = if name.ends_with("AS") || name.ends_with("INTO") { "SELECT" } else { name };
+            format!("{name} {processed}")
+        }
+        _ => name.to_owned(),
+    }
+}

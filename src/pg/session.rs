@@ -1,0 +1,72 @@
+//! Facts about this session and its user.
+
+use super::guard;
+use crate::error::{sqlstate, Error, Result};
+use pgrx::pg_sys::{self, Oid};
+use std::ffi::CStr;
+
+/// The port that this server listens on.
+pub fn server_port() -> i32 {
+    // SAFETY: a plain integer set at server start.
+    unsafe { pg_sys::PostPortNumber }
+}
+
+/// Process id of this backend.
+pub fn backend_pid() -> i32 {
+    // SAFETY: a plain integer set at backend start.
+    unsafe { pg_sys::MyProcPid }
+}
+
+/// OID of the current user.
+pub fn user() -> Oid {
+    // SAFETY: reads a variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Name of the current user.
+pub fn user_name() -> String {
+    // SAFETY: the user exists, so a name comes back; it lives in the current context.
+    unsafe {
+        let id = pg_sys::GetUserId();
+        let name = guard::call(|| pg_sys::GetUserNameFromId(id, false));
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+/// Whether the current user is a superuser.
+pub fn is_superuser() -> bool {
+    // SAFETY: syscache look-up inside a transaction.
+    unsafe { pg_sys::superuser() }
+}
+
+/// Whether the current user has the privileges of a role.
+pub fn has_privileges_of(role: Oid) -> bool {
+    // SAFETY: syscache look-ups inside a transaction.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
+}
+
+/// Refuses unless the current user owns the relation or is a superuser.
+pub fn require_owner(relid: Oid, name: &str) -> Result<()> {
+    // SAFETY: syscache look-ups inside a transaction.
+    if unsafe { pg_sys::pg_class_ownercheck(relid, pg_sys::GetUserId()) } {
+        return Ok(());
+    }
+    Err(Error::new(sqlstate::INSUFFICIENT_PRIVILEGE, format!("must be owner of table {name}")))
+}
+
+/// Schema and name of a relation, `None` when it does not exist.
+pub fn relation_name(relid: Oid) -> Option<(String, String)> {
+    // SAFETY: both functions answer null for what is not there, else a palloc'd string.
+    unsafe {
+        let name = pg_sys::get_rel_name(relid);
+        if name.is_null() {
+            return None;
+        }
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relid));
+        if schema.is_null() {
+            return None;
+        }
+        let text = |p| CStr::from_ptr(p).to_string_lossy().into_owned();
+        Some((text(schema), text(name)))
+    }
+}

@@ -1,0 +1,113 @@
+//! Statements with small results on several nodes at once: inside the running transaction, or
+//! apart from it on connections of their own.
+
+use super::{mark_modified, sessions, Mode};
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::pg::{command, session};
+use crate::remote::simple::{self, TextResult};
+use crate::remote::{pool, NodeAddr, SessionRef};
+
+/// Runs a statement on each group inside the running transaction, all at the same time; one
+/// result per entry, in order. Name each group once: several statements can be one text. The
+/// local group's statement runs in this backend.
+///
+/// The outer error is trouble with the connections. After an inner error the node's transaction
+/// has failed: raise it, or have called this within `pg::subxact::attempt`.
+pub fn on_groups(work: &[(i32, String)], write: bool) -> Result<Vec<Result<TextResult>>> {
+    let local = catalog::local_group()?;
+    let remote: Vec<&(i32, String)> = work.iter().filter(|w| w.0 != local).collect();
+    let groups: Vec<i32> = remote.iter().map(|w| w.0).collect();
+    let mut results = Vec::new();
+    if !groups.is_empty() {
+        let sessions = sessions(&groups, Mode::InTransaction)?;
+        if write {
+            groups.iter().for_each(|g| mark_modified(*g));
+        }
+        let _claim = Claim::new(&sessions)?;
+        let jobs: Vec<(SessionRef, String)> =
+            sessions.iter().cloned().zip(remote.iter().map(|w| w.1.clone())).collect();
+        results = simple::query_all(&jobs)?;
+    }
+    let mut results = results.into_iter();
+    let missing = || Err(Error::internal("no answer from a node"));
+    Ok(work
+        .iter()
+        .map(|w| if w.0 == local { here(&w.1) } else { results.next().unwrap_or_else(missing) })
+        .collect())
+}
+
+/// [`on_groups`] for one group.
+pub fn on_group(group: i32, sql: &str, write: bool) -> Result<TextResult> {
+    let results = on_groups(&[(group, sql.to_owned())], write)?;
+    results.into_iter().next().unwrap_or_else(|| Err(Error::internal("no answer from a node")))
+}
+
+/// Runs a statement in this backend.
+pub fn here(sql: &str) -> Result<TextResult> {
+    let outcome = command::run(sql)?;
+    Ok(TextResult { columns: outcome.columns, rows: outcome.rows, tag: outcome.tag })
+}
+
+/// Keeps sessions for one small statement; what streams on them is read to its end first.
+struct Claim<'a> {
+    owner: super::OwnerId,
+    sessions: &'a [SessionRef],
+}
+
+impl<'a> Claim<'a> {
+    fn new(sessions: &'a [SessionRef]) -> Result<Self> {
+        let claim = Claim { owner: super::register_owner(Box::new(|| Ok(()))), sessions };
+        sessions.iter().try_for_each(|s| super::claim(s, claim.owner))?;
+        Ok(claim)
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.sessions.iter().for_each(|s| super::release(s, self.owner));
+        super::unregister_owner(self.owner);
+    }
+}
+
+/// Opens connections of their own to nodes as the current user, one result per node. They see
+/// nothing of the running transaction, every statement on them commits by itself, and they are
+/// closed when they are dropped.
+pub fn connect_apart(nodes: &[NodeAddr]) -> Vec<Result<SessionRef>> {
+    let user = session::user_name();
+    // All at once when all answer; only if one does not, each by itself to learn which.
+    if nodes.len() > 1 {
+        if let Ok(sessions) = pool::acquire(nodes, &user) {
+            return sessions.into_iter().map(Ok).collect();
+        }
+    }
+    nodes.iter().map(|n| pool::connect(n, &user)).collect()
+}
+
+/// Runs lists of statements apart from the running transaction: each list in order on a
+/// connection of its own, all lists at the same time. A statement's failure does not stop its
+/// list; a lost connection fails the rest of it.
+pub fn apart(work: &[(NodeAddr, Vec<String>)]) -> Result<Vec<Vec<Result<TextResult>>>> {
+    let nodes: Vec<NodeAddr> = work.iter().map(|w| w.0.clone()).collect();
+    let sessions = connect_apart(&nodes);
+    let mut results: Vec<Vec<Result<TextResult>>> = work.iter().map(|_| Vec::new()).collect();
+    let rounds = work.iter().map(|w| w.1.len()).max().unwrap_or(0);
+    for round in 0..rounds {
+        let mut jobs = Vec::new();
+        let mut places = Vec::new();
+        for (i, (w, s)) in work.iter().zip(&sessions).enumerate() {
+            let Some(sql) = w.1.get(round) else { continue };
+            match s {
+                Ok(s) => {
+                    jobs.push((s.clone(), sql.clone()));
+                    places.push(i);
+                }
+                Err(e) => results[i].push(Err(e.clone())),
+            }
+        }
+        for (i, r) in places.into_iter().zip(simple::query_all(&jobs)?) {
+            results[i].push(r);
+        }
+    }
+    Ok(results)
+}
