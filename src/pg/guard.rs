@@ -21,6 +21,9 @@ extern "C-unwind" {
 /// Severity ERROR (pgrx keeps this constant for itself).
 const ERROR: c_int = 21;
 
+/// What the guarded closure of [`call`] answers for a panic; errors of the server answer 1.
+const PANICKED: c_int = 2;
+
 thread_local! {
     /// Where the last panic that is not an [`Error`] came from.
     static PANIC_AT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -70,18 +73,35 @@ pub unsafe fn call<R>(f: impl FnOnce() -> R) -> R {
         let exception_stack = pg_sys::PG_exception_stack;
         let context_stack = pg_sys::error_context_stack;
         let slot = result.as_mut_ptr();
+        let mut panicked: Option<Box<dyn Any + Send>> = None;
+        let panic_slot: *mut Option<Box<dyn Any + Send>> = &mut panicked;
         let jumped = cee_scape::call_with_sigsetjmp(false, |env| {
             pg_sys::PG_exception_stack = std::mem::transmute::<
                 *const cee_scape::SigJmpBufFields,
                 *mut _,
             >(env as *const cee_scape::SigJmpBufFields);
-            slot.write(f());
-            0
+            // pgrx's own wrappers panic on an error; that must not unwind past the jump buffer
+            // while PostgreSQL still knows it.
+            match catch_unwind(AssertUnwindSafe(f)) {
+                Ok(value) => {
+                    slot.write(value);
+                    0
+                }
+                Err(payload) => {
+                    *panic_slot = Some(payload);
+                    PANICKED
+                }
+            }
         });
         pg_sys::PG_exception_stack = exception_stack;
         pg_sys::error_context_stack = context_stack;
         if jumped == 0 {
             return result.assume_init();
+        }
+        if jumped == PANICKED {
+            if let Some(payload) = panicked.take() {
+                resume_unwind(payload);
+            }
         }
         pg_sys::CurrentMemoryContext = context;
         let data = pg_sys::CopyErrorData();
