@@ -10,6 +10,7 @@ pub mod pg;
 pub mod remote;
 pub mod settings;
 pub mod txn;
+pub mod udf;
 
 pgrx::pg_module_magic!(name, version);
 

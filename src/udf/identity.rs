@@ -1,0 +1,72 @@
+//! Who and what this server is: versions, identifiers, connection parameters.
+
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::pg_function;
+use crate::settings::parse_conninfo;
+use pgrx::pg_sys::Datum;
+
+/// A global process id is the node's id times this, plus the process id.
+pub const GPID_NODE_FACTOR: i64 = 10_000_000_000;
+
+pg_function!(
+    /// `citus_version()`
+    citus_version,
+    |args| args.ret_text(&format!(
+        "Citus {} (citus-rs {}) on {}",
+        crate::settings::version(),
+        env!("CARGO_PKG_VERSION"),
+        crate::pg::server::version_text()?,
+    ))
+);
+
+/// Id of this node, 0 while it is not in `pg_dist_node`.
+pub fn local_node_id() -> Result<i32> {
+    let group = catalog::local_group()?;
+    let nodes = catalog::nodes()?;
+    Ok(nodes.iter().find(|n| n.group == group && n.is_primary()).map_or(0, |n| n.id))
+}
+
+pg_function!(
+    /// `citus_internal.local_nodeid()`
+    citus_local_nodeid,
+    |_args| Ok(Datum::from(local_node_id()?))
+);
+
+pg_function!(
+    /// `authinfo_valid(text)`: what may stand in `pg_dist_authinfo`.
+    citus_authinfo_valid,
+    |args| {
+        let text = args.required(args.text(0), "authinfo")?;
+        Ok(Datum::from(only_keywords(&text, &["password", "passfile", "sslcert", "sslkey"])))
+    }
+);
+
+pg_function!(
+    /// `poolinfo_valid(text)`: what may stand in `pg_dist_poolinfo`.
+    citus_poolinfo_valid,
+    |args| {
+        let text = args.required(args.text(0), "poolinfo")?;
+        Ok(Datum::from(only_keywords(&text, &["host", "port", "dbname"])))
+    }
+);
+
+/// Whether a connection string can be read and has no keyword but these.
+fn only_keywords(text: &str, allowed: &[&str]) -> bool {
+    match parse_conninfo(text) {
+        Ok(pairs) => pairs.iter().all(|(key, value)| {
+            allowed.contains(&key.as_str()) && (key != "port" || value.parse::<u16>().is_ok())
+        }),
+        Err(_) => false,
+    }
+}
+
+pg_function!(
+    /// `citus_server_id()`
+    citus_server_id,
+    |args| {
+        let id = catalog::server_id()?
+            .ok_or_else(|| Error::internal("pg_dist_node_metadata has no server_id"))?;
+        args.ret(Some(crate::pg::fmgr::input(pgrx::pg_sys::UUIDOID, -1, &id)))
+    }
+);

@@ -1,0 +1,4 @@
+//! SQL functions by topic: thin layers that read arguments, check privileges and call the rest.
+
+mod identity;
+mod keys;
