@@ -63,6 +63,16 @@ impl Cluster {
         Ok(Self { dir, servers })
     }
 
+    /// The directory that holds the data directories.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// True if commands find this cluster without being told its directory.
+    pub fn is_default(&self) -> bool {
+        self.dir == default_directory()
+    }
+
     /// The coordinator.
     pub fn coordinator(&self) -> Result<&Server> {
         self.servers.first().ok_or_else(|| crate::util::Failure::new("no coordinator"))
@@ -221,7 +231,7 @@ fn directory(args: &mut Args) -> Result<PathBuf> {
 }
 
 /// Directory of the cluster that commands use when none is named.
-pub fn default_directory() -> PathBuf {
+fn default_directory() -> PathBuf {
     // Different checkouts get different clusters; the home of root is closed to user postgres.
     let mut hash: u32 = 2_166_136_261;
     for byte in root().as_os_str().as_encoded_bytes() {

@@ -105,12 +105,15 @@ FROM citus_shards GROUP BY 1, 2, 3 ORDER BY 3, 2;",
         show(&pg, coordinator, example.sql)?;
     }
     headline(&format!("done in {}; the cluster keeps running", seconds(begin.elapsed())));
-    println!(
-        "  connect: cargo xtask psql      (or psql -h 127.0.0.1 -p {} -U postgres)",
-        coordinator.port
-    );
-    println!("  stop:    cargo xtask cluster stop");
-    println!("  delete:  cargo xtask cluster wipe");
+    let place = match cluster.is_default() {
+        true => String::new(),
+        false => format!(" --dir {}", cluster.dir().display()),
+    };
+    let port = coordinator.port;
+    println!("  connect: cargo xtask psql{place}");
+    println!("           or psql -h 127.0.0.1 -p {port} -U postgres");
+    println!("  stop:    cargo xtask cluster stop{place}");
+    println!("  delete:  cargo xtask cluster wipe{place}");
     Ok(())
 }
 
@@ -155,11 +158,8 @@ fn load(
 fn show(pg: &Postgres, coordinator: &Server, sql: &str) -> Result<()> {
     println!("\npostgres=# {}", sql.replace('\n', "\npostgres-# "));
     let mut psql = coordinator.psql(pg);
-    psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-P", "pager=off", "-P", "footer=on"]);
-    let start = Instant::now();
-    run(psql.args(["-c", sql]))?;
-    println!("({} with psql's start and connection)\n", seconds(start.elapsed()));
-    Ok(())
+    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-P", "pager=off"]);
+    run(psql.args(["-c", "\\timing on", "-c", sql]))
 }
 
 /// The directory with the CSV files, downloaded once.
