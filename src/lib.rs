@@ -4,6 +4,8 @@
 #![warn(missing_docs)]
 
 pub mod catalog;
+pub mod cluster;
+pub mod ddl;
 pub mod error;
 pub mod model;
 pub mod pg;

@@ -14,5 +14,7 @@ pub use node_admin::{
     no_node_with_id, require_coordinator, set_node_active, set_node_address,
     set_node_should_have_shards, NewNode, COORDINATOR_GROUP,
 };
-pub use nodes::{local_group, node_by_id, node_by_name, node_of_group, nodes, server_id, Node};
+pub use nodes::{
+    local_group, node_by_id, node_by_name, node_of_group, nodes, role_name, server_id, Node,
+};
 pub use tables::{relation_of_shard, table, Key, Kind, Placement, Shard, Table};

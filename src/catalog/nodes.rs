@@ -74,7 +74,7 @@ fn not_installed() -> Error {
 }
 
 /// Label of a value of the enum `noderole`.
-fn role_name(value: pgrx::pg_sys::Oid) -> String {
+pub fn role_name(value: pgrx::pg_sys::Oid) -> String {
     use pgrx::pg_sys;
     // SAFETY: the syscache entry is copied before it is released.
     unsafe {

@@ -1,0 +1,11 @@
+//! Nodes that join, leave and change.
+
+pub mod checks;
+pub mod health;
+pub mod join;
+pub mod leave;
+mod placements;
+mod probe;
+pub mod update;
+
+pub use probe::address;

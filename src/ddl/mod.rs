@@ -1,0 +1,3 @@
+//! Shards of tables: their names, their creation, and what changes them.
+
+pub mod names;
