@@ -7,6 +7,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+/// What has tests, the quick ones first. Of the extension itself, these are the modules that do
+/// without a server.
+const PACKAGES: [(&str, Option<&str>); 3] =
+    [("xtask", None), ("citus", Some("--lib")), ("citus-tests", None)];
+
 /// Installs the extension and runs all tests whose name contains `filter`.
 ///
 /// The debug build is tested: it is compiled in a fraction of the time and its overflow checks
@@ -16,10 +21,10 @@ pub fn test(pg: &Postgres, filter: Option<&str>) -> Result<()> {
     headline("building and installing the extension");
     install(pg, Profile::Debug)?;
     let mut summary = Summary::default();
-    for package in ["xtask", "citus-tests"] {
+    for (package, target) in PACKAGES {
         headline(&format!("testing {package}"));
         let mut command = cargo();
-        command.args(["test", "--package", package, "--no-fail-fast"]);
+        command.args(["test", "--package", package, "--no-fail-fast"]).args(target);
         command.args(filter);
         // The harness starts servers of this PostgreSQL.
         command.env("CITUS_TEST_PG_CONFIG", &pg.pg_config).env("PG_CONFIG", &pg.pg_config);
