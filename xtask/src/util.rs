@@ -49,8 +49,10 @@ impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
 
 /// The directory of the workspace, where `Cargo.lock` lies.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    // `cargo run` tells it at run time; the path of compilation is wrong once a checkout moved.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let manifest = manifest.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    manifest.parent().map(Path::to_path_buf).unwrap_or(manifest)
 }
 
 /// A `cargo` that works on the workspace, the same binary that runs us.
