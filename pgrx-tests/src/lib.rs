@@ -1,1 +1,19 @@
-//! Cluster harness and tests.
+//! Cluster harness and differential tests of the `citus` extension.
+//!
+//! * [`server`] starts and stops PostgreSQL servers in temporary directories;
+//! * [`cluster`] makes a coordinator and its workers out of them;
+//! * [`client`] is a small blocking client that keeps everything a test wants to compare:
+//!   command tags, transaction status, every field of an error, results as text;
+//! * [`corpus`] reads statement files, [`oracle`] runs them on plain PostgreSQL and on a
+//!   cluster and reports every difference.
+//!
+//! The format of the statement files is described in [`corpus`].
+
+pub mod client;
+pub mod cluster;
+pub mod compare;
+pub mod corpus;
+pub mod oracle;
+pub mod process;
+pub mod server;
+pub mod split;

@@ -1,0 +1,311 @@
+//! A blocking client that hides nothing: tags, transaction status and error fields are kept.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::message::backend::{DataRowBody, ErrorFields, Message};
+use postgres_protocol::message::frontend;
+
+/// How long a test waits for the server before it counts as hung.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// An error as the server reported it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PgError {
+    pub severity: String,
+    pub code: String,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+    pub schema: Option<String>,
+    pub table: Option<String>,
+    pub column: Option<String>,
+    pub constraint: Option<String>,
+    pub context: Option<String>,
+}
+
+impl PgError {
+    fn read(mut fields: ErrorFields<'_>) -> io::Result<Self> {
+        let mut e = PgError::default();
+        while let Some(f) = fields.next()? {
+            let text = String::from_utf8_lossy(f.value_bytes()).into_owned();
+            match f.type_() {
+                b'V' => e.severity = text,
+                b'C' => e.code = text,
+                b'M' => e.message = text,
+                b'D' => e.detail = Some(text),
+                b'H' => e.hint = Some(text),
+                b's' => e.schema = Some(text),
+                b't' => e.table = Some(text),
+                b'c' => e.column = Some(text),
+                b'n' => e.constraint = Some(text),
+                b'W' => e.context = Some(text),
+                _ => {}
+            }
+        }
+        Ok(e)
+    }
+}
+
+impl fmt::Display for PgError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.severity, self.code, self.message)?;
+        for (name, field) in [("DETAIL", &self.detail), ("HINT", &self.hint), ("CONTEXT", &self.context)] {
+            if let Some(text) = field {
+                write!(f, "\n  {name}: {text}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a statement gave no result.
+#[derive(Debug)]
+pub enum Error {
+    /// The server refused it.
+    Server(Box<PgError>),
+    /// The connection is gone, or the server did not answer in time.
+    Connection(io::Error),
+}
+
+impl Error {
+    /// The SQLSTATE, or `"lost"` when the connection was lost.
+    pub fn code(&self) -> &str {
+        match self {
+            Error::Server(e) => &e.code,
+            Error::Connection(_) => "lost",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Server(e) => e.fmt(f),
+            Error::Connection(e) => write!(f, "connection lost: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<io::Error> for Error {
+    fn from(e: io::Error) -> Self {
+        Error::Connection(e)
+    }
+}
+
+/// One row, every value as text.
+pub type Row = Vec<Option<String>>;
+
+/// What one statement returned.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ResultSet {
+    /// Name and type of each column.
+    pub columns: Vec<(String, u32)>,
+    pub rows: Vec<Row>,
+    /// The command tag, e.g. `UPDATE 3`.
+    pub tag: String,
+    /// What `COPY ... TO STDOUT` sent.
+    pub copied: Vec<u8>,
+}
+
+/// A session with one server.
+pub struct Conn {
+    stream: TcpStream,
+    input: BytesMut,
+    output: BytesMut,
+    /// `I` idle, `T` in a transaction, `E` in a failed one.
+    pub status: u8,
+    /// Process id of the backend.
+    pub pid: i32,
+    /// Notices since the last statement began.
+    pub notices: Vec<PgError>,
+}
+
+impl Conn {
+    /// Connects to a server on loopback.
+    pub fn connect(port: u16, user: &str, database: &str) -> Result<Conn, Error> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
+        let mut conn = Conn {
+            stream,
+            input: BytesMut::with_capacity(1 << 16),
+            output: BytesMut::new(),
+            status: b'I',
+            pid: 0,
+            notices: Vec::new(),
+        };
+        let options = [
+            ("user", user),
+            ("database", database),
+            ("client_encoding", "UTF8"),
+            ("application_name", "citus-tests"),
+        ];
+        frontend::startup_message(options, &mut conn.output)?;
+        conn.flush()?;
+        conn.finish(&[])?;
+        Ok(conn)
+    }
+
+    /// Runs statements through the simple protocol.
+    pub fn simple(&mut self, sql: &str) -> Result<Vec<ResultSet>, Error> {
+        self.copy_in(sql, &[])
+    }
+
+    /// Runs a statement through the simple protocol; a `COPY FROM STDIN` in it gets `data`.
+    pub fn copy_in(&mut self, sql: &str, data: &[u8]) -> Result<Vec<ResultSet>, Error> {
+        self.notices.clear();
+        frontend::query(sql, &mut self.output)?;
+        self.flush()?;
+        self.finish(data)
+    }
+
+    /// Parses a statement under a name, for [`Conn::execute`].
+    pub fn prepare(&mut self, name: &str, sql: &str) -> Result<(), Error> {
+        self.notices.clear();
+        frontend::parse(name, sql, [], &mut self.output)?;
+        frontend::sync(&mut self.output);
+        self.flush()?;
+        self.finish(&[]).map(|_| ())
+    }
+
+    /// Executes a prepared statement with parameters given as text.
+    pub fn execute(&mut self, name: &str, params: &[Option<String>]) -> Result<ResultSet, Error> {
+        self.notices.clear();
+        let bound = frontend::bind(
+            "",
+            name,
+            [],
+            params,
+            |p, buf| match p {
+                Some(text) => {
+                    buf.extend_from_slice(text.as_bytes());
+                    Ok(postgres_protocol::IsNull::No)
+                }
+                None => Ok(postgres_protocol::IsNull::Yes),
+            },
+            [],
+            &mut self.output,
+        );
+        if bound.is_err() {
+            return Err(io::Error::other("parameters cannot be encoded").into());
+        }
+        frontend::describe(b'P', "", &mut self.output)?;
+        frontend::execute("", 0, &mut self.output)?;
+        frontend::sync(&mut self.output);
+        self.flush()?;
+        Ok(self.finish(&[])?.pop().unwrap_or_default())
+    }
+
+    /// One statement that must succeed: the rows of its last result.
+    #[track_caller]
+    pub fn rows(&mut self, sql: &str) -> Vec<Row> {
+        match self.simple(sql) {
+            Ok(mut r) => r.pop().map(|r| r.rows).unwrap_or_default(),
+            Err(e) => panic!("{sql}\n{e}"),
+        }
+    }
+
+    /// One statement that must succeed: the first value, or an empty text.
+    #[track_caller]
+    pub fn value(&mut self, sql: &str) -> String {
+        let first = self.rows(sql).into_iter().next().and_then(|r| r.into_iter().next());
+        first.flatten().unwrap_or_default()
+    }
+
+    /// Statements that must succeed.
+    #[track_caller]
+    pub fn run(&mut self, sql: &str) {
+        self.rows(sql);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let out = self.output.split();
+        self.stream.write_all(&out)
+    }
+
+    fn message(&mut self) -> io::Result<Message> {
+        loop {
+            if let Some(m) = Message::parse(&mut self.input)? {
+                return Ok(m);
+            }
+            let mut chunk = [0u8; 1 << 16];
+            let n = self.stream.read(&mut chunk)?;
+            if n == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "server closed the connection"));
+            }
+            self.input.extend_from_slice(&chunk[..n]);
+        }
+    }
+
+    fn send_copy(&mut self, data: &[u8]) -> io::Result<()> {
+        for chunk in data.chunks(1 << 16) {
+            frontend::CopyData::new(chunk)?.write(&mut self.output);
+        }
+        frontend::copy_done(&mut self.output);
+        self.flush()
+    }
+
+    /// Reads up to ReadyForQuery.
+    fn finish(&mut self, copy_data: &[u8]) -> Result<Vec<ResultSet>, Error> {
+        let mut results = Vec::new();
+        let mut current = ResultSet::default();
+        let mut failed = None;
+        loop {
+            match self.message()? {
+                Message::RowDescription(body) => {
+                    current.columns = body
+                        .fields()
+                        .map(|f| Ok((f.name().to_owned(), f.type_oid())))
+                        .collect()?;
+                }
+                Message::DataRow(body) => current.rows.push(row_of(&body)?),
+                Message::CopyData(body) => current.copied.extend_from_slice(body.data()),
+                Message::CopyInResponse(_) => self.send_copy(copy_data)?,
+                Message::CommandComplete(body) => {
+                    current.tag = body.tag()?.to_owned();
+                    results.push(std::mem::take(&mut current));
+                }
+                Message::EmptyQueryResponse => results.push(std::mem::take(&mut current)),
+                Message::BackendKeyData(body) => self.pid = body.process_id(),
+                Message::NoticeResponse(body) => self.notices.push(PgError::read(body.fields())?),
+                Message::ErrorResponse(body) => {
+                    let e = PgError::read(body.fields())?;
+                    let fatal = e.severity == "FATAL" || e.severity == "PANIC";
+                    if fatal {
+                        return Err(Error::Server(Box::new(e)));
+                    }
+                    failed.get_or_insert(e);
+                }
+                Message::ReadyForQuery(body) => {
+                    self.status = body.status();
+                    return match failed {
+                        Some(e) => Err(Error::Server(Box::new(e))),
+                        None => Ok(results),
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        frontend::terminate(&mut self.output);
+        let _ = self.flush();
+    }
+}
+
+fn row_of(body: &DataRowBody) -> io::Result<Row> {
+    let buffer = body.buffer();
+    body.ranges()
+        .map(|range| Ok(range.map(|r| String::from_utf8_lossy(&buffer[r]).into_owned())))
+        .collect()
+}

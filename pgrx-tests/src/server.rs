@@ -1,0 +1,245 @@
+//! One PostgreSQL server in a temporary directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::client::{Conn, Error};
+use crate::process;
+
+/// Settings that every test server has.
+const CONF: &str = "
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 200
+max_prepared_transactions = 100
+max_worker_processes = 32
+max_locks_per_transaction = 512
+shared_buffers = 32MB
+max_wal_size = 4GB
+checkpoint_timeout = 1h
+autovacuum = off
+jit = off
+timezone = 'UTC'
+datestyle = 'ISO, MDY'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] %d '
+log_min_messages = warning
+restart_after_crash = on
+";
+
+/// How a server is set up.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// Preload the extension.
+    pub citus: bool,
+    /// Write everything to disk in time: only tests that kill servers need it.
+    pub durable: bool,
+}
+
+impl Kind {
+    /// PostgreSQL as it comes: the oracle.
+    pub const PLAIN: Kind = Kind { citus: false, durable: false };
+    /// A node for tests of answers.
+    pub const FAST: Kind = Kind { citus: true, durable: false };
+    /// A node for tests that kill it.
+    pub const DURABLE: Kind = Kind { citus: true, durable: true };
+}
+
+/// `pg_config` of the PostgreSQL under test.
+pub fn pg_config() -> PathBuf {
+    ["CITUS_TEST_PG_CONFIG", "PG_CONFIG"]
+        .iter()
+        .find_map(std::env::var_os)
+        .map_or_else(|| PathBuf::from("/usr/lib/postgresql/15/bin/pg_config"), PathBuf::from)
+}
+
+/// What `pg_config OPTION` prints.
+pub fn pg_config_value(option: &str) -> PathBuf {
+    let tool = pg_config();
+    let out = Command::new(&tool).arg(option).output().unwrap_or_else(|e| panic!("{}: {e}", tool.display()));
+    PathBuf::from(String::from_utf8_lossy(&out.stdout).trim())
+}
+
+fn bin_dir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| pg_config_value("--bindir"))
+}
+
+/// A port that nobody listens on: below the range that outgoing connections use.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let (low, high) = port_range();
+    let span = high - low + 1;
+    let start = (std::process::id() % u32::from(span)) as u16;
+    for _ in 0..span {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = low + (start.wrapping_add(step)) % span;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between {low} and {high}");
+}
+
+/// `CITUS_TEST_PORTS=7500-7599`, or a wide range.
+fn port_range() -> (u16, u16) {
+    let given = std::env::var("CITUS_TEST_PORTS").ok();
+    let parsed = given.as_deref().and_then(|s| {
+        let (a, b) = s.split_once('-')?;
+        Some((a.parse().ok()?, b.parse().ok()?))
+    });
+    parsed.unwrap_or((20000, 29999))
+}
+
+/// A running (or stopped, or killed) server.
+pub struct Server {
+    pub name: String,
+    pub dir: PathBuf,
+    pub port: u16,
+    child: Mutex<Option<Child>>,
+}
+
+impl Server {
+    /// Makes a data directory and starts a server on it.
+    pub fn create(name: &str, kind: Kind, extra_conf: &str) -> io::Result<Server> {
+        let dir = process::fresh_dir(name);
+        let data = dir.join("data");
+        let mut init = Command::new(bin_dir().join("initdb"));
+        init.arg("-D").arg(&data);
+        init.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]);
+        process::run(&mut init)?;
+        let port = free_port();
+        let mut conf = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+        conf.write_all(CONF.as_bytes())?;
+        writeln!(conf, "port = {port}")?;
+        if kind.citus {
+            writeln!(conf, "shared_preload_libraries = 'citus'\ncitus.node_conninfo = 'sslmode=disable'")?;
+        }
+        if !kind.durable {
+            writeln!(conf, "fsync = off\nsynchronous_commit = off\nfull_page_writes = off")?;
+        }
+        writeln!(conf, "{extra_conf}")?;
+        let server = Server { name: name.to_owned(), dir, port, child: Mutex::new(None) };
+        server.start()?;
+        Ok(server)
+    }
+
+    /// Starts the server and waits until it answers.
+    pub fn start(&self) -> io::Result<()> {
+        // After a kill -9 of the postmaster its children need a moment to notice and leave.
+        for attempt in 0.. {
+            match self.try_start() {
+                Ok(()) => return Ok(()),
+                Err(e) if attempt >= 20 => {
+                    return Err(io::Error::other(format!("{}: {e}\n{}", self.name, self.log_tail(30))));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(200)),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_start(&self) -> io::Result<()> {
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        process::give(&self.log_path());
+        let mut cmd = Command::new(bin_dir().join("postgres"));
+        cmd.arg("-D").arg(self.dir.join("data"));
+        cmd.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut child = process::spawn(cmd)?;
+        process::register(child.id() as i32);
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            if child.try_wait()?.is_some() {
+                process::unregister(child.id() as i32);
+                return Err(io::Error::other("server ended at start"));
+            }
+            if Conn::connect(self.port, "postgres", "postgres").is_ok() {
+                *self.slot() = Some(child);
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        *self.slot() = Some(child);
+        Err(io::Error::other("server does not answer"))
+    }
+
+    /// Connects as the superuser.
+    pub fn try_connect(&self, database: &str) -> Result<Conn, Error> {
+        Conn::connect(self.port, "postgres", database)
+    }
+
+    /// Connects as the superuser; the server must be up.
+    #[track_caller]
+    pub fn connect(&self, database: &str) -> Conn {
+        match self.try_connect(database) {
+            Ok(c) => c,
+            Err(e) => panic!("{} port {}: {e}\n{}", self.name, self.port, self.log_tail(30)),
+        }
+    }
+
+    /// Process id of the postmaster, when it runs.
+    pub fn pid(&self) -> Option<i32> {
+        self.slot().as_ref().map(|c| c.id() as i32)
+    }
+
+    /// Shuts the server down with a signal (SIGINT fast, SIGQUIT at once, SIGKILL as a crash).
+    pub fn end(&self, signal: i32) {
+        let Some(mut child) = self.slot().take() else { return };
+        let pid = child.id() as i32;
+        process::signal(pid, signal);
+        if process::wait(&mut child, 20_000).is_none() {
+            process::signal(pid, libc::SIGKILL);
+            let _ = child.wait();
+        }
+        process::unregister(pid);
+    }
+
+    /// Stops and starts the server.
+    pub fn restart(&self) -> io::Result<()> {
+        self.end(libc::SIGINT);
+        self.start()
+    }
+
+    /// Waits until the server accepts connections again, after a backend crashed.
+    pub fn wait_ready(&self) -> io::Result<()> {
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            if self.try_connect("postgres").is_ok_and(|mut c| c.simple("SELECT 1").is_ok()) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(io::Error::other(format!("{} does not come back\n{}", self.name, self.log_tail(30))))
+    }
+
+    /// The last lines of the server's log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        process::tail(&self.log_path(), lines)
+    }
+
+    /// The whole log.
+    pub fn log(&self) -> String {
+        fs::read(self.log_path()).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end(libc::SIGQUIT);
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
