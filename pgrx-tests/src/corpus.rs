@@ -24,6 +24,7 @@
 //! -- @known CONFIG reason        does not work yet in CONFIG (or `all`): reported, and the test
 //!                                fails as soon as it works, so that the line is removed
 //! ```
+//! Statements separated by `\;` are sent together, and their last result counts.
 //! Data of `COPY ... FROM STDIN` follows the statement up to a line `\.`, as in psql.
 
 use std::fs;
@@ -190,7 +191,7 @@ fn parse(path: &Path, special: &mut dyn FnMut(&[&str], usize) -> bool, found: &m
             continue;
         }
         let Some(n) = statement_length(rest) else { panic!("{file}:{line}: statement without an end") };
-        let sql = rest[..n].to_owned();
+        let sql = rest[..n].replace("\\;", ";");
         let at = line;
         advance(&mut rest, &mut line, n);
         let mut copy_data = Vec::new();

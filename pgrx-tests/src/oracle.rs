@@ -201,7 +201,7 @@ impl<'a> Duel<'a> {
                 return Some(format!("through the extended protocol: {text}"));
             }
         }
-        if w == b'E' || !writes(&s.sql) {
+        if w == b'E' || s.marks.tag_only || !writes(&s.sql) {
             return None;
         }
         self.tables_of(s).iter().find_map(|t| self.table_difference(session, t))

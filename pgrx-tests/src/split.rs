@@ -1,12 +1,15 @@
 //! Cuts SQL text into statements, the way psql does.
 
 /// The length of the first statement of `sql` including its semicolon, or None without one.
+///
+/// As in psql, `\;` does not end it: what it separates is sent together.
 pub fn statement_length(sql: &str) -> Option<usize> {
     let b = sql.as_bytes();
     let mut i = 0;
     while i < b.len() {
         match b[i] {
             b';' => return Some(i + 1),
+            b'\\' if b.get(i + 1) == Some(&b';') => i += 2,
             b'\'' => i = end_of_string(b, i),
             b'"' => i = end_of_quoted(b, i),
             b'$' => i = end_of_dollar(sql, i),
@@ -96,6 +99,7 @@ mod tests {
             "DO $$ BEGIN; END $$;",
             "DO $a$ $$ ; $$ $a$;",
             "SELECT $1, a$b;",
+            "SELECT 1\\; SELECT 2;",
         ] {
             assert_eq!(statement_length(sql), Some(sql.len()), "{sql}");
         }

@@ -32,5 +32,5 @@ UPDATE users SET email = NULL WHERE tenant_id = 2;
 UPDATE tenants SET plan = 'pro' WHERE tenant_id IN (1, 2);
 COMMIT;
 INSERT INTO user_events (tenant_id, user_id, event_type, event_data)
-SELECT tenant_id, user_id, 'import', '{}' FROM users WHERE user_id <= 20;
-INSERT INTO users (tenant_id, username) SELECT tenant_id + 1, username || ' copy' FROM users WHERE tenant_id = 3 RETURNING tenant_id, username;
+SELECT tenant_id, user_id, 'import', '{}' FROM users WHERE user_id <= 20 ORDER BY user_id;
+INSERT INTO users (tenant_id, username) SELECT tenant_id + 1, username || ' copy' FROM users WHERE tenant_id = 3 ORDER BY user_id RETURNING tenant_id, username;

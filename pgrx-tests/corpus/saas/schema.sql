@@ -38,4 +38,4 @@ INSERT INTO user_events (tenant_id, user_id, event_type, event_data, created_at)
 SELECT u.tenant_id, u.user_id, (ARRAY['login', 'click', 'purchase', 'logout'])[1 + (u.user_id + n)::int % 4],
        jsonb_build_object('n', n, 'amount', (u.user_id * n) % 17, 'tags', jsonb_build_array('a', n)),
        timestamptz '2025-06-01 00:00+00' + (u.user_id * 3 + n) * interval '1 hour'
-FROM users u, generate_series(1, 4) n WHERE u.user_id % 7 <> 0;
+FROM users u, generate_series(1, 4) n WHERE u.user_id % 7 <> 0 ORDER BY u.user_id, n;

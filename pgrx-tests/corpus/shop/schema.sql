@@ -20,7 +20,7 @@ CREATE TABLE order_items (
     order_id BIGINT NOT NULL,
     customer_id BIGINT NOT NULL,
     product_id INT NOT NULL,
-    quantity INT CONSTRAINT some CHECK (quantity > 0),
+    quantity INT CONSTRAINT quantity_positive CHECK (quantity > 0),
     price DECIMAL(10,2),
     amount DECIMAL(12,2) GENERATED ALWAYS AS (quantity * price) STORED,
     PRIMARY KEY (customer_id, item_id)
@@ -41,5 +41,5 @@ INSERT INTO orders (customer_id, order_status, total_amount, created_at)
 SELECT 1 + (i * i) % 60, (ARRAY['new', 'paid', 'shipped', 'returned'])[1 + i % 4], CASE WHEN i % 13 <> 0 THEN (i * 31 % 5000) / 7.0 END, timestamptz '2025-01-01 00:00+00' + i * interval '5 hours'
 FROM generate_series(1, 200) i;
 INSERT INTO order_items (order_id, customer_id, product_id, quantity, price)
-SELECT o.order_id, o.customer_id, 1 + (o.order_id * n) % 25, n, (o.order_id % 19) + 0.5 FROM orders o, generate_series(1, 3) n WHERE o.order_id % 9 <> 0;
+SELECT o.order_id, o.customer_id, 1 + (o.order_id * n) % 25, n, (o.order_id % 19) + 0.5 FROM orders o, generate_series(1, 3) n WHERE o.order_id % 9 <> 0 ORDER BY o.order_id, n;
 INSERT INTO carts SELECT md5('cart' || i)::uuid, i % 70, repeat('x', i % 7) FROM generate_series(1, 80) i;

@@ -1,0 +1,90 @@
+BEGIN;
+DECLARE c CURSOR FOR SELECT k, v FROM x ORDER BY k;
+-- @ordered
+FETCH 3 FROM c;
+-- @ordered
+FETCH c;
+-- @ordered
+FETCH FORWARD 2 FROM c;
+MOVE 5 IN c;
+-- @ordered
+FETCH NEXT FROM c;
+-- @ordered
+FETCH ALL FROM c;
+FETCH c;
+CLOSE c;
+DECLARE s SCROLL CURSOR FOR SELECT k, v FROM x ORDER BY k DESC;
+-- @ordered
+FETCH 4 FROM s;
+-- @ordered
+FETCH PRIOR FROM s;
+-- @ordered
+FETCH BACKWARD 2 FROM s;
+-- @ordered
+FETCH LAST FROM s;
+-- @ordered
+FETCH ABSOLUTE 3 FROM s;
+-- @ordered
+FETCH RELATIVE -2 FROM s;
+-- @ordered
+FETCH FIRST FROM s;
+-- @ordered
+FETCH FORWARD ALL FROM s;
+-- @ordered
+FETCH BACKWARD ALL FROM s;
+CLOSE s;
+DECLARE h CURSOR WITH HOLD FOR SELECT count(*) FROM x;
+DECLARE h2 SCROLL CURSOR WITH HOLD FOR SELECT k FROM y ORDER BY k, v;
+-- @ordered
+FETCH 2 FROM h2;
+COMMIT;
+FETCH h;
+-- @ordered
+FETCH 3 FROM h2;
+-- @ordered
+FETCH BACKWARD 4 FROM h2;
+CLOSE ALL;
+-- @error 34000
+FETCH c;
+BEGIN;
+DECLARE d CURSOR FOR SELECT k FROM x WHERE k = 5;
+FETCH d;
+UPDATE x SET v = 'cursor' WHERE k = 6;
+FETCH d;
+DECLARE e NO SCROLL CURSOR FOR SELECT x.k, y.v FROM x JOIN y USING (k) ORDER BY x.k, y.v;
+-- @ordered
+FETCH 5 FROM e;
+SELECT count(*) FROM x;
+INSERT INTO y VALUES (1, 'while open');
+-- @ordered
+FETCH 5 FROM e;
+COMMIT;
+BEGIN;
+DECLARE i CURSOR FOR SELECT v FROM y WHERE k = 1 ORDER BY v;
+INSERT INTO y VALUES (1, 'aaa later');
+-- @ordered
+FETCH ALL FROM i;
+ROLLBACK;
+BEGIN;
+DECLARE f CURSOR FOR SELECT k FROM x ORDER BY k;
+SAVEPOINT sp;
+-- @ordered
+FETCH 2 FROM f;
+-- @error 23505
+INSERT INTO x VALUES (1, 'dup', 1);
+ROLLBACK TO sp;
+-- @ordered
+FETCH 2 FROM f;
+COMMIT;
+BEGIN;
+DECLARE g CURSOR FOR SELECT g FROM generate_series(1, 5) g LEFT JOIN x ON x.k = g ORDER BY g;
+-- @ordered
+FETCH 2 FROM g;
+DECLARE g2 CURSOR FOR SELECT k FROM y ORDER BY k, v;
+-- @ordered
+FETCH 2 FROM g2;
+-- @ordered
+FETCH 2 FROM g;
+-- @ordered
+FETCH 2 FROM g2;
+COMMIT;
