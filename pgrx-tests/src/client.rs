@@ -54,7 +54,9 @@ impl PgError {
 impl fmt::Display for PgError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.severity, self.code, self.message)?;
-        for (name, field) in [("DETAIL", &self.detail), ("HINT", &self.hint), ("CONTEXT", &self.context)] {
+        for (name, field) in
+            [("DETAIL", &self.detail), ("HINT", &self.hint), ("CONTEXT", &self.context)]
+        {
             if let Some(text) = field {
                 write!(f, "\n  {name}: {text}")?;
             }
@@ -238,7 +240,10 @@ impl Conn {
             let mut chunk = [0u8; 1 << 16];
             let n = self.stream.read(&mut chunk)?;
             if n == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "server closed the connection"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "server closed the connection",
+                ));
             }
             self.input.extend_from_slice(&chunk[..n]);
         }
@@ -260,10 +265,8 @@ impl Conn {
         loop {
             match self.message()? {
                 Message::RowDescription(body) => {
-                    current.columns = body
-                        .fields()
-                        .map(|f| Ok((f.name().to_owned(), f.type_oid())))
-                        .collect()?;
+                    current.columns =
+                        body.fields().map(|f| Ok((f.name().to_owned(), f.type_oid()))).collect()?;
                 }
                 Message::DataRow(body) => current.rows.push(row_of(&body)?),
                 Message::CopyData(body) => current.copied.extend_from_slice(body.data()),

@@ -44,7 +44,10 @@ impl Cluster {
         let name = self.bare_database(stem);
         let mut c = self.coordinator.connect(&name);
         if !self.workers.is_empty() {
-            c.run(&format!("SELECT citus_set_coordinator_host('127.0.0.1', {})", self.coordinator.port));
+            c.run(&format!(
+                "SELECT citus_set_coordinator_host('127.0.0.1', {})",
+                self.coordinator.port
+            ));
         }
         for w in &self.workers {
             c.run(&format!("SELECT citus_add_node('127.0.0.1', {})", w.port));
@@ -72,7 +75,8 @@ impl Cluster {
 
 fn start_all(names: &[String], kind: Kind, conf: &str) -> Vec<Server> {
     std::thread::scope(|s| {
-        let started: Vec<_> = names.iter().map(|n| s.spawn(move || Server::create(n, kind, conf))).collect();
+        let started: Vec<_> =
+            names.iter().map(|n| s.spawn(move || Server::create(n, kind, conf))).collect();
         started
             .into_iter()
             .map(|t| match t.join() {

@@ -14,7 +14,11 @@ const FLOAT8: u32 = 701;
 const SHOWN: usize = 8;
 
 /// The difference between the expected answer and the one given, or None.
-pub fn difference(want: &Result<ResultSet, Error>, got: &Result<ResultSet, Error>, marks: &Marks) -> Option<String> {
+pub fn difference(
+    want: &Result<ResultSet, Error>,
+    got: &Result<ResultSet, Error>,
+    marks: &Marks,
+) -> Option<String> {
     match (want, got) {
         (Ok(w), Ok(g)) => result_difference(w, g, marks),
         (Err(Error::Server(w)), Err(Error::Server(g))) => error_difference(w, g),
@@ -27,9 +31,16 @@ pub fn difference(want: &Result<ResultSet, Error>, got: &Result<ResultSet, Error
 /// Violations of integrity are compared in full: their texts must name tables, never shards.
 fn error_difference(want: &PgError, got: &PgError) -> Option<String> {
     let fields = |e: &PgError| {
-        (e.message.clone(), e.detail.clone(), e.table.clone(), e.column.clone(), e.constraint.clone())
+        (
+            e.message.clone(),
+            e.detail.clone(),
+            e.table.clone(),
+            e.column.clone(),
+            e.constraint.clone(),
+        )
     };
-    let differs = want.code != got.code || (want.code.starts_with("23") && fields(want) != fields(got));
+    let differs =
+        want.code != got.code || (want.code.starts_with("23") && fields(want) != fields(got));
     differs.then(|| {
         format!(
             "expected: {want} [table {:?} column {:?} constraint {:?}]\ngot: {got} [table {:?} column {:?} constraint {:?}]",
@@ -40,7 +51,13 @@ fn error_difference(want: &PgError, got: &PgError) -> Option<String> {
 
 fn result_difference(want: &ResultSet, got: &ResultSet, marks: &Marks) -> Option<String> {
     if want.tag != got.tag {
-        return Some(format!("expected tag: {}{}\ngot tag: {}{}", want.tag, show(&want.rows), got.tag, show(&got.rows)));
+        return Some(format!(
+            "expected tag: {}{}\ngot tag: {}{}",
+            want.tag,
+            show(&want.rows),
+            got.tag,
+            show(&got.rows)
+        ));
     }
     if marks.tag_only {
         return None;
@@ -49,13 +66,19 @@ fn result_difference(want: &ResultSet, got: &ResultSet, marks: &Marks) -> Option
     if names(want) != names(got) {
         return Some(format!("expected columns: {:?}\ngot columns: {:?}", names(want), names(got)));
     }
-    let types = |r: &ResultSet| r.columns.iter().map(|c| c.1.min(FIRST_USER_TYPE)).collect::<Vec<_>>();
+    let types =
+        |r: &ResultSet| r.columns.iter().map(|c| c.1.min(FIRST_USER_TYPE)).collect::<Vec<_>>();
     if types(want) != types(got) {
-        return Some(format!("expected column types: {:?}\ngot column types: {:?}", types(want), types(got)));
+        return Some(format!(
+            "expected column types: {:?}\ngot column types: {:?}",
+            types(want),
+            types(got)
+        ));
     }
     if marks.rows_only {
         let counts = (want.rows.len(), got.rows.len());
-        return (counts.0 != counts.1).then(|| format!("expected {} rows, got {}", counts.0, counts.1));
+        return (counts.0 != counts.1)
+            .then(|| format!("expected {} rows, got {}", counts.0, counts.1));
     }
     let copied = copied_difference(want, got, marks.ordered);
     copied.or_else(|| rows_difference(&rounded(want, marks), &rounded(got, marks), marks.ordered))
@@ -89,7 +112,8 @@ pub fn rows_difference(want: &[Row], got: &[Row], ordered: bool) -> Option<Strin
             show(&side(-1))
         ));
     }
-    ordered.then(|| format!("the order of rows differs\nexpected:{}\ngot:{}", show(want), show(got)))
+    ordered
+        .then(|| format!("the order of rows differs\nexpected:{}\ngot:{}", show(want), show(got)))
 }
 
 fn sorted(rows: &[Row]) -> Vec<Row> {
@@ -100,11 +124,13 @@ fn sorted(rows: &[Row]) -> Vec<Row> {
 
 fn rounded(result: &ResultSet, marks: &Marks) -> Vec<Row> {
     let Some(digits) = marks.digits else { return result.rows.clone() };
-    let is_float: Vec<bool> = result.columns.iter().map(|c| c.1 == FLOAT4 || c.1 == FLOAT8).collect();
-    let round = |(value, &float): (&Option<String>, &bool)| match value.as_deref().map(str::parse::<f64>) {
-        Some(Ok(number)) if float => Some(format!("{number:.*e}", digits.saturating_sub(1))),
-        _ => value.clone(),
-    };
+    let is_float: Vec<bool> =
+        result.columns.iter().map(|c| c.1 == FLOAT4 || c.1 == FLOAT8).collect();
+    let round =
+        |(value, &float): (&Option<String>, &bool)| match value.as_deref().map(str::parse::<f64>) {
+            Some(Ok(number)) if float => Some(format!("{number:.*e}", digits.saturating_sub(1))),
+            _ => value.clone(),
+        };
     result.rows.iter().map(|row| row.iter().zip(&is_float).map(round).collect()).collect()
 }
 
@@ -133,7 +159,8 @@ mod tests {
         let ba = [b.clone(), a.clone()];
         assert!(rows_difference(&ab, &ba, false).is_none());
         assert!(rows_difference(&ab, &ba, true).is_some());
-        assert!(rows_difference(&[a.clone(), a.clone(), b.clone()], &[a, b.clone(), b], false).is_some());
+        assert!(rows_difference(&[a.clone(), a.clone(), b.clone()], &[a, b.clone(), b], false)
+            .is_some());
         assert!(rows_difference(&[vec![None]], &[row("")], false).is_some());
     }
 }

@@ -79,7 +79,9 @@ impl Spread {
                 text(other)
             ),
             Spread::Reference(table) => format!("SELECT create_reference_table({})", text(table)),
-            Spread::Local(table) => format!("SELECT citus_add_local_table_to_metadata({})", text(table)),
+            Spread::Local(table) => {
+                format!("SELECT citus_add_local_table_to_metadata({})", text(table))
+            }
         }
     }
 }
@@ -156,7 +158,11 @@ fn read_schema(path: &Path, tables: &mut Vec<String>) -> Vec<Step> {
 }
 
 /// Calls `special` with the words of each `-- @` line and `found` with each statement, in order.
-fn parse(path: &Path, special: &mut dyn FnMut(&[&str], usize) -> bool, found: &mut dyn FnMut(Statement)) {
+fn parse(
+    path: &Path,
+    special: &mut dyn FnMut(&[&str], usize) -> bool,
+    found: &mut dyn FnMut(Statement),
+) {
     let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let file = path
         .components()
@@ -190,7 +196,9 @@ fn parse(path: &Path, special: &mut dyn FnMut(&[&str], usize) -> bool, found: &m
             advance(&mut rest, &mut line, n);
             continue;
         }
-        let Some(n) = statement_length(rest) else { panic!("{file}:{line}: statement without an end") };
+        let Some(n) = statement_length(rest) else {
+            panic!("{file}:{line}: statement without an end")
+        };
         let sql = rest[..n].replace("\\;", ";");
         let at = line;
         advance(&mut rest, &mut line, n);
@@ -198,18 +206,29 @@ fn parse(path: &Path, special: &mut dyn FnMut(&[&str], usize) -> bool, found: &m
         if wants_data(&sql) {
             let body = rest.find('\n').map_or(rest.len(), |i| i + 1);
             advance(&mut rest, &mut line, body);
-            let end = if rest.starts_with("\\.\n") { Some(0) } else { rest.find("\n\\.\n").map(|i| i + 1) };
+            let end = if rest.starts_with("\\.\n") {
+                Some(0)
+            } else {
+                rest.find("\n\\.\n").map(|i| i + 1)
+            };
             let Some(end) = end else { panic!("{file}:{at}: COPY data without an end") };
             copy_data = rest.as_bytes()[..end].to_vec();
             advance(&mut rest, &mut line, end + 3);
         }
-        found(Statement { file: file.clone(), line: at, sql, copy_data, marks: std::mem::take(&mut marks) });
+        found(Statement {
+            file: file.clone(),
+            line: at,
+            sql,
+            copy_data,
+            marks: std::mem::take(&mut marks),
+        });
     }
 }
 
 fn wants_data(sql: &str) -> bool {
     let upper = sql.trim_start().to_ascii_uppercase();
-    upper.starts_with("COPY") && upper.split_whitespace().any(|w| w.trim_end_matches(';') == "STDIN")
+    upper.starts_with("COPY")
+        && upper.split_whitespace().any(|w| w.trim_end_matches(';') == "STDIN")
 }
 
 impl Marks {
@@ -275,7 +294,10 @@ mod tests {
     #[test]
     fn parameter_lists() {
         let some = |s: &str| Some(s.to_owned());
-        assert_eq!(parameters("1, 'a''b, c', NULL,x"), vec![some("1"), some("a'b, c"), None, some("x")]);
+        assert_eq!(
+            parameters("1, 'a''b, c', NULL,x"),
+            vec![some("1"), some("a'b, c"), None, some("x")]
+        );
         assert!(parameters("").is_empty());
     }
 }

@@ -9,7 +9,8 @@ use crate::server::Server;
 
 /// Words that make the content of tables worth a look after a statement.
 const WRITES: [&str; 11] = [
-    "insert", "update", "delete", "merge", "truncate", "copy", "call", "do", "commit", "rollback", "execute",
+    "insert", "update", "delete", "merge", "truncate", "copy", "call", "do", "commit", "rollback",
+    "execute",
 ];
 
 /// One side of the comparison: a database with its named sessions.
@@ -43,7 +44,12 @@ impl<'a> Side<'a> {
         self.forget_lost(session, answer).map(|mut sets| sets.pop().unwrap_or_default())
     }
 
-    fn execute(&mut self, session: &str, name: &str, params: &[Option<String>]) -> Result<ResultSet, Error> {
+    fn execute(
+        &mut self,
+        session: &str,
+        name: &str,
+        params: &[Option<String>],
+    ) -> Result<ResultSet, Error> {
         let answer = self.session(session)?.execute(name, params);
         self.forget_lost(session, answer)
     }
@@ -90,7 +96,14 @@ pub struct Duel<'a> {
 }
 
 impl<'a> Duel<'a> {
-    pub fn new(config: &'a str, unit: &'a Unit, plain: Side<'a>, cluster: Side<'a>, distributed: bool, twice: bool) -> Self {
+    pub fn new(
+        config: &'a str,
+        unit: &'a Unit,
+        plain: Side<'a>,
+        cluster: Side<'a>,
+        distributed: bool,
+        twice: bool,
+    ) -> Self {
         Duel { config, unit, plain, cluster, distributed, twice, report: Report::default() }
     }
 
@@ -115,10 +128,13 @@ impl<'a> Duel<'a> {
                     (s.line, s.sql.clone(), want.and(got))
                 }
                 Step::Spread(_, _) if !self.distributed => continue,
-                Step::Spread(spread, line) => (*line, spread.sql(), self.cluster.query("", &spread.sql(), &[])),
+                Step::Spread(spread, line) => {
+                    (*line, spread.sql(), self.cluster.query("", &spread.sql(), &[]))
+                }
             };
             if let Err(e) = outcome {
-                let text = format!("{}/schema.sql:{at} [{}]\n{sql}\n{e}", self.unit.name, self.config);
+                let text =
+                    format!("{}/schema.sql:{at} [{}]\n{sql}\n{e}", self.unit.name, self.config);
                 self.report.failures.push(text);
                 return false;
             }
@@ -164,9 +180,13 @@ impl<'a> Duel<'a> {
         let head = format!("{}:{} [{}]", s.file, s.line, self.config);
         match (found, known) {
             (None, None) => {}
-            (Some(_), Some((_, reason))) if self.distributed => self.report.known.push(format!("{head} {reason}")),
+            (Some(_), Some((_, reason))) if self.distributed => {
+                self.report.known.push(format!("{head} {reason}"))
+            }
             (None, Some(_)) if self.distributed => {
-                self.report.failures.push(format!("{head} works now: remove its `-- @known` line\n{}", s.sql));
+                self.report
+                    .failures
+                    .push(format!("{head} works now: remove its `-- @known` line\n{}", s.sql));
             }
             (None, Some(_)) => {}
             (Some(text), _) => self.report.failures.push(format!("{head}\n{}\n{text}", s.sql)),
@@ -187,7 +207,8 @@ impl<'a> Duel<'a> {
         let got = ask(&mut self.cluster, session, s);
         for (n, (w, g)) in want.iter().zip(&got).enumerate() {
             if let Some(text) = difference(w, g, &s.marks) {
-                let run = if want.len() > 1 { format!("execution {}: ", n + 1) } else { String::new() };
+                let run =
+                    if want.len() > 1 { format!("execution {}: ", n + 1) } else { String::new() };
                 return Some(run + &text);
             }
         }
@@ -209,7 +230,8 @@ impl<'a> Duel<'a> {
 
     /// The tables that a statement names, or all.
     fn tables_of(&self, s: &Statement) -> Vec<String> {
-        let named: Vec<String> = self.unit.tables.iter().filter(|t| has_word(&s.sql, t)).cloned().collect();
+        let named: Vec<String> =
+            self.unit.tables.iter().filter(|t| has_word(&s.sql, t)).cloned().collect();
         if named.is_empty() {
             self.unit.tables.clone()
         } else {
@@ -238,9 +260,13 @@ impl<'a> Duel<'a> {
             if self.table_difference(session, table).is_none() {
                 continue;
             }
-            let Ok(content) = self.plain.query(session, &format!("COPY {table} TO STDOUT"), &[]) else { continue };
+            let Ok(content) = self.plain.query(session, &format!("COPY {table} TO STDOUT"), &[])
+            else {
+                continue;
+            };
             let _ = self.cluster.query(session, &format!("DELETE FROM {table}"), &[]);
-            let _ = self.cluster.query(session, &format!("COPY {table} FROM STDIN"), &content.copied);
+            let _ =
+                self.cluster.query(session, &format!("COPY {table} FROM STDIN"), &content.copied);
         }
     }
 }
@@ -268,20 +294,25 @@ fn corpus_mistake(want: &[Result<ResultSet, Error>], s: &Statement) -> Option<St
     match (failure, &s.marks.error) {
         (None, None) => None,
         (Some(e), Some(code)) if code.is_empty() || code == e.code() => None,
-        (Some(e), Some(code)) => Some(format!("corpus: plain PostgreSQL should fail with {code}: {e}")),
+        (Some(e), Some(code)) => {
+            Some(format!("corpus: plain PostgreSQL should fail with {code}: {e}"))
+        }
         (Some(e), None) => Some(format!("corpus: plain PostgreSQL refuses this: {e}")),
         (None, Some(_)) => Some("corpus: plain PostgreSQL accepts this".to_owned()),
     }
 }
 
 fn words(sql: &str) -> impl Iterator<Item = String> + '_ {
-    sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).map(str::to_ascii_lowercase)
+    sql.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .filter(|w| !w.is_empty())
+        .map(str::to_ascii_lowercase)
 }
 
 fn has_word(sql: &str, word: &str) -> bool {
     let wanted = word.trim_matches('"').to_ascii_lowercase();
     let wanted = wanted.rsplit('.').next().unwrap_or_default().to_owned();
-    words(sql).any(|w| w == wanted) || (wanted.contains(' ') && sql.to_ascii_lowercase().contains(&wanted))
+    words(sql).any(|w| w == wanted)
+        || (wanted.contains(' ') && sql.to_ascii_lowercase().contains(&wanted))
 }
 
 fn writes(sql: &str) -> bool {

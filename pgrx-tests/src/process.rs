@@ -38,7 +38,10 @@ fn confine(cmd: &mut Command) {
     unsafe {
         cmd.pre_exec(move || {
             if let Some(a) = account {
-                if libc::setgroups(0, std::ptr::null()) != 0 || libc::setgid(a.gid) != 0 || libc::setuid(a.uid) != 0 {
+                if libc::setgroups(0, std::ptr::null()) != 0
+                    || libc::setgid(a.gid) != 0
+                    || libc::setuid(a.uid) != 0
+                {
                     return Err(io::Error::last_os_error());
                 }
             }
@@ -58,7 +61,8 @@ fn confine(cmd: &mut Command) {
 pub fn run(cmd: &mut Command) -> io::Result<String> {
     confine(cmd);
     let out = cmd.output()?;
-    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    let text =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     if out.status.success() {
         Ok(text)
     } else {

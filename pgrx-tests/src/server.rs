@@ -62,7 +62,10 @@ pub fn pg_config() -> PathBuf {
 /// What `pg_config OPTION` prints.
 pub fn pg_config_value(option: &str) -> PathBuf {
     let tool = pg_config();
-    let out = Command::new(&tool).arg(option).output().unwrap_or_else(|e| panic!("{}: {e}", tool.display()));
+    let out = Command::new(&tool)
+        .arg(option)
+        .output()
+        .unwrap_or_else(|e| panic!("{}: {e}", tool.display()));
     PathBuf::from(String::from_utf8_lossy(&out.stdout).trim())
 }
 
@@ -112,14 +115,27 @@ impl Server {
         let data = dir.join("data");
         let mut init = Command::new(bin_dir().join("initdb"));
         init.arg("-D").arg(&data);
-        init.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]);
+        init.args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+        ]);
         process::run(&mut init)?;
         let port = free_port();
         let mut conf = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         conf.write_all(CONF.as_bytes())?;
         writeln!(conf, "port = {port}")?;
         if kind.citus {
-            writeln!(conf, "shared_preload_libraries = 'citus'\ncitus.node_conninfo = 'sslmode=disable'")?;
+            writeln!(
+                conf,
+                "shared_preload_libraries = 'citus'\ncitus.node_conninfo = 'sslmode=disable'"
+            )?;
         }
         if !kind.durable {
             writeln!(conf, "fsync = off\nsynchronous_commit = off\nfull_page_writes = off")?;
@@ -137,7 +153,11 @@ impl Server {
             match self.try_start() {
                 Ok(()) => return Ok(()),
                 Err(e) if attempt >= 20 => {
-                    return Err(io::Error::other(format!("{}: {e}\n{}", self.name, self.log_tail(30))));
+                    return Err(io::Error::other(format!(
+                        "{}: {e}\n{}",
+                        self.name,
+                        self.log_tail(30)
+                    )));
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(200)),
             }
@@ -225,7 +245,9 @@ impl Server {
 
     /// The whole log.
     pub fn log(&self) -> String {
-        fs::read(self.log_path()).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
+        fs::read(self.log_path())
+            .map(|b| String::from_utf8_lossy(&b).into_owned())
+            .unwrap_or_default()
     }
 
     fn log_path(&self) -> PathBuf {

@@ -46,7 +46,9 @@ fn run_config(unit: &Unit, config: &str, shards: u32) -> Report {
     }
     let cluster = if config == "single" { single() } else { two_workers() };
     let database = cluster.database(&unit.name);
-    cluster.connect(&database).run(&format!("ALTER DATABASE {database} SET citus.shard_count = {shards}"));
+    cluster
+        .connect(&database)
+        .run(&format!("ALTER DATABASE {database} SET citus.shard_count = {shards}"));
     let side = Side::new(&cluster.coordinator, &database);
     Duel::new(config, unit, plain_side, side, true, config == "w2s4").run()
 }
@@ -57,7 +59,7 @@ fn run_unit(name: &str) {
     let configs: Vec<(&str, u32)> = match wanted.as_deref() {
         Some("plain") => vec![("plain", 0)],
         Some(one) => CONFIGS.into_iter().filter(|c| c.0 == one).collect(),
-        None => CONFIGS.to_vec(),
+        None => vec![("plain", 0)],
     };
     let mut failures = Vec::new();
     for (config, shards) in configs {
