@@ -25,7 +25,7 @@ pub fn test(pg: &Postgres, filter: Option<&str>) -> Result<()> {
         headline(&format!("testing {package}"));
         let mut command = cargo();
         command.args(["test", "--package", package, "--no-fail-fast"]).args(target);
-        command.args(filter);
+        command.args(filter).args(["--", "--show-output"]);
         // The harness starts servers of this PostgreSQL.
         command.env("CITUS_TEST_PG_CONFIG", &pg.pg_config).env("PG_CONFIG", &pg.pg_config);
         summary.run(&mut command)?;
@@ -36,6 +36,7 @@ pub fn test(pg: &Postgres, filter: Option<&str>) -> Result<()> {
 /// The closing lines of all runners.
 #[derive(Default)]
 struct Summary {
+    remarks: Vec<String>,
     lines: Vec<String>,
     passed: usize,
     failed: usize,
@@ -61,6 +62,10 @@ impl Summary {
     }
 
     fn note(&mut self, line: &str) {
+        // What a passing test says about itself: how much it compared, and what it excuses.
+        if line.contains(" statements, ") || line.starts_with("  known: ") {
+            self.remarks.push(line.to_string());
+        }
         let Some(counts) = line.strip_prefix("test result: ") else { return };
         let passed = count_before(counts, " passed");
         let failed = count_before(counts, " failed");
@@ -73,7 +78,7 @@ impl Summary {
 
     fn finish(self, filter: Option<&str>, start: Instant) -> Result<()> {
         headline("summary");
-        self.lines.iter().for_each(|line| println!("{line}"));
+        self.remarks.iter().chain(&self.lines).for_each(|line| println!("{line}"));
         let time = seconds(start.elapsed());
         println!("total: {} passed, {} failed in {time}", self.passed, self.failed);
         if !self.broken.is_empty() {
@@ -104,6 +109,8 @@ mod tests {
         summary.note("test result: FAILED. 3 passed; 2 failed; 0 ignored");
         summary.note("test result: ok. 0 passed; 0 failed; 0 ignored");
         summary.note("something else");
+        summary.note("joins w2s4: 120 statements, 0 failures");
+        assert_eq!(summary.remarks.len(), 1);
         assert_eq!((summary.passed, summary.failed, summary.lines.len()), (15, 2, 2));
     }
 }
