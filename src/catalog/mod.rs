@@ -15,6 +15,7 @@ pub use node_admin::{
     set_node_should_have_shards, NewNode, COORDINATOR_GROUP,
 };
 pub use nodes::{
-    local_group, node_by_id, node_by_name, node_of_group, nodes, role_name, server_id, Node,
+    local_group, local_node_id, node_by_id, node_by_name, node_of_group, nodes, role_name,
+    server_id, Node,
 };
 pub use tables::{relation_of_shard, table, Key, Kind, Placement, Shard, Table};

@@ -3,6 +3,7 @@
 use super::cache::{oids, NODES};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{scan, spi};
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// A row of `pg_dist_node`.
@@ -39,6 +40,8 @@ impl Node {
 pub struct NodeCache {
     nodes: Vec<Rc<Node>>,
     local_group: i32,
+    /// Id of this server's node; `None` until somebody asks.
+    local_id: Cell<Option<i32>>,
 }
 
 fn load() -> Result<Rc<NodeCache>> {
@@ -63,7 +66,7 @@ fn load() -> Result<Rc<NodeCache>> {
     nodes.sort_by_key(|n| n.id);
     let mut local_group = 0;
     scan::rows(o.local_group, None, &[], |r| local_group = r.i32(1));
-    let cache = Rc::new(NodeCache { nodes, local_group });
+    let cache = Rc::new(NodeCache { nodes, local_group, local_id: Cell::new(None) });
     NODES.with(|n| *n.borrow_mut() = Some(cache.clone()));
     Ok(cache)
 }
@@ -102,6 +105,26 @@ pub fn nodes() -> Result<Vec<Rc<Node>>> {
 /// The group of this server: 0 on the coordinator.
 pub fn local_group() -> Result<i32> {
     Ok(load()?.local_group)
+}
+
+/// The id of this server's node, 0 when it is no node of a cluster. A worker does not know the
+/// nodes; the coordinator told it its id when it joined.
+pub fn local_node_id() -> Result<i32> {
+    let cache = load()?;
+    if let Some(id) = cache.local_id.get() {
+        return Ok(id);
+    }
+    let known = cache.nodes.iter().find(|n| n.group == cache.local_group && n.is_primary());
+    let id = match known {
+        Some(n) => n.id,
+        None if cache.local_group == 0 => 0,
+        None => {
+            let sql = "SELECT metadata->>'node_id' FROM pg_catalog.pg_dist_node_metadata LIMIT 1";
+            spi::value(sql, &[])?.and_then(|id| id.parse().ok()).unwrap_or(0)
+        }
+    };
+    cache.local_id.set(Some(id));
+    Ok(id)
 }
 
 /// The primary of a group.

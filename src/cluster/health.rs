@@ -1,6 +1,6 @@
 //! Which nodes reach which.
 
-use super::{address, checks};
+use super::{address, address_of, checks};
 use crate::catalog::{self, Node};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{fmgr, guard, session, subxact};
@@ -13,14 +13,16 @@ use std::rc::Rc;
 /// Nobody but a superuser may make the server connect to places that are not nodes.
 pub fn check_connection(name: &str, port: i32) -> Result<bool> {
     checks::check_address(name, port)?;
-    if !session::is_superuser() && catalog::node_by_name(name, port)?.is_none() {
+    let node = catalog::node_by_name(name, port)?;
+    if node.is_none() && !session::is_superuser() {
         return Err(Error::new(
             sqlstate::INSUFFICIENT_PRIVILEGE,
             format!("permission denied to connect to {name}:{port}"),
         )
         .detail("Only superusers can check connections to servers that are not in pg_dist_node."));
     }
-    match guard::catch_result(|| pool::connect(&address(name, port), &session::user_name())) {
+    let to = node.map_or_else(|| address(name, port), |n| address_of(&n));
+    match guard::catch_result(|| pool::connect(&to, &session::user_name())) {
         Ok(_) => Ok(true),
         Err(e) if subxact::is_final(&e) => Err(e),
         Err(_) => Ok(false),
@@ -45,7 +47,7 @@ pub fn check_cluster() -> Result<Vec<Check>> {
     let remote: Vec<Rc<Node>> = nodes.iter().filter(|n| n.group != local).cloned().collect();
     let sql: Vec<String> = nodes.iter().map(|n| check_sql(n)).collect();
     let work: Vec<(NodeAddr, Vec<String>)> =
-        remote.iter().map(|n| (address(&n.name, n.port), sql.clone())).collect();
+        remote.iter().map(|n| (address_of(n), sql.clone())).collect();
     let mut answers = run::apart(&work)?.into_iter();
     let mut checks = Vec::new();
     for from in &nodes {

@@ -80,8 +80,7 @@ fn require_no_standby(node: &Node) -> Result<()> {
 
 /// Whether a connection to the node can be made now.
 fn is_reachable(node: &Node) -> bool {
-    let address = probe::address(&node.name, node.port);
-    pool::connect(&address, &session::user_name()).is_ok()
+    pool::connect(&probe::address_of(node), &session::user_name()).is_ok()
 }
 
 /// Gives up the node's placements, and the tables behind them where the node can be reached.

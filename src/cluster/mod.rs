@@ -1,6 +1,7 @@
 //! Nodes that join, leave and change.
 
 pub mod checks;
+pub mod commands;
 pub mod health;
 pub mod join;
 pub mod leave;
@@ -8,4 +9,4 @@ mod placements;
 mod probe;
 pub mod update;
 
-pub use probe::address;
+pub use probe::{address, address_of};

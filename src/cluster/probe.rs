@@ -60,6 +60,11 @@ pub fn address(name: &str, port: i32) -> NodeAddr {
     NodeAddr { id: 0, group: -1, name: name.to_owned(), port }
 }
 
+/// The address of a registered node.
+pub fn address_of(node: &catalog::Node) -> NodeAddr {
+    NodeAddr { id: node.id, group: node.group, name: node.name.clone(), port: node.port }
+}
+
 impl Probe {
     /// Connects to a server and asks it.
     pub fn remote(name: &str, port: i32) -> Result<Probe> {

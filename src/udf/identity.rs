@@ -1,7 +1,7 @@
 //! Who and what this server is: versions, identifiers, connection parameters.
 
 use crate::catalog;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::pg_function;
 use crate::settings::parse_conninfo;
 use pgrx::pg_sys::Datum;
@@ -20,17 +20,10 @@ pg_function!(
     ))
 );
 
-/// Id of this node, 0 while it is not in `pg_dist_node`.
-pub fn local_node_id() -> Result<i32> {
-    let group = catalog::local_group()?;
-    let nodes = catalog::nodes()?;
-    Ok(nodes.iter().find(|n| n.group == group && n.is_primary()).map_or(0, |n| n.id))
-}
-
 pg_function!(
     /// `citus_internal.local_nodeid()`
     citus_local_nodeid,
-    |_args| Ok(Datum::from(local_node_id()?))
+    |_args| Ok(Datum::from(catalog::local_node_id()?))
 );
 
 pg_function!(

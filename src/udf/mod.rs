@@ -1,5 +1,6 @@
 //! SQL functions by topic: thin layers that read arguments, check privileges and call the rest.
 
+mod commands;
 mod identity;
 mod keys;
 mod nodes;
