@@ -4,3 +4,4 @@ mod commands;
 mod identity;
 mod keys;
 mod nodes;
+mod sizes;
