@@ -24,6 +24,7 @@ pub fn disk_space() -> Result<(i64, i64)> {
         }
         stats
     };
-    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stats.f_frsize)).unwrap_or(i64::MAX);
+    let bytes =
+        |blocks: u64| i64::try_from(blocks.saturating_mul(stats.f_frsize)).unwrap_or(i64::MAX);
     Ok((bytes(stats.f_bavail), bytes(stats.f_blocks)))
 }

@@ -3,5 +3,6 @@
 mod commands;
 mod identity;
 mod keys;
+mod monitor;
 mod nodes;
 mod sizes;

@@ -231,8 +231,10 @@ fn store(sizes: &[Size]) -> Result<()> {
     if sizes.is_empty() {
         return Ok(());
     }
-    let values: Vec<String> =
-        sizes.iter().map(|s| format!("({}::bigint,{},{}::bigint)", s.shard, s.group, s.bytes)).collect();
+    let values: Vec<String> = sizes
+        .iter()
+        .map(|s| format!("({}::bigint,{},{}::bigint)", s.shard, s.group, s.bytes))
+        .collect();
     let sql = format!(
         "UPDATE pg_dist_placement p SET shardlength = v.size FROM (VALUES {}) v(shard, grp, size) \
          WHERE p.shardid = v.shard AND p.groupid = v.grp AND p.shardlength <> v.size",

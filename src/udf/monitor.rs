@@ -1,0 +1,126 @@
+//! Looking at all nodes at once, for the monitoring views. Nodes that do not answer are left out
+//! with a warning: monitoring must work when something is broken.
+
+use super::identity::{local_node_id, GPID_NODE_FACTOR};
+use crate::catalog;
+use crate::error::{sqlstate, Error, Result};
+use crate::pg::fmgr::{input, text_datum, Args};
+use crate::pg::guard;
+use crate::pg_function;
+use crate::remote::simple::TextResult;
+use crate::remote::NodeAddr;
+use crate::txn::run;
+use pgrx::pg_sys::{self, Datum};
+
+/// Active primaries of the other groups.
+fn other_nodes() -> Result<Vec<NodeAddr>> {
+    let local = catalog::local_group()?;
+    Ok(catalog::nodes()?
+        .iter()
+        .filter(|n| n.group != local && n.active && n.is_primary())
+        .map(|n| NodeAddr { id: n.id, group: n.group, name: n.name.clone(), port: n.port })
+        .collect())
+}
+
+/// First value of the first row.
+fn single(result: TextResult) -> Option<String> {
+    result.rows.into_iter().next().and_then(|r| r.into_iter().next()).flatten()
+}
+
+/// This node as the catalog knows it.
+fn this_node() -> Result<NodeAddr> {
+    let id = local_node_id()?;
+    let node = catalog::node_by_id(id)?;
+    let (name, port) = node.map_or_else(
+        || ("localhost".to_owned(), crate::pg::session::server_port()),
+        |n| (n.name.clone(), n.port),
+    );
+    Ok(NodeAddr { id, group: catalog::local_group()?, name, port })
+}
+
+pg_function!(
+    /// `citus_internal.query_nodes(query text)`: the rows of a query on every node as JSON.
+    citus_query_nodes,
+    |args| {
+        let query = args.required(args.text(0), "query")?;
+        let sql = format!(
+            "SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]') FROM ({query}) x"
+        );
+        let rows = args.rows()?;
+        let emit = |node: &NodeAddr, json: Option<String>| {
+            rows.push(&[
+                Some(Datum::from(node.id)),
+                Some(text_datum(&node.name)),
+                Some(Datum::from(node.port)),
+                json.map(|j| input(pg_sys::JSONBOID, -1, &j)),
+            ])
+        };
+        emit(&this_node()?, single(run::here(&sql)?))?;
+        let nodes = other_nodes()?;
+        let work: Vec<_> = nodes.iter().map(|n| (n.clone(), vec![sql.clone()])).collect();
+        for (node, results) in nodes.iter().zip(run::apart(&work)?) {
+            match results.into_iter().next() {
+                Some(Ok(result)) => emit(node, single(result))?,
+                Some(Err(e)) => guard::warning(&unanswered(node, &e)),
+                None => {}
+            }
+        }
+        rows.done(args)
+    }
+);
+
+fn unanswered(node: &NodeAddr, e: &Error) -> Error {
+    Error::new(e.code, format!("node {}:{} is left out", node.name, node.port))
+        .detail(e.message.clone())
+}
+
+/// Sends a signal function to the node of a global process id.
+fn signal(args: Args, call: impl Fn(i64) -> String) -> Result<Datum> {
+    let gpid = args.required(args.i64(0), "global_pid")?;
+    let (node, pid) = (gpid / GPID_NODE_FACTOR, gpid % GPID_NODE_FACTOR);
+    if gpid < 0 || pid > i64::from(i32::MAX) {
+        return Err(Error::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!("{gpid} is not a global process id"),
+        )
+        .hint("Global process ids are shown by citus_stat_activity."));
+    }
+    let sql = call(pid);
+    let result = if node == 0 || node == i64::from(local_node_id()?) {
+        run::here(&sql)?
+    } else {
+        on_node(i32::try_from(node).unwrap_or(-1), sql)?
+    };
+    Ok(Datum::from(single(result).as_deref() == Some("t")))
+}
+
+/// Runs a statement apart from the transaction on a node given by its id.
+fn on_node(id: i32, sql: String) -> Result<TextResult> {
+    let node = catalog::node_by_id(id)?.ok_or_else(|| {
+        Error::new(sqlstate::UNDEFINED_OBJECT, format!("there is no node with id {id}"))
+            .hint("The nodes of the cluster are listed in pg_dist_node.")
+    })?;
+    let address =
+        NodeAddr { id: node.id, group: node.group, name: node.name.clone(), port: node.port };
+    let results = run::apart(&[(address, vec![sql])])?;
+    results
+        .into_iter()
+        .flatten()
+        .next()
+        .unwrap_or_else(|| Err(Error::internal("no answer from a node")))
+}
+
+pg_function!(
+    /// `pg_cancel_backend(global_pid bigint)`
+    citus_cancel_backend,
+    |args| signal(args, |pid| format!("SELECT pg_catalog.pg_cancel_backend({pid})"))
+);
+
+pg_function!(
+    /// `pg_terminate_backend(global_pid bigint, timeout bigint)`
+    citus_terminate_backend,
+    |args| {
+        let timeout = args.i64(1).unwrap_or(0);
+        signal(args, |pid| format!("SELECT pg_catalog.pg_terminate_backend({pid}, {timeout}::bigint)"))
+    }
+);
