@@ -6,7 +6,7 @@ use crate::install::{install, target_directory, Profile};
 use crate::pg::Postgres;
 use crate::server::Server;
 use crate::setup::{ensure, Need};
-use crate::util::{capture, fail, headline, run, seconds, timed, Context, Result};
+use crate::util::{capture, fail, files_below, headline, run, seconds, timed, Context, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -211,20 +211,4 @@ fn extract(archive: &Path, into: &Path) -> Result<()> {
     };
     capture(Command::new("python3").args(["-m", module, "-e"]).arg(archive).arg(into))?;
     Ok(())
-}
-
-fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut pending = vec![directory.to_path_buf()];
-    while let Some(next) = pending.pop() {
-        for entry in fs::read_dir(&next).context(next.display())? {
-            let path = entry.context(next.display())?.path();
-            if path.is_dir() {
-                pending.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
-    Ok(files)
 }

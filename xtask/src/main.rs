@@ -3,6 +3,7 @@
 mod args;
 mod cluster;
 mod demo;
+mod docs;
 mod install;
 mod pg;
 mod server;
@@ -25,6 +26,7 @@ cargo xtask <command>
   demo [--port P] [--dir D]  a cluster with real data and some queries, left running
   test [filter]              install what is missing, build, run every test
   tidy                       formatting, lints, sizes, licences
+  docs                       write the table of settings, docs/settings.md
   setup                      install what is missing (Debian packages, as root or through sudo)
   install [--release]        build the extension and install it into PostgreSQL
   cluster start|stop|status|wipe [--workers N] [--port P] [--dir D] [--release]
@@ -61,6 +63,10 @@ fn dispatch(command: &str, mut args: Args) -> Result<()> {
             args.finish()?;
             setup::ensure(Need::Build)?;
             test::test(&Postgres::find()?, filter.as_deref())
+        }
+        "docs" => {
+            args.finish()?;
+            docs::write()
         }
         "tidy" => {
             args.finish()?;

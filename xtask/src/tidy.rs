@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: formatting, lints, sizes, licences, and what does not belong here.
 
+use crate::docs;
 use crate::source::{code_only, functions};
 use crate::util::{capture, cargo, fail, headline, root, run, Context, Result};
 use std::fs;
@@ -60,6 +61,7 @@ pub fn tidy() -> Result<()> {
     for file in tracked_files()? {
         check_file(&file, &allowed, &mut problems)?;
     }
+    problems.extend(docs::check()?);
     headline("licences");
     check_licences(&mut problems)?;
     for problem in &problems {
