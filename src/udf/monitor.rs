@@ -1,7 +1,7 @@
 //! Looking at all nodes at once, for the monitoring views. Nodes that do not answer are left out
 //! with a warning: monitoring must work when something is broken.
 
-use super::identity::{local_node_id, GPID_NODE_FACTOR};
+use super::identity::GPID_NODE_FACTOR;
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{input, text_datum, Args};
@@ -29,7 +29,7 @@ fn single(result: TextResult) -> Option<String> {
 
 /// This node as the catalog knows it.
 fn this_node() -> Result<NodeAddr> {
-    let id = local_node_id()?;
+    let id = catalog::local_node_id()?;
     let node = catalog::node_by_id(id)?;
     let (name, port) = node.map_or_else(
         || ("localhost".to_owned(), crate::pg::session::server_port()),
@@ -86,7 +86,7 @@ fn signal(args: Args, call: impl Fn(i64) -> String) -> Result<Datum> {
         .hint("Global process ids are shown by citus_stat_activity."));
     }
     let sql = call(pid);
-    let result = if node == 0 || node == i64::from(local_node_id()?) {
+    let result = if node == 0 || node == i64::from(catalog::local_node_id()?) {
         run::here(&sql)?
     } else {
         on_node(i32::try_from(node).unwrap_or(-1), sql)?
