@@ -1,13 +1,18 @@
 //! Safe wrappers of PostgreSQL: the only place, with `hooks` and the CustomScan adapter, where
 //! `unsafe` is at home, and the only place that knows server versions.
 
+pub mod catalog_write;
 pub mod column;
 pub mod command;
 pub mod fmgr;
 pub mod guard;
 pub mod guc;
+pub mod guc_scan;
+pub mod net;
 pub mod scan;
 pub mod server;
 pub mod session;
 pub mod spi;
 pub mod subxact;
+pub mod wait;
+pub mod xact;

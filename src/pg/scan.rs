@@ -69,17 +69,16 @@ pub struct Key {
     pub value: Datum,
 }
 
-/// Rows of `table` with the given keys, read with the newest catalog snapshot. `index` has to be
-/// an index whose leading columns are the keys, in order.
-pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], mut each: impl FnMut(&Row)) {
-    // SAFETY: opens and closes what it scans; an error releases both through the resource owner.
-    // The rows handed out are valid during the call of `each` only.
-    unsafe {
-        let rel = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
-        let mut scan_keys: Vec<pg_sys::ScanKeyData> = keys
-            .iter()
-            .map(|k| {
-                let mut s = pg_sys::ScanKeyData::default();
+/// The keys as the scan functions want them.
+///
+/// # Safety
+/// The equality functions must exist.
+pub(super) unsafe fn scan_keys(keys: &[Key]) -> Vec<pg_sys::ScanKeyData> {
+    keys.iter()
+        .map(|k| {
+            let mut s = pg_sys::ScanKeyData::default();
+            // SAFETY: fills the structure; the caller promised the function.
+            unsafe {
                 pg_sys::ScanKeyInit(
                     &mut s,
                     k.attno,
@@ -87,9 +86,20 @@ pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], mut each: impl FnMut(&
                     pg_sys::Oid::from(k.equal),
                     k.value,
                 );
-                s
-            })
-            .collect();
+            }
+            s
+        })
+        .collect()
+}
+
+/// Rows of `table` with the given keys, read with the newest catalog snapshot. `index` has to be
+/// an index whose leading columns are the keys, in order.
+pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], mut each: impl FnMut(&Row)) {
+    // SAFETY: opens and closes what it scans; an error releases both through the resource owner.
+    // The rows handed out are valid during the call of `each` only.
+    unsafe {
+        let rel = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+        let mut scan_keys = scan_keys(keys);
         let desc = (*rel).rd_att;
         let natts = (*desc).natts as usize;
         let scan = pg_sys::systable_beginscan(

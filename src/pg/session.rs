@@ -70,3 +70,43 @@ pub fn relation_name(relid: Oid) -> Option<(String, String)> {
         Some((text(schema), text(name)))
     }
 }
+
+/// Name of the current database.
+pub fn database_name() -> String {
+    // SAFETY: the database exists while we are connected to it.
+    unsafe {
+        let name = pg_sys::get_database_name(pg_sys::MyDatabaseId);
+        if name.is_null() {
+            return String::new();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+/// OID of the current database.
+pub fn database() -> u32 {
+    // SAFETY: a plain integer.
+    unsafe { u32::from(pg_sys::MyDatabaseId) }
+}
+
+/// Name of the server's encoding.
+pub fn encoding_name() -> String {
+    // SAFETY: a static string.
+    unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()).to_string_lossy().into_owned() }
+}
+
+/// Identifier that initdb gave to this server.
+pub fn system_identifier() -> u64 {
+    // SAFETY: reads shared memory set at server start.
+    unsafe { pg_sys::GetSystemIdentifier() }
+}
+
+/// A number that cannot be guessed.
+pub fn random() -> Result<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: fills the buffer.
+    if unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
+        return Ok(u64::from_ne_bytes(bytes));
+    }
+    Err(Error::internal("could not generate a random number"))
+}

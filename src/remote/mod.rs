@@ -1,12 +1,27 @@
 //! Connections to other nodes: the only module that knows sockets and the wire protocol.
+//!
+//! [`pool`] makes and keeps sessions, [`Session`] queues, writes and reads messages, [`wait_for`]
+//! waits for several of them. Transactions over nodes are made of this in [`crate::txn`].
 
+mod buffer;
+mod cancel;
+mod connect;
+mod input;
+mod limits;
 mod message;
 mod session;
+mod statements;
+mod target;
+mod transport;
 mod wait;
+mod wire;
 
 pub mod pool;
 pub mod simple;
 
+pub use cancel::cancel_all;
+pub(crate) use cancel::{rest, settle};
 pub use message::{Message, Param, TxStatus};
-pub use session::{NodeAddr, Session, SessionRef};
+pub(crate) use session::Answers;
+pub use session::{NodeAddr, Session, SessionRef, Settings};
 pub use wait::{wait_for, wait_one};

@@ -1,17 +1,206 @@
 //! Sessions that are kept between transactions.
 
-use super::session::{NodeAddr, SessionRef};
+use super::connect::{Connecting, Step};
+use super::limits;
+use super::session::{NodeAddr, Session, SessionRef};
+use super::target::target;
 use crate::error::{Error, Result};
+use crate::pg::wait::{check_for_interrupts, WaitSet};
+use crate::pg::xact;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
 
-/// Sessions to nodes as a user, kept ones where possible; missing ones are connected in parallel.
-pub fn acquire(_nodes: &[NodeAddr], _user: &str) -> Result<Vec<SessionRef>> {
-    Err(Error::internal("not connected"))
+thread_local! {
+    static IDLE: RefCell<Vec<SessionRef>> = const { RefCell::new(Vec::new()) };
+    static EXIT_HOOK: Cell<bool> = const { Cell::new(false) };
+    static CLOSING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A new session outside of any transaction (for probing nodes that are not in the catalog yet).
-pub fn connect(_node: &NodeAddr, _user: &str) -> Result<SessionRef> {
-    Err(Error::internal("not connected"))
+/// Sessions to nodes as a user, kept ones where possible; missing ones are connected in parallel.
+pub fn acquire(nodes: &[NodeAddr], user: &str) -> Result<Vec<SessionRef>> {
+    let mut found: Vec<Option<SessionRef>> = nodes.iter().map(|n| take_idle(n, user)).collect();
+    let missing: Vec<NodeAddr> =
+        nodes.iter().zip(&found).filter(|(_, s)| s.is_none()).map(|(n, _)| n.clone()).collect();
+    if !missing.is_empty() {
+        let mut made = connect_all(&missing, user)?.into_iter();
+        let mut failure = None;
+        for slot in found.iter_mut().filter(|s| s.is_none()) {
+            match made.next() {
+                Some(Ok(s)) => *slot = Some(s),
+                Some(Err(e)) => failure = failure.or(Some(e)),
+                None => {}
+            }
+        }
+        if let Some(e) = failure {
+            found.into_iter().flatten().for_each(give_back);
+            return Err(e);
+        }
+    }
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// A new session that is not taken from, nor counted by, the pool.
+pub fn connect(node: &NodeAddr, user: &str) -> Result<SessionRef> {
+    match connect_all(std::slice::from_ref(node), user)?.pop() {
+        Some(result) => result,
+        None => Err(Error::internal("no connection was made")),
+    }
+}
+
+/// A kept session that is alive.
+fn take_idle(node: &NodeAddr, user: &str) -> Option<SessionRef> {
+    loop {
+        let session = IDLE.with(|idle| {
+            let mut idle = idle.borrow_mut();
+            let at = idle.iter().position(|s| {
+                let s = s.borrow();
+                s.node.name == node.name && s.node.port == node.port && s.user == user
+            })?;
+            Some(idle.swap_remove(at))
+        })?;
+        let mut s = session.borrow_mut();
+        if usable(&mut s) {
+            s.node = node.clone();
+            drop(s);
+            return Some(session);
+        }
+    }
+}
+
+/// Whether a kept session still works: not too old, and the node did not hang up.
+fn usable(s: &mut Session) -> bool {
+    if s.is_broken() || expired(s) {
+        return false;
+    }
+    let mut byte = [0u8; 1];
+    match s.transport.socket().peek(&mut byte) {
+        Ok(0) => false,
+        Ok(_) => {
+            // Late answers to our own commands, or the reason for a hang-up.
+            while matches!(s.fill(), Ok(true)) {
+                if !matches!(s.next(), Ok(None)) {
+                    return false;
+                }
+            }
+            !s.is_broken()
+        }
+        Err(e) => e.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
+fn expired(s: &Session) -> bool {
+    limits::max_lifetime().is_some_and(|limit| s.created.elapsed() > limit)
 }
 
 /// Gives a session back: kept within the limits, else closed.
-pub fn give_back(_session: SessionRef) {}
+pub fn give_back(session: SessionRef) {
+    if CLOSING.with(Cell::get) || limits::max_cached() == 0 {
+        return;
+    }
+    let keep = match session.try_borrow_mut() {
+        Ok(mut s) => {
+            s.quiet = false;
+            !s.is_broken() && !expired(&s) && s.only_internal()
+        }
+        Err(_) => false,
+    };
+    if !keep {
+        return;
+    }
+    IDLE.with(|idle| {
+        let mut idle = idle.borrow_mut();
+        let new = session.borrow();
+        let same = |s: &&SessionRef| {
+            let s = s.borrow();
+            s.node.name == new.node.name && s.node.port == new.node.port
+        };
+        let full = idle.iter().filter(same).count() >= limits::max_cached();
+        drop(new);
+        if !full {
+            idle.push(session);
+        }
+    });
+}
+
+/// Closes the kept sessions to a node, or all of them.
+pub fn close_idle(node: Option<(&str, i32)>) {
+    let closed: Vec<SessionRef> = IDLE.with(|idle| {
+        let mut idle = idle.borrow_mut();
+        let (close, keep) = std::mem::take(&mut *idle).into_iter().partition(|s| {
+            let s = s.borrow();
+            node.is_none_or(|(name, port)| s.node.name == name && s.node.port == port)
+        });
+        *idle = keep;
+        close
+    });
+    drop(closed);
+}
+
+/// Connects to all nodes at the same time; one result for each. The outer error is an interrupt.
+pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
+    if !EXIT_HOOK.with(|h| h.replace(true)) {
+        xact::at_exit(|| {
+            CLOSING.with(|c| c.set(true));
+            close_idle(None);
+        });
+    }
+    let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
+    let mut pending: Vec<(usize, Connecting, bool)> = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        match target(node, user).and_then(Connecting::start) {
+            Ok(c) => pending.push((i, c, true)),
+            Err(e) => put(&mut done, i, Err(e)),
+        }
+    }
+    while !pending.is_empty() {
+        let ready = wait_round(&pending)?;
+        let now = Instant::now();
+        let mut next = Vec::new();
+        for (at, (i, mut c, write)) in pending.into_iter().enumerate() {
+            if ready.contains(&at) {
+                match c.step() {
+                    Ok(Step::Done) => put(&mut done, i, c.finish().map(share)),
+                    Ok(step) => next.push((i, c, step == Step::Write)),
+                    Err(e) => put(&mut done, i, Err(e)),
+                }
+            } else if now >= c.deadline() {
+                put(&mut done, i, Err(c.timed_out()));
+            } else {
+                next.push((i, c, write));
+            }
+        }
+        pending = next;
+    }
+    Ok(done.into_iter().flatten().collect())
+}
+
+fn share(s: Session) -> SessionRef {
+    Rc::new(RefCell::new(s))
+}
+
+fn put(done: &mut [Option<Result<SessionRef>>], i: usize, result: Result<SessionRef>) {
+    if let Some(slot) = done.get_mut(i) {
+        *slot = Some(result);
+    }
+}
+
+/// Waits for the connections on their way; positions of those that can go on.
+fn wait_round(pending: &[(usize, Connecting, bool)]) -> Result<Vec<usize>> {
+    check_for_interrupts()?;
+    let mut set = WaitSet::new(pending.len());
+    let mut first = 0;
+    let mut deadline = None::<Instant>;
+    for (at, (_, c, write)) in pending.iter().enumerate() {
+        let position = set.add(c.fd(), *write);
+        if at == 0 {
+            first = position;
+        }
+        deadline = Some(deadline.map_or(c.deadline(), |d| d.min(c.deadline())));
+    }
+    let left =
+        deadline.map_or(0, |d| d.saturating_duration_since(Instant::now()).as_millis() as i64 + 1);
+    let mut ready = Vec::new();
+    set.wait(left, |r| ready.push((r.position - first) as usize))?;
+    Ok(ready)
+}

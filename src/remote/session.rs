@@ -1,12 +1,30 @@
-//! A connection to a node.
+//! A connection to a node: what is queued, what is written, what has come.
+//!
+//! Messages are queued into an output buffer and travel together with the next flush. For every
+//! unit that the node answers with ReadyForQuery (a simple query, or extended messages up to a
+//! Sync) a [`Batch`] is kept, so that the session knows which answers its caller waits for and
+//! which belong to commands of its own (BEGIN, settings, savepoints): those never surface unless
+//! they fail.
 
-use super::message::{Message, Param, TxStatus};
-use crate::error::{Error, Result};
+use super::buffer::Buffer;
+use super::message::{Param, TxStatus};
+use super::statements::Statements;
+use super::transport::Transport;
+use super::wire;
+use crate::error::{sqlstate, Error, Result};
+use crate::pg::net::Address;
+use crate::pg::wait::WaitSet;
 use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// A shared session; never keep it borrowed while waiting.
 pub type SessionRef = Rc<RefCell<Session>>;
+
+/// Names and values of settings.
+pub type Settings = Vec<(String, String)>;
 
 /// Where a session leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,93 +39,351 @@ pub struct NodeAddr {
     pub port: i32,
 }
 
+impl std::fmt::Display for NodeAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.name, self.port)
+    }
+}
+
+/// What to do with the answers of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answers {
+    /// The caller reads them.
+    Caller,
+    /// Thrown away; an error is shown.
+    Internal,
+    /// Thrown away with their errors.
+    Discard,
+    /// Thrown away; after an error the session cannot be used any more.
+    Essential,
+}
+
+/// A unit that the node answers with ReadyForQuery.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub seq: u64,
+    pub answers: Answers,
+}
+
+/// Answers that need attention beyond being passed on.
+#[derive(Debug)]
+pub(super) enum Expect {
+    /// ParseComplete confirms a cached statement.
+    Parse { seq: u64, name: Option<Rc<str>> },
+    /// CloseComplete; our own are not shown.
+    Close { seq: u64, internal: bool },
+}
+
 /// A connection to a node. `queue_*` only fill the output buffer; `flush`, `fill` never block.
 pub struct Session {
-    node: NodeAddr,
+    pub(super) node: NodeAddr,
+    pub(super) user: String,
     id: u64,
+    pub(super) transport: Transport,
+    out: Vec<u8>,
+    written: usize,
+    pub(super) input: Buffer,
+    pub(super) batches: VecDeque<Batch>,
+    /// Sequence number of the batch being queued.
+    pub(super) seq: u64,
+    /// Messages were queued since the last Sync.
+    open: bool,
+    pub(super) expects: VecDeque<Expect>,
+    pub(super) status: TxStatus,
+    pub(super) broken: bool,
+    /// The socket refused output: what it still has to say is read before giving up.
+    write_failed: bool,
+    pub(super) copy_in: bool,
+    /// Notices are not shown (set while a transaction is rolled back).
+    pub(crate) quiet: bool,
+    pub(super) backend: (i32, i32),
+    /// Where the socket is connected to, for requests to cancel.
+    pub(super) address: Option<Address>,
+    pub(super) statements: Statements,
+    pub(super) wait_set: Option<(WaitSet, i32)>,
+    pub(super) created: Instant,
+    /// Settings given to this session outside of transactions; kept by the transaction layer.
+    pub(crate) settings: Rc<Settings>,
+    /// A command of our own failed: what the settings are is not known.
+    pub(crate) settings_unknown: bool,
 }
 
 impl Session {
-    /// Queues a simple query.
-    pub fn queue_query(&mut self, _sql: &str) {}
+    /// A session over a fresh connection; the connector does the rest.
+    pub(super) fn new(node: NodeAddr, user: String, transport: Transport) -> Session {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        Session {
+            node,
+            user,
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            transport,
+            out: Vec::new(),
+            written: 0,
+            input: Buffer::default(),
+            batches: VecDeque::new(),
+            seq: 0,
+            open: false,
+            expects: VecDeque::new(),
+            status: TxStatus::Idle,
+            broken: false,
+            write_failed: false,
+            copy_in: false,
+            quiet: false,
+            backend: (0, 0),
+            address: None,
+            statements: Statements::default(),
+            wait_set: None,
+            created: Instant::now(),
+            settings: Rc::default(),
+            settings_unknown: false,
+        }
+    }
+
+    /// Raw output, for the connector.
+    pub(super) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    fn end_batch(&mut self, answers: Answers) {
+        self.batches.push_back(Batch { seq: self.seq, answers });
+        self.seq += 1;
+        self.open = false;
+    }
+
+    /// Queues a simple query. COPY has to be run this way. Messages of the extended protocol
+    /// queued before need a Sync first.
+    pub fn queue_query(&mut self, sql: &str) {
+        if self.open {
+            self.queue_sync();
+        }
+        wire::query(&mut self.out, sql);
+        self.end_batch(Answers::Caller);
+    }
+
+    /// Queues a command of our own; its answers do not reach the caller.
+    pub(crate) fn queue_internal(&mut self, sql: &str, answers: Answers) {
+        if self.open {
+            self.queue_sync();
+        }
+        wire::query(&mut self.out, sql);
+        self.end_batch(answers);
+    }
+
     /// Queues Parse.
-    pub fn queue_parse(&mut self, _name: &str, _sql: &str, _types: &[u32]) {}
+    pub fn queue_parse(&mut self, name: &str, sql: &str, types: &[u32]) {
+        wire::parse(&mut self.out, name, sql, types);
+        self.expects.push_back(Expect::Parse { seq: self.seq, name: None });
+        self.open = true;
+    }
+
     /// Queues Bind.
     pub fn queue_bind(
         &mut self,
-        _portal: &str,
-        _stmt: &str,
-        _params: &[Param<'_>],
-        _result: &[i16],
+        portal: &str,
+        statement: &str,
+        params: &[Param<'_>],
+        result_formats: &[i16],
     ) {
+        wire::bind(&mut self.out, portal, statement, params, result_formats);
+        self.open = true;
     }
+
     /// Queues Describe of a portal.
-    pub fn queue_describe_portal(&mut self, _portal: &str) {}
+    pub fn queue_describe_portal(&mut self, portal: &str) {
+        wire::describe(&mut self.out, b'P', portal);
+        self.open = true;
+    }
+
     /// Queues Describe of a statement.
-    pub fn queue_describe_statement(&mut self, _name: &str) {}
+    pub fn queue_describe_statement(&mut self, name: &str) {
+        wire::describe(&mut self.out, b'S', name);
+        self.open = true;
+    }
+
     /// Queues Execute; `max_rows` 0 means all.
-    pub fn queue_execute(&mut self, _portal: &str, _max_rows: i32) {}
+    pub fn queue_execute(&mut self, portal: &str, max_rows: i32) {
+        wire::execute(&mut self.out, portal, max_rows);
+        self.open = true;
+    }
+
     /// Queues Close of a portal.
-    pub fn queue_close_portal(&mut self, _portal: &str) {}
-    /// Queues Close of a statement.
-    pub fn queue_close_statement(&mut self, _name: &str) {}
+    pub fn queue_close_portal(&mut self, portal: &str) {
+        wire::close(&mut self.out, b'P', portal);
+        self.expects.push_back(Expect::Close { seq: self.seq, internal: false });
+        self.open = true;
+    }
+
+    /// Queues Close of a statement that was named by the caller.
+    pub fn queue_close_statement(&mut self, name: &str) {
+        wire::close(&mut self.out, b'S', name);
+        self.expects.push_back(Expect::Close { seq: self.seq, internal: false });
+        self.open = true;
+    }
+
     /// Queues Sync.
-    pub fn queue_sync(&mut self) {}
+    pub fn queue_sync(&mut self) {
+        wire::sync(&mut self.out);
+        self.end_batch(Answers::Caller);
+    }
+
     /// Queues copy data.
-    pub fn queue_copy_data(&mut self, _data: &[u8]) {}
+    pub fn queue_copy_data(&mut self, data: &[u8]) {
+        wire::copy_data(&mut self.out, data);
+    }
+
     /// Queues the end of copy data.
-    pub fn queue_copy_done(&mut self) {}
+    pub fn queue_copy_done(&mut self) {
+        wire::copy_done(&mut self.out);
+        self.copy_in = false;
+    }
+
     /// Queues the failure of a copy.
-    pub fn queue_copy_fail(&mut self, _reason: &str) {}
+    pub fn queue_copy_fail(&mut self, reason: &str) {
+        wire::copy_fail(&mut self.out, reason);
+        self.copy_in = false;
+    }
+
+    /// Name of a server-side prepared statement for this text; true when Parse was queued now.
+    /// Statements survive transactions; the number kept is limited.
+    pub fn prepared(&mut self, sql: &str, types: &[u32]) -> (Rc<str>, bool) {
+        if let Some(name) = self.statements.find(sql, types) {
+            return (name, false);
+        }
+        let name = self.statements.add(sql, types);
+        for stale in self.statements.take_stale() {
+            wire::close(&mut self.out, b'S', &stale);
+            self.expects.push_back(Expect::Close { seq: self.seq, internal: true });
+        }
+        wire::parse(&mut self.out, &name, sql, types);
+        self.expects.push_back(Expect::Parse { seq: self.seq, name: Some(name.clone()) });
+        self.open = true;
+        (name, true)
+    }
+
+    /// Forgets all prepared statements, after changes of definitions on the node.
+    pub fn forget_prepared(&mut self) {
+        self.statements.clear();
+    }
+
     /// Bytes not yet written to the socket.
     pub fn pending_out(&self) -> usize {
-        0
+        self.out.len() - self.written
     }
+
     /// Writes what the socket takes; true when all is out.
     pub fn flush(&mut self) -> Result<bool> {
-        Err(Error::internal("not connected"))
+        while self.written < self.out.len() && !self.write_failed {
+            let rest = self.out.get(self.written..).unwrap_or_default();
+            match self.transport.write(rest) {
+                Ok(n) => self.written += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(_) => self.write_failed = true,
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        if self.out.capacity() > 4 * 1024 * 1024 {
+            self.out = Vec::new();
+        }
+        Ok(!self.transport.wants_write())
     }
+
     /// Reads what is there; true if something came.
     pub fn fill(&mut self) -> Result<bool> {
-        Err(Error::internal("not connected"))
+        if self.broken {
+            return Err(self.lost("the connection is closed"));
+        }
+        let transport = &mut self.transport;
+        match self.input.fill(|to| transport.read(to)) {
+            Ok(0) => Err(self.lost("server closed the connection unexpectedly")),
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                if self.write_failed {
+                    return Err(self.lost("the connection does not take data any more"));
+                }
+                Ok(false)
+            }
+            Err(e) => Err(self.lost(&e.to_string())),
+        }
     }
-    /// The next complete message in the buffer.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<Option<Message<'_>>> {
-        Err(Error::internal("not connected"))
+
+    /// Marks the session unusable and says why.
+    pub(super) fn lost(&mut self, why: &str) -> Error {
+        self.broken = true;
+        let message = format!("connection to node {} was lost", self.node);
+        Error::new(sqlstate::CONNECTION_FAILURE, message).detail(why.to_owned())
     }
+
     /// The socket.
     pub fn fd(&self) -> i32 {
-        -1
+        self.transport.fd()
     }
     /// Whether output waits for the socket.
     pub fn wants_write(&self) -> bool {
-        false
+        !self.write_failed && (self.pending_out() > 0 || self.transport.wants_write())
     }
     /// Transaction status after the last ReadyForQuery.
     pub fn status(&self) -> TxStatus {
-        TxStatus::Idle
+        self.status
     }
     /// ReadyForQuery messages still to come.
     pub fn outstanding(&self) -> usize {
-        0
+        self.batches.len()
     }
     /// The connection cannot be used any more.
     pub fn is_broken(&self) -> bool {
-        false
+        self.broken || self.write_failed
     }
     /// Where the session leads.
     pub fn node(&self) -> &NodeAddr {
         &self.node
     }
+    /// The user the session runs as.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
     /// A number that no other session of this backend ever had.
     pub fn id(&self) -> u64 {
         self.id
     }
-    /// Asks the node to cancel what it runs.
-    pub fn cancel(&self) {}
-    /// Name of a server-side prepared statement for this text; true when Parse was queued now.
-    pub fn prepared(&mut self, _sql: &str, _types: &[u32]) -> (String, bool) {
-        (String::new(), false)
+    /// Process id of the node's backend.
+    pub fn backend_pid(&self) -> i32 {
+        self.backend.0
+    }
+
+    /// What comes for everything queued so far is thrown away by whoever reads next.
+    pub(crate) fn discard_pending(&mut self, answers: Answers) {
+        if self.open {
+            self.queue_sync();
+        }
+        for b in &mut self.batches {
+            if b.answers == Answers::Caller {
+                b.answers = answers;
+            }
+        }
+        if self.copy_in {
+            self.queue_copy_fail("the statement was abandoned");
+        }
+    }
+
+    /// Whether nothing is due but answers to our own commands.
+    pub(crate) fn only_internal(&self) -> bool {
+        !self.open && !self.copy_in && self.batches.iter().all(|b| b.answers != Answers::Caller)
+    }
+
+    /// Makes the connection unusable, as after an error of the stream.
+    pub(crate) fn poison(&mut self) {
+        self.broken = true;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A polite end keeps the node's log free of complaints; it may not wait.
+        if !self.broken && self.pending_out() == 0 {
+            wire::terminate(&mut self.out);
+            let _ = self.flush();
+        }
     }
 }

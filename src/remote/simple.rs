@@ -1,6 +1,9 @@
 //! Statements whose result is small: run, wait, collect as text.
 
+use super::message::Message;
 use super::session::SessionRef;
+use super::wait::{wait_for, wait_one};
+use super::wire;
 use crate::error::{Error, Result};
 
 /// Result of a simple statement.
@@ -15,11 +18,141 @@ pub struct TextResult {
 }
 
 /// Runs a statement (simple protocol) and collects its last result.
-pub fn query(_session: &SessionRef, _sql: &str) -> Result<TextResult> {
-    Err(Error::internal("not connected"))
+pub fn query(session: &SessionRef, sql: &str) -> Result<TextResult> {
+    session.borrow_mut().queue_query(sql);
+    let mut c = Collect::default();
+    while !c.read(session)? {
+        wait_one(session)?;
+    }
+    c.finish()
 }
 
 /// Runs one statement on each session, all at the same time; one result per session, in order.
-pub fn query_all(_work: &[(SessionRef, String)]) -> Result<Vec<Result<TextResult>>> {
-    Err(Error::internal("not connected"))
+/// The outer error is an interrupt.
+pub fn query_all(work: &[(SessionRef, String)]) -> Result<Vec<Result<TextResult>>> {
+    let sessions: Vec<SessionRef> = work.iter().map(|w| w.0.clone()).collect();
+    start_all(work)?;
+    collect_all(&sessions)
+}
+
+/// Sends one statement on each session.
+pub fn start_all(work: &[(SessionRef, String)]) -> Result<()> {
+    for (session, sql) in work {
+        let mut s = session.borrow_mut();
+        s.queue_query(sql);
+        s.flush()?;
+    }
+    Ok(())
+}
+
+/// Collects the result of the statement that each session runs.
+pub fn collect_all(work: &[SessionRef]) -> Result<Vec<Result<TextResult>>> {
+    let mut states: Vec<(Collect, bool)> =
+        work.iter().map(|_| (Collect::default(), false)).collect();
+    let mut ready = Vec::new();
+    for (session, (collect, done)) in work.iter().zip(&mut states) {
+        *done = collect.read(session).unwrap_or_else(|e| collect.fail(e));
+    }
+    loop {
+        let waiting: Vec<usize> =
+            states.iter().enumerate().filter(|(_, s)| !s.1).map(|(i, _)| i).collect();
+        let sessions: Vec<&SessionRef> = waiting.iter().filter_map(|i| work.get(*i)).collect();
+        if sessions.is_empty() {
+            break;
+        }
+        wait_for(&sessions, -1, &mut ready)?;
+        for i in ready.iter().filter_map(|r| waiting.get(*r)) {
+            let (Some(session), Some((collect, done))) = (work.get(*i), states.get_mut(*i)) else {
+                continue;
+            };
+            let filled = session.borrow_mut().fill();
+            *done = match filled {
+                Ok(_) => collect.read(session).unwrap_or_else(|e| collect.fail(e)),
+                Err(e) => collect.fail(e),
+            };
+        }
+    }
+    Ok(states.into_iter().map(|(c, _)| c.finish()).collect())
+}
+
+/// Result on its way.
+#[derive(Default)]
+struct Collect {
+    result: TextResult,
+    error: Option<Error>,
+}
+
+impl Collect {
+    /// Keeps the first error; always true (the session has nothing more to say).
+    fn fail(&mut self, e: Error) -> bool {
+        self.error.get_or_insert(e);
+        true
+    }
+
+    fn finish(self) -> Result<TextResult> {
+        match self.error {
+            Some(e) => Err(e),
+            None => Ok(self.result),
+        }
+    }
+
+    /// Takes what is in the buffer; true when the node is ready again.
+    fn read(&mut self, session: &SessionRef) -> Result<bool> {
+        let mut s = session.borrow_mut();
+        let mut refuse_copy = false;
+        let done = loop {
+            match s.next()? {
+                None => break false,
+                Some(Message::Ready(_)) => break true,
+                Some(Message::RowDescription(body)) => {
+                    self.result =
+                        TextResult { columns: column_names(body), ..TextResult::default() };
+                }
+                Some(Message::DataRow(body)) => self.result.rows.push(text_row(body)),
+                Some(Message::CommandComplete(tag)) => self.result.tag = tag.to_owned(),
+                Some(Message::Error(e)) => {
+                    self.error.get_or_insert(e);
+                }
+                Some(Message::CopyIn) => refuse_copy = true,
+                Some(_) => {}
+            }
+            if std::mem::take(&mut refuse_copy) {
+                s.queue_copy_fail("COPY FROM STDIN is not possible here");
+                s.flush()?;
+            }
+        };
+        Ok(done)
+    }
+}
+
+/// Names of the columns in the body of a RowDescription.
+pub fn column_names(body: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = body.get(2..).unwrap_or_default();
+    while !rest.is_empty() {
+        let (name, after) = wire::cut(rest);
+        names.push(String::from_utf8_lossy(name).into_owned());
+        rest = after.get(18..).unwrap_or_default();
+    }
+    names
+}
+
+/// Columns of the body of a DataRow.
+pub fn columns(body: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut rest = body.get(2..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (len, after) = rest.split_first_chunk::<4>()?;
+        let len = i32::from_be_bytes(*len);
+        if len < 0 {
+            rest = after;
+            return Some(None);
+        }
+        let value = after.get(..len as usize)?;
+        rest = after.get(len as usize..).unwrap_or_default();
+        Some(Some(value))
+    })
+}
+
+fn text_row(body: &[u8]) -> Vec<Option<String>> {
+    columns(body).map(|v| v.map(|v| String::from_utf8_lossy(v).into_owned())).collect()
 }

@@ -1,66 +1,86 @@
 //! Transactions over several nodes.
+//!
+//! There is one session for each node and user in a transaction. It joins when it is first
+//! needed: [`session`] queues BEGIN, changed settings and savepoints, which travel together with
+//! the caller's first statement. At the end of the local transaction the nodes that were modified
+//! are committed in two phases, unless only one was and nothing was written here (`commit`).
+//! What is interrupted between the phases is finished by [`recovery`].
 
+mod commit;
+mod gid;
+mod owners;
+mod parts;
+pub mod recovery;
+mod rollback;
 pub mod run;
+mod settings;
 
-use crate::error::{Error, Result};
-use crate::remote::SessionRef;
+pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
+pub use parts::{in_transaction, mark_modified, session, sessions};
+
+use crate::pg::xact::{self, Callbacks, Event, SubEvent};
+use std::cell::Cell;
 
 /// How a statement uses a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// The statement is the whole remote transaction: no BEGIN.
+    /// The statement is the whole remote transaction: no BEGIN. A session that is in a
+    /// transaction already runs it inside of that.
     Once,
     /// The session takes part in the running transaction.
     InTransaction,
 }
 
-/// The session to a group's primary for this transaction; queues BEGIN, changed settings and
-/// savepoints in front of what the caller queues, without a round trip of their own.
-pub fn session(_group: i32, _mode: Mode) -> Result<SessionRef> {
-    Err(Error::internal("not connected"))
+thread_local! {
+    static DEPTH: Cell<i32> = const { Cell::new(0) };
 }
 
-/// [`session`] for many groups; missing connections are made in parallel.
-pub fn sessions(_groups: &[i32], _mode: Mode) -> Result<Vec<SessionRef>> {
-    Err(Error::internal("not connected"))
-}
-
-/// The node was modified in this transaction: it takes part in two-phase commit.
-pub fn mark_modified(_group: i32) {}
-
-/// Whether a statement starting now must run inside a remote transaction.
-pub fn must_use_transaction() -> bool {
-    true
-}
-
-/// Running statements nested in another one: made by [`enter`], ends with its drop.
+/// An execution in progress: made by [`enter`], ends with its drop.
+#[derive(Debug)]
 pub struct Depth(());
 
-/// To be held while an executor (or a CALL, DO, EXECUTE of procedural code) runs.
+/// To be held while an executor runs, and while CALL, DO and other commands run that may execute
+/// statements of their own: a statement that starts inside of another is never alone.
 pub fn enter() -> Depth {
+    DEPTH.with(|d| d.set(d.get() + 1));
     Depth(())
 }
 
-/// An execution that streams rows from sessions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OwnerId(pub u64);
-
-/// Registers an execution; `drain` reads the rest of its rows from its sessions into memory and
-/// releases them. It is called when another execution needs one of the sessions.
-pub fn register_owner(_drain: Box<dyn FnMut() -> Result<()>>) -> OwnerId {
-    OwnerId(0)
+impl Drop for Depth {
+    fn drop(&mut self) {
+        DEPTH.with(|d| d.set((d.get() - 1).max(0)));
+    }
 }
 
-/// Forgets an execution; sessions still claimed by it are released.
-pub fn unregister_owner(_owner: OwnerId) {}
-
-/// Makes `owner` the one that streams on the session; another owner is drained first.
-pub fn claim(_session: &SessionRef, _owner: OwnerId) -> Result<()> {
-    Ok(())
+/// Whether a statement starting now must run inside a remote transaction: whenever it may not be
+/// the only one of its local transaction, or needs more than a single statement's guarantees.
+/// To be asked inside the statement's own [`enter`].
+pub fn must_use_transaction() -> bool {
+    xact::in_block()
+        || xact::nest_level() > 1
+        || DEPTH.with(Cell::get) > 1
+        || parts::any_began()
+        || xact::has_written()
+        || !xact::characteristics().is_plain()
+        || !xact::statement_is_alone()
 }
-
-/// The owner is done with the session. Results it did not read are thrown away later.
-pub fn release(_session: &SessionRef, _owner: OwnerId) {}
 
 /// Registers the transaction callbacks; once per process, from `_PG_init`.
-pub fn register() {}
+pub fn register() {
+    fn top(event: Event) {
+        match event {
+            Event::PreCommit => commit::pre_commit(),
+            Event::Commit => commit::after_commit(),
+            Event::Abort => rollback::after_abort(),
+            Event::PrePrepare => commit::pre_prepare(),
+            Event::Prepare => commit::after_prepare(),
+        }
+    }
+    fn sub(event: SubEvent, level: i32) {
+        match event {
+            SubEvent::Commit => parts::sub_committed(level),
+            SubEvent::Abort => rollback::sub_aborted(level),
+        }
+    }
+    xact::register(Callbacks { top, sub });
+}

@@ -1,0 +1,153 @@
+//! Settings of this session that a session on another node has to follow.
+
+use super::fmgr::{quote_ident, quote_literal};
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::ffi::{c_char, CStr};
+
+/// Settings that stay as they are on the other side: pinned, meaningless there, or handled in
+/// another way (the transaction's characteristics with BEGIN, the role by the connection, time
+/// limits by cancelling from here).
+const OWN: &[&str] = &[
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "application_name",
+    "bytea_output",
+    "client_connection_check_interval",
+    "client_encoding",
+    "client_min_messages",
+    "default_table_access_method",
+    "default_tablespace",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "role",
+    "search_path",
+    "seed",
+    "session_authorization",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "tcp_keepalives_count",
+    "tcp_keepalives_idle",
+    "tcp_keepalives_interval",
+    "tcp_user_timeout",
+    "temp_tablespaces",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+];
+
+/// Prefixes of such settings.
+const OWN_PREFIXES: &[&str] = &["citus.", "log_", "debug_", "trace_", "auto_explain."];
+
+/// Names and values, ready to stand behind `SET name TO`, ordered by name. These are the time
+/// zone and the search path, and whatever was set for this user, database or session.
+pub fn followed() -> Vec<(String, String)> {
+    let mut found = vec![
+        ("TimeZone".to_owned(), quote_literal(&current("TimeZone"))),
+        ("search_path".to_owned(), search_path(&current("search_path"))),
+    ];
+    // SAFETY: the array of settings and its records live as long as the process.
+    unsafe {
+        let n = pg_sys::GetNumConfigOptions().max(0) as usize;
+        let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), n);
+        for record in all.iter().copied() {
+            if !is_set_here(record) {
+                continue;
+            }
+            let name = CStr::from_ptr((*record).name).to_string_lossy();
+            let own =
+                OWN.contains(&name.as_ref()) || OWN_PREFIXES.iter().any(|p| name.starts_with(p));
+            if !own {
+                let quoted: Vec<String> = name.split('.').map(quote_ident).collect();
+                found.push((quoted.join("."), quote_literal(&current(&name))));
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// Whether an ordinary user's session, or its user or database, gave the setting its value.
+///
+/// # Safety
+/// `record` must be a setting's record.
+unsafe fn is_set_here(record: *const pg_sys::config_generic) -> bool {
+    // SAFETY: the caller's promise.
+    let (source, context, flags, name) =
+        unsafe { ((*record).source, (*record).context, (*record).flags as u32, (*record).name) };
+    use pg_sys::GucSource as S;
+    if source < S::PGC_S_DATABASE || source == S::PGC_S_OVERRIDE {
+        return false;
+    }
+    if flags & (pg_sys::GUC_LIST_QUOTE | pg_sys::GUC_NO_SHOW_ALL) != 0
+        && flags & pg_sys::GUC_CUSTOM_PLACEHOLDER == 0
+    {
+        return false;
+    }
+    // SAFETY: names are zero-terminated.
+    context == pg_sys::GucContext::PGC_USERSET
+        || unsafe { CStr::from_ptr(name) } == c"session_replication_role"
+}
+
+/// The setting's value as SHOW gives it; empty when there is none.
+fn current(name: &str) -> String {
+    let Ok(c) = std::ffi::CString::new(name) else { return String::new() };
+    // SAFETY: a zero-terminated name in, a palloc'd string or null out.
+    unsafe {
+        let v = pg_sys::GetConfigOptionByName(c.as_ptr(), std::ptr::null_mut(), true);
+        if v.is_null() {
+            return String::new();
+        }
+        let s = CStr::from_ptr(v).to_string_lossy().into_owned();
+        pg_sys::pfree(v as *mut _);
+        s
+    }
+}
+
+/// The search path as a list for SET. pg_catalog is searched first: statements sent to nodes name
+/// everything else with its schema, and what they name without one is in pg_catalog.
+fn search_path(value: &str) -> String {
+    thread_local! {
+        static LAST: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
+    }
+    if let Some(known) =
+        LAST.with(|l| Some(&*l.borrow()).filter(|l| l.0 == value).map(|l| l.1.clone()))
+    {
+        if !known.is_empty() {
+            return known;
+        }
+    }
+    let mut names = identifiers(value);
+    if names.first().is_none_or(|n| n != "pg_catalog") {
+        names.insert(0, "pg_catalog".into());
+    }
+    let list: Vec<String> = names.iter().map(|n| quote_ident(n)).collect();
+    let list = list.join(", ");
+    LAST.with(|l| *l.borrow_mut() = (value.to_owned(), list.clone()));
+    list
+}
+
+/// Splits a list of identifiers as the server does; nothing when it is not one.
+fn identifiers(value: &str) -> Vec<String> {
+    // SAFETY: the function works on its own copy, which outlives the list that points into it.
+    unsafe {
+        let copy = pg_sys::pnstrdup(value.as_ptr() as *const c_char, value.len());
+        let mut list: *mut pg_sys::List = std::ptr::null_mut();
+        let valid = pg_sys::SplitIdentifierString(copy, b',' as c_char, &mut list);
+        let mut names = Vec::new();
+        if valid && !list.is_null() {
+            for i in 0..(*list).length.max(0) as usize {
+                let p = (*(*list).elements.add(i)).ptr_value as *const c_char;
+                names.push(CStr::from_ptr(p).to_string_lossy().into_owned());
+            }
+        }
+        pg_sys::list_free(list);
+        pg_sys::pfree(copy as *mut _);
+        names
+    }
+}

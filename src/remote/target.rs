@@ -1,0 +1,136 @@
+//! What it takes to connect to a node: names, secrets and pinned settings.
+
+use super::connect::{SslMode, Target};
+use super::limits;
+use super::session::NodeAddr;
+use crate::error::{sqlstate, Error, Result};
+use crate::pg::{scan, session};
+use crate::settings::{self, parse_conninfo};
+use std::time::{Duration, Instant};
+
+/// Settings of every internal session. What a node sends must mean the same whatever its
+/// configuration says, and no time limit of its own may end a session that waits for us: the
+/// client's limits are kept here and lead to a cancel there.
+const PINNED: &[(&str, &str)] = &[
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "3"),
+    ("bytea_output", "hex"),
+    ("standard_conforming_strings", "on"),
+    ("search_path", "pg_catalog"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
+];
+
+/// The target for a node and user, with the parameters that the configuration gives.
+pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
+    let mut t = Target {
+        node: node.clone(),
+        host: node.name.clone(),
+        port: port(node.port)?,
+        user: user.to_owned(),
+        password: None,
+        sslmode: SslMode::Prefer,
+        parameters: Vec::new(),
+        deadline: Instant::now() + limits::connect_timeout(),
+    };
+    apply(&mut t, &settings::node_conninfo())?;
+    if let Some(pool) = pool_info(node.id) {
+        apply(&mut t, &pool)?;
+    }
+    if let Some(auth) = auth_info(node.id, user) {
+        apply(&mut t, &auth)?;
+    }
+    let mut parameter = |name: &str, value: &str| {
+        t.parameters.push((name.to_owned(), value.to_owned()));
+    };
+    parameter("database", &session::database_name());
+    parameter("application_name", &format!("citus_internal gpid={}", global_pid()));
+    parameter("client_encoding", &session::encoding_name());
+    for (name, value) in PINNED {
+        parameter(name, value);
+    }
+    Ok(t)
+}
+
+fn port(port: i32) -> Result<u16> {
+    u16::try_from(port).ok().filter(|p| *p != 0).ok_or_else(|| {
+        Error::new(sqlstate::INVALID_PARAMETER_VALUE, format!("{port} is not a valid port number"))
+    })
+}
+
+/// Takes over the keywords of a connection string.
+fn apply(t: &mut Target, conninfo: &str) -> Result<()> {
+    let pairs = parse_conninfo(conninfo)
+        .map_err(|e| Error::new(sqlstate::INVALID_PARAMETER_VALUE, e.to_string()))?;
+    for (key, value) in pairs {
+        match key.as_str() {
+            "sslmode" => t.sslmode = ssl_mode(&value)?,
+            "connect_timeout" => {
+                if let Ok(seconds @ 1..) = value.parse::<u64>() {
+                    let limit = Instant::now() + Duration::from_secs(seconds);
+                    t.deadline = t.deadline.min(limit);
+                }
+            }
+            "password" => t.password = Some(value),
+            "host" | "hostaddr" => t.host = value,
+            "port" => {
+                t.port = port(value.parse().unwrap_or(0))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn ssl_mode(word: &str) -> Result<SslMode> {
+    match word {
+        "disable" => Ok(SslMode::Disable),
+        "allow" | "prefer" => Ok(SslMode::Prefer),
+        "require" | "verify-ca" | "verify-full" => Ok(SslMode::Require),
+        _ => Err(Error::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!("\"{word}\" is not a valid sslmode"),
+        )),
+    }
+}
+
+/// Where a connection pooler stands in for the node.
+fn pool_info(node: i32) -> Option<String> {
+    let table = scan::catalog_relation(c"pg_dist_poolinfo")?;
+    let mut found = None;
+    scan::rows(table, None, &[], |r| {
+        if node != 0 && r.i32(1) == node {
+            found = r.text(2);
+        }
+    });
+    found
+}
+
+/// Authentication parameters of a role: for exactly this node, else for all nodes (0).
+fn auth_info(node: i32, user: &str) -> Option<String> {
+    let table = scan::catalog_relation(c"pg_dist_authinfo")?;
+    let (mut exact, mut general) = (None, None);
+    scan::rows(table, None, &[], |r| {
+        if r.name(2).as_deref() == Some(user) {
+            match r.i32(1) {
+                0 => general = r.text(3),
+                n if n == node => exact = r.text(3),
+                _ => {}
+            }
+        }
+    });
+    exact.or(general)
+}
+
+/// The number under which this backend is known in the cluster: node id and process id.
+pub(crate) fn global_pid() -> i64 {
+    let group = crate::catalog::local_group().unwrap_or(0);
+    let node = crate::catalog::node_of_group(group).map_or(0, |n| i64::from(n.id));
+    node * 10_000_000_000 + i64::from(session::backend_pid())
+}

@@ -1,0 +1,259 @@
+//! Committing: plainly where one node is concerned, in two phases where several are.
+
+use super::gid::{Decider, Gid};
+use super::owners::forget_all;
+use super::parts::{give_back_all, lost, select, PARTS};
+use crate::catalog;
+use crate::error::{sqlstate, Error, OrRaise, Result};
+use crate::pg::fmgr::text_datum;
+use crate::pg::{catalog_write, guard, scan, session as local, wait, xact};
+use crate::remote::{cancel_all, settle, simple, Answers, Message, SessionRef};
+use pgrx::pg_sys::Datum;
+use std::time::Duration;
+
+/// Time for the second phase; recovery does what is not done by then.
+const COMMIT_PREPARED: Duration = Duration::from_secs(60);
+/// Time for the outcome of a commit that was interrupted.
+const OUTCOME: Duration = Duration::from_secs(10);
+
+/// The local transaction is about to commit.
+pub(super) fn pre_commit() {
+    commit_nodes().or_raise();
+}
+
+fn commit_nodes() -> Result<()> {
+    let began = select(|p| p.began);
+    if began.is_empty() {
+        return Ok(());
+    }
+    end_statements(&began)?;
+    let readers = select(|p| p.began && !p.modified);
+    commit_readers(&readers)?;
+    let writers = select(|p| p.began && p.modified);
+    match writers.as_slice() {
+        [] => Ok(()),
+        [one] if !xact::has_written() => {
+            commit_one(one)?;
+            ended(&writers);
+            Ok(())
+        }
+        _ => prepare(&writers),
+    }
+}
+
+/// What still streams is thrown away, and savepoints are brought up to date.
+fn end_statements(sessions: &[SessionRef]) -> Result<()> {
+    PARTS.with(|p| {
+        for part in p.borrow_mut().iter_mut().filter(|p| p.began) {
+            let mut sql = String::new();
+            part.owner = None;
+            part.undo_savepoints(&mut sql);
+            let mut s = part.session.borrow_mut();
+            s.discard_pending(Answers::Internal);
+            if s.is_broken() {
+                drop(s);
+                if part.modified {
+                    return Err(lost(part));
+                }
+            } else if !sql.is_empty() {
+                s.queue_internal(&sql, Answers::Internal);
+            }
+        }
+        Ok(())
+    })?;
+    for session in sessions {
+        if !session.borrow().is_broken() {
+            session.borrow_mut().flush()?;
+        }
+    }
+    Ok(())
+}
+
+/// Nodes that were only read end their transactions without being waited for, except where the
+/// isolation level makes even that a question.
+fn commit_readers(readers: &[SessionRef]) -> Result<()> {
+    if readers.is_empty() {
+        return Ok(());
+    }
+    if xact::characteristics().isolation == "SERIALIZABLE" {
+        let work: Vec<_> = readers.iter().map(|s| (s.clone(), "COMMIT".to_owned())).collect();
+        simple::query_all(&work)?.into_iter().collect::<Result<Vec<_>>>()?;
+    } else {
+        for session in readers {
+            let mut s = session.borrow_mut();
+            if !s.is_broken() {
+                s.queue_internal("COMMIT", Answers::Essential);
+                let _ = s.flush();
+            }
+        }
+    }
+    ended(readers);
+    Ok(())
+}
+
+fn ended(sessions: &[SessionRef]) {
+    PARTS.with(|p| {
+        for part in p.borrow_mut().iter_mut() {
+            if sessions.iter().any(|s| std::rc::Rc::ptr_eq(s, &part.session)) {
+                part.began = false;
+                part.modified = false;
+            }
+        }
+    });
+}
+
+/// One node was modified and nothing was written here: its commit decides.
+fn commit_one(session: &SessionRef) -> Result<()> {
+    let result = simple::query(session, "COMMIT");
+    let result = match result {
+        Err(e) if session.borrow().is_broken() => {
+            let node = session.borrow().node().to_string();
+            return Err(Error::new(
+                sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+                format!("connection to node {node} was lost while it was committing"),
+            )
+            .detail(e.detail.unwrap_or(e.message))
+            .hint("Check whether the changes are there before trying again."));
+        }
+        // Interrupted: the node is asked to stop, but what it has done counts.
+        Err(e) if session.borrow().outstanding() > 0 => {
+            let (mut tag, mut failure) = (None, None);
+            cancel_all(std::slice::from_ref(session));
+            settle(
+                std::slice::from_ref(session),
+                OUTCOME,
+                || false,
+                |_, m| match m {
+                    Message::CommandComplete(t) => tag = Some((*t).to_owned()),
+                    Message::Error(e) => failure = Some(e.clone()),
+                    _ => {}
+                },
+            );
+            tag.ok_or(failure.unwrap_or(e))
+        }
+        other => other.map(|r| r.tag),
+    };
+    expect_tag(session, &result?, "COMMIT")
+}
+
+/// A failed transaction answers COMMIT and PREPARE with ROLLBACK.
+fn expect_tag(session: &SessionRef, tag: &str, expected: &str) -> Result<()> {
+    if tag == expected {
+        return Ok(());
+    }
+    let message = format!("node {} rolled the transaction back", session.borrow().node());
+    Err(Error::new(sqlstate::IN_FAILED_SQL_TRANSACTION, message))
+}
+
+/// First phase: all nodes prepare, and the decision is recorded with the local transaction.
+fn prepare(writers: &[SessionRef]) -> Result<()> {
+    let decider = Decider {
+        group: catalog::local_group()?,
+        system: local::system_identifier(),
+        database: local::database(),
+    };
+    let (pid, xid, random) = (local::backend_pid(), xact::full_id(), local::random()?);
+    let mut work = Vec::new();
+    let mut log = Vec::new();
+    PARTS.with(|p| {
+        let mut parts = p.borrow_mut();
+        for (n, part) in parts.iter_mut().filter(|p| p.began && p.modified).enumerate() {
+            let gid = Gid { decider, pid, xid, random, part: n as u32 }.to_string();
+            work.push((part.session.clone(), format!("PREPARE TRANSACTION '{gid}'")));
+            log.push((part.group, gid.clone()));
+            part.prepared = Some(gid);
+        }
+    });
+    simple::start_all(&work)?;
+    // The nodes work while the decision is written.
+    record(&log, xid)?;
+    for (session, result) in writers.iter().zip(simple::collect_all(writers)?) {
+        expect_tag(session, &result?.tag, "PREPARE TRANSACTION")?;
+    }
+    Ok(())
+}
+
+/// Writes the decision to commit; it holds when the local transaction does.
+fn record(log: &[(i32, String)], xid: u64) -> Result<()> {
+    let table = scan::catalog_relation(c"pg_dist_transaction")
+        .ok_or_else(|| Error::internal("pg_dist_transaction does not exist"))?;
+    for (group, gid) in log {
+        let row = [Some(Datum::from(*group)), Some(text_datum(gid)), Some(Datum::from(xid))];
+        catalog_write::insert(table, &row);
+    }
+    Ok(())
+}
+
+/// The local transaction is committed: so will be what was prepared.
+pub(super) fn after_commit() {
+    let _ = guard::catch(second_phase);
+    forget_all();
+    give_back_all();
+}
+
+fn second_phase() {
+    let prepared: Vec<(SessionRef, String)> = PARTS.with(|p| {
+        let parts = p.borrow();
+        let gid = |p: &super::parts::Part| Some((p.session.clone(), p.prepared.clone()?));
+        parts.iter().filter_map(gid).collect()
+    });
+    if prepared.is_empty() {
+        return;
+    }
+    let mut sessions = Vec::new();
+    for (session, gid) in &prepared {
+        let mut s = session.borrow_mut();
+        if !s.is_broken() {
+            s.queue_query(&format!("COMMIT PREPARED '{gid}'"));
+            let _ = s.flush();
+        }
+        sessions.push(session.clone());
+    }
+    let mut outcome: Vec<Option<Result<()>>> = sessions.iter().map(|_| None).collect();
+    settle(&sessions, COMMIT_PREPARED, wait::stop_requested, |i, m| {
+        if let Some(slot) = outcome.get_mut(i) {
+            match m {
+                Message::CommandComplete(_) => *slot = Some(Ok(())),
+                // Recovery was faster.
+                Message::Error(e) if e.code == sqlstate::UNDEFINED_OBJECT => *slot = Some(Ok(())),
+                Message::Error(e) => *slot = Some(Err(e.clone())),
+                _ => {}
+            }
+        }
+    });
+    for (session, outcome) in sessions.iter().zip(outcome) {
+        let why = match outcome {
+            Some(Ok(())) => continue,
+            Some(Err(e)) => e.message,
+            None => "The node did not answer.".to_owned(),
+        };
+        let node = session.borrow().node().to_string();
+        guard::warning(
+            &Error::new(
+                sqlstate::CONNECTION_FAILURE,
+                format!("the transaction is committed but not yet visible on node {node}"),
+            )
+            .detail(why)
+            .hint("Recovery of prepared transactions will complete it there."),
+        );
+    }
+}
+
+/// The user prepares the transaction himself.
+pub(super) fn pre_prepare() {
+    let result = if select(|p| p.began && p.modified).is_empty() {
+        commit_nodes()
+    } else {
+        Err(Error::unsupported(
+            "cannot PREPARE a transaction that has modified data on other nodes",
+        )
+        .hint("Use COMMIT: it prepares and commits on all nodes by itself."))
+    };
+    result.or_raise();
+}
+
+/// The local transaction is prepared.
+pub(super) fn after_prepare() {
+    forget_all();
+    give_back_all();
+}

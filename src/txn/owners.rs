@@ -1,0 +1,116 @@
+//! Who streams on a session.
+//!
+//! A session runs one statement after the other. An execution that hands its rows up as they come
+//! claims its sessions; when another execution of the same transaction needs one of them (a
+//! function called for each row, two cursors), the first reads the rest of its rows into memory.
+
+use super::parts::PARTS;
+use crate::error::Result;
+use crate::pg::xact;
+use crate::remote::{cancel_all, Answers, SessionRef};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// An execution that streams rows from sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct OwnerId(u64);
+
+/// Reads the rest of an execution's rows.
+type Drain = Box<dyn FnMut() -> Result<()>>;
+
+thread_local! {
+    static NEXT: Cell<u64> = const { Cell::new(1) };
+    /// `None` while the callback runs.
+    static DRAINS: RefCell<HashMap<OwnerId, Option<Drain>>> = RefCell::default();
+}
+
+/// Registers an execution; `drain` reads the rest of its rows from its sessions into memory and
+/// releases them. It is called when another execution needs one of the sessions. Reading ends
+/// with the execution's own last `Message::Ready`, not with `outstanding() == 0`: more may be
+/// queued behind.
+pub fn register_owner(drain: Drain) -> OwnerId {
+    let id = OwnerId(NEXT.with(|n| n.replace(n.get() + 1)));
+    DRAINS.with(|d| d.borrow_mut().insert(id, Some(drain)));
+    id
+}
+
+/// Forgets an execution; sessions still claimed by it are released.
+pub fn unregister_owner(owner: OwnerId) {
+    let callback = DRAINS.with(|d| d.borrow_mut().remove(&owner));
+    drop(callback);
+    for session in super::parts::select(|p| p.owner.is_some_and(|(o, _)| o == owner)) {
+        release(&session, owner);
+    }
+}
+
+/// The owner of a session.
+fn owner_of(session: &SessionRef) -> Option<OwnerId> {
+    PARTS.with(|p| {
+        let parts = p.borrow();
+        let part = parts.iter().find(|p| Rc::ptr_eq(&p.session, session))?;
+        part.owner.map(|(o, _)| o)
+    })
+}
+
+fn set_owner(session: &SessionRef, owner: Option<OwnerId>) {
+    let level = xact::nest_level();
+    PARTS.with(|p| {
+        let mut parts = p.borrow_mut();
+        if let Some(p) = parts.iter_mut().find(|p| Rc::ptr_eq(&p.session, session)) {
+            p.owner = owner.map(|o| (o, level));
+        }
+    });
+}
+
+/// Makes `owner` the one that streams on the session; another owner is drained first.
+pub fn claim(session: &SessionRef, owner: OwnerId) -> Result<()> {
+    vacate(session, Some(owner))?;
+    set_owner(session, Some(owner));
+    Ok(())
+}
+
+/// Makes sure that nobody but `except` streams on the session.
+pub(super) fn vacate(session: &SessionRef, except: Option<OwnerId>) -> Result<()> {
+    let Some(other) = owner_of(session).filter(|o| Some(*o) != except) else { return Ok(()) };
+    let drain = DRAINS.with(|d| d.borrow_mut().get_mut(&other).and_then(Option::take));
+    if let Some(mut drain) = drain {
+        let result = drain();
+        DRAINS.with(|d| {
+            if let Some(slot) = d.borrow_mut().get_mut(&other) {
+                *slot = Some(drain);
+            }
+        });
+        result?;
+    }
+    if owner_of(session) == Some(other) {
+        release(session, other);
+    }
+    Ok(())
+}
+
+/// The owner is done with the session. Results it did not read are thrown away; a statement that
+/// still runs is cancelled where that does no harm, outside of transactions.
+pub fn release(session: &SessionRef, owner: OwnerId) {
+    if owner_of(session) != Some(owner) {
+        return;
+    }
+    set_owner(session, None);
+    let began = super::parts::in_transaction(session);
+    let idle = session.try_borrow().map_or(true, |s| s.is_broken() || s.only_internal());
+    if idle {
+        return;
+    }
+    if !began {
+        cancel_all(std::slice::from_ref(session));
+    }
+    if let Ok(mut s) = session.try_borrow_mut() {
+        s.discard_pending(if began { Answers::Internal } else { Answers::Discard });
+    }
+}
+
+/// Executions of a transaction that is gone: their callbacks must not run any more.
+pub(super) fn forget_all() {
+    let callbacks = DRAINS.with(|d| d.try_borrow_mut().map(|mut d| std::mem::take(&mut *d)));
+    drop(callbacks);
+}

@@ -1,0 +1,334 @@
+//! The nodes that take part in the running transaction.
+
+use super::settings::{change, wanted};
+use super::{owners::OwnerId, Mode};
+use crate::catalog;
+use crate::error::{sqlstate, Error, Result};
+use crate::pg::{session as local, xact};
+use crate::remote::{pool, wait_one, Answers, NodeAddr, Session, SessionRef, Settings};
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::rc::Rc;
+
+/// One node and user in the running transaction.
+pub(super) struct Part {
+    pub group: i32,
+    user: u32,
+    pub session: SessionRef,
+    /// BEGIN was sent (or queued).
+    pub began: bool,
+    /// Takes part in two-phase commit.
+    pub modified: bool,
+    /// Nesting level reached there: 1 after BEGIN, one more for every savepoint.
+    pub level: i32,
+    /// Nesting level at which the node joined the transaction.
+    pub joined: i32,
+    /// Savepoints from this level on are to be released with the next use.
+    released: Option<i32>,
+    /// The savepoint of this level is to be rolled back with the next use.
+    pub rollback_to: Option<i32>,
+    /// Settings of the session inside the transaction, and as they were at each savepoint.
+    settings: Rc<Settings>,
+    saved: Vec<(i32, Rc<Settings>)>,
+    /// The execution that streams on the session, and the nesting level where it claimed it.
+    pub owner: Option<(OwnerId, i32)>,
+    /// PREPARE TRANSACTION was sent under this name.
+    pub prepared: Option<String>,
+}
+
+thread_local! {
+    pub(super) static PARTS: RefCell<Vec<Part>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether any node is in a transaction.
+pub(super) fn any_began() -> bool {
+    PARTS.with(|p| p.borrow().iter().any(|p| p.began))
+}
+
+/// The node was modified in this transaction: it takes part in two-phase commit. Nothing happens
+/// where the statement was a transaction of its own.
+pub fn mark_modified(group: i32) {
+    let user = u32::from(local::user());
+    PARTS.with(|p| {
+        let mut parts = p.borrow_mut();
+        for p in parts.iter_mut().filter(|p| p.group == group && p.user == user && p.began) {
+            p.modified = true;
+        }
+    });
+}
+
+/// Whether the session is in the running transaction (as opposed to one statement at a time).
+pub fn in_transaction(session: &SessionRef) -> bool {
+    PARTS.with(|p| p.borrow().iter().any(|p| p.began && Rc::ptr_eq(&p.session, session)))
+}
+
+/// The session to a group's primary for this transaction; queues BEGIN, changed settings and
+/// savepoints in front of what the caller queues, without a round trip of their own.
+///
+/// The session must be claimed before anything is queued whose results are read piecemeal.
+pub fn session(group: i32, mode: Mode) -> Result<SessionRef> {
+    sessions(&[group], mode)?.pop().ok_or_else(|| Error::internal("no session"))
+}
+
+/// [`session`] for many groups; missing connections are made in parallel.
+pub fn sessions(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
+    if xact::in_parallel_worker() {
+        return Err(Error::internal("a parallel worker cannot use connections to nodes"));
+    }
+    let user = u32::from(local::user());
+    connect_missing(groups, user)?;
+    let want = wanted();
+    let nest = xact::nest_level();
+    let mut found = Vec::with_capacity(groups.len());
+    for group in groups {
+        let waiting = PARTS.with(|p| {
+            let mut parts = p.borrow_mut();
+            let part = parts.iter_mut().find(|p| p.group == *group && p.user == user);
+            let part = part.ok_or_else(|| Error::internal("no session"))?;
+            found.push(part.session.clone());
+            part.prepare_use(mode, nest, &want)
+        })?;
+        if let (true, Some(session)) = (waiting, found.last()) {
+            await_internal(session)?;
+        }
+    }
+    Ok(found)
+}
+
+/// Makes sure that there is a part with a working session for each group.
+fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
+    let mut missing: Vec<i32> = Vec::new();
+    for group in groups {
+        let known = PARTS.with(|p| -> Result<bool> {
+            let mut parts = p.borrow_mut();
+            let Some(at) = parts.iter().position(|p| p.group == *group && p.user == user) else {
+                return Ok(false);
+            };
+            let Some(part) = parts.get(at) else { return Ok(false) };
+            if !part.session.borrow().is_broken() {
+                return Ok(true);
+            }
+            if part.began {
+                return Err(lost(part));
+            }
+            parts.swap_remove(at);
+            Ok(false)
+        })?;
+        if !known && !missing.contains(group) {
+            missing.push(*group);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let nodes = missing.iter().map(|g| address(*g)).collect::<Result<Vec<_>>>()?;
+    let made = pool::acquire(&nodes, &local::user_name())?;
+    PARTS.with(|p| {
+        let mut parts = p.borrow_mut();
+        for (group, session) in missing.into_iter().zip(made) {
+            parts.push(Part::new(group, user, session));
+        }
+    });
+    Ok(())
+}
+
+/// Address of a group's primary.
+fn address(group: i32) -> Result<NodeAddr> {
+    let n = catalog::node_of_group(group)?;
+    Ok(NodeAddr { id: n.id, group, name: n.name.clone(), port: n.port })
+}
+
+pub(super) fn lost(part: &Part) -> Error {
+    let message = format!(
+        "connection to node {} was lost during the transaction",
+        part.session.borrow().node()
+    );
+    Error::new(sqlstate::CONNECTION_FAILURE, message)
+        .hint("Roll back and run the transaction again.")
+}
+
+/// Waits for the answers to our own commands.
+fn await_internal(session: &SessionRef) -> Result<()> {
+    loop {
+        let failed = match session.borrow_mut().next()? {
+            Some(crate::remote::Message::Error(e)) => Some(e),
+            _ => None,
+        };
+        if let Some(e) = failed {
+            return Err(e);
+        }
+        if session.borrow().outstanding() == 0 {
+            return Ok(());
+        }
+        wait_one(session)?;
+    }
+}
+
+impl Part {
+    fn new(group: i32, user: u32, session: SessionRef) -> Part {
+        Part {
+            group,
+            user,
+            session,
+            began: false,
+            modified: false,
+            level: 0,
+            joined: 0,
+            released: None,
+            rollback_to: None,
+            settings: Rc::default(),
+            saved: Vec::new(),
+            owner: None,
+            prepared: None,
+        }
+    }
+
+    /// Queues what has to be said before a statement; true when its answers should be awaited.
+    fn prepare_use(&mut self, mode: Mode, nest: i32, want: &Rc<Settings>) -> Result<bool> {
+        let session = self.session.clone();
+        let mut s = session
+            .try_borrow_mut()
+            .map_err(|_| Error::internal("session is used while it is waiting"))?;
+        if self.owner.is_none() {
+            let rest = if self.began { Answers::Internal } else { Answers::Discard };
+            s.discard_pending(rest);
+        }
+        if self.began {
+            self.continue_transaction(&mut s, nest, want);
+            return Ok(false);
+        }
+        // Between transactions settings are changed for good, so that it happens rarely.
+        let risky = sync_settings(&mut s, want);
+        if mode == Mode::Once {
+            return Ok(risky && self.owner.is_none());
+        }
+        let mut sql = begin_command();
+        self.began = true;
+        self.level = 1;
+        self.joined = nest;
+        self.settings = s.settings.clone();
+        self.savepoints(&mut sql, nest);
+        s.queue_internal(&sql, Answers::Internal);
+        Ok(false)
+    }
+
+    fn continue_transaction(&mut self, s: &mut Session, nest: i32, want: &Rc<Settings>) {
+        let mut sql = String::new();
+        self.undo_savepoints(&mut sql);
+        self.savepoints(&mut sql, nest);
+        let c = change(&self.settings, want, true);
+        if !c.sql.is_empty() {
+            sql.push_str(&c.sql);
+            self.settings = want.clone();
+        }
+        if !sql.is_empty() {
+            s.queue_internal(&sql, Answers::Internal);
+        }
+    }
+
+    /// Commands for savepoints that ended here but not there.
+    pub fn undo_savepoints(&mut self, sql: &mut String) {
+        if let Some(level) = self.rollback_to.take() {
+            let _ =
+                write!(sql, "ROLLBACK TO SAVEPOINT citus_{level};RELEASE SAVEPOINT citus_{level};");
+        } else if let Some(level) = self.released {
+            let _ = write!(sql, "RELEASE SAVEPOINT citus_{level};");
+        }
+        self.released = None;
+    }
+
+    fn savepoints(&mut self, sql: &mut String, nest: i32) {
+        while self.level < nest {
+            self.level += 1;
+            let _ = write!(sql, "SAVEPOINT citus_{};", self.level);
+            self.saved.push((self.level, self.settings.clone()));
+        }
+    }
+
+    /// The subtransaction of this level has become part of its parent.
+    fn sub_committed(&mut self, level: i32) {
+        if let Some((_, at)) = &mut self.owner {
+            *at = (*at).min(level - 1);
+        }
+        self.joined = self.joined.min(level - 1);
+        if self.level >= level {
+            self.level = level - 1;
+            self.released = Some(self.released.map_or(level, |l| l.min(level)));
+            self.saved.retain(|(l, _)| *l < level);
+        }
+    }
+
+    /// The subtransaction of this level was rolled back; true when the node has to be told.
+    pub fn sub_aborted(&mut self, level: i32) -> bool {
+        if !self.began || self.level < level {
+            return false;
+        }
+        if let Some((_, settings)) = self.saved.iter().find(|(l, _)| *l == level) {
+            self.settings = settings.clone();
+        }
+        self.saved.retain(|(l, _)| *l < level);
+        self.level = level - 1;
+        self.released = None;
+        self.rollback_to = Some(self.rollback_to.map_or(level, |l| l.min(level)));
+        true
+    }
+}
+
+/// Brings the session's settings up to date; true when a node could refuse one of them.
+fn sync_settings(s: &mut Session, want: &Rc<Settings>) -> bool {
+    if s.settings_unknown {
+        s.queue_internal("RESET ALL", Answers::Essential);
+        s.settings = Rc::default();
+        s.settings_unknown = false;
+    }
+    let c = change(&s.settings, want, false);
+    if c.sql.is_empty() {
+        return false;
+    }
+    s.queue_internal(&c.sql, Answers::Internal);
+    s.settings = want.clone();
+    c.risky
+}
+
+/// BEGIN with the characteristics of the local transaction; sessions have the plain ones as
+/// their default.
+fn begin_command() -> String {
+    let c = xact::characteristics();
+    if c.is_plain() {
+        return "BEGIN;".into();
+    }
+    format!(
+        "BEGIN ISOLATION LEVEL {}{}{};",
+        c.isolation,
+        if c.read_only { " READ ONLY" } else { "" },
+        if c.deferrable { " DEFERRABLE" } else { "" },
+    )
+}
+
+/// The subtransaction of this level has become part of its parent.
+pub(super) fn sub_committed(level: i32) {
+    PARTS.with(|p| {
+        if let Ok(mut parts) = p.try_borrow_mut() {
+            for part in parts.iter_mut() {
+                part.sub_committed(level);
+            }
+        }
+    });
+}
+
+/// Ends the participation of all sessions and gives them back to the pool.
+pub(super) fn give_back_all() {
+    let parts = PARTS.with(|p| p.try_borrow_mut().map(|mut p| std::mem::take(&mut *p)));
+    for part in parts.unwrap_or_default() {
+        pool::give_back(part.session);
+    }
+}
+
+/// Parts selected by `f`, as sessions.
+pub(super) fn select(f: impl Fn(&Part) -> bool) -> Vec<SessionRef> {
+    PARTS.with(|p| {
+        p.try_borrow()
+            .map(|p| p.iter().filter(|p| f(p)).map(|p| p.session.clone()).collect())
+            .unwrap_or_default()
+    })
+}

@@ -1,0 +1,144 @@
+//! Rolling back. Nothing here may raise, and everything is bounded in time: a session that does
+//! not come to rest is closed, which rolls back on the node as well.
+
+use super::owners::forget_all;
+use super::parts::{give_back_all, select, PARTS};
+use crate::pg::{guard, xact};
+use crate::remote::{cancel_all, rest, settle, Answers, SessionRef};
+use std::time::{Duration, Instant};
+
+/// Statements that are about to end by themselves need no cancel.
+const GRACE: Duration = Duration::from_millis(2);
+/// Time between two requests to cancel.
+const RETRY: Duration = Duration::from_millis(250);
+/// Time after which a session is given up.
+const LIMIT: Duration = Duration::from_secs(3);
+/// Time for rolling back what was prepared.
+const ROLLBACK_PREPARED: Duration = Duration::from_secs(10);
+
+/// Ends whatever the sessions run and throws its results away.
+fn bring_to_rest(sessions: &[SessionRef]) {
+    for session in sessions {
+        if let Ok(mut s) = session.try_borrow_mut() {
+            s.quiet = true;
+            s.discard_pending(Answers::Discard);
+        }
+    }
+    if xact::exiting() {
+        let busy = rest(sessions, Duration::ZERO, || true, |_, _| ());
+        cancel_all(&busy);
+        return;
+    }
+    let deadline = Instant::now() + LIMIT;
+    let mut busy = rest(sessions, GRACE, || false, |_, _| ());
+    while !busy.is_empty() && Instant::now() < deadline {
+        cancel_all(&busy);
+        busy = rest(&busy, RETRY, || false, |_, _| ());
+    }
+    settle(&busy, Duration::ZERO, || true, |_, _| ());
+    for session in sessions {
+        if let Ok(mut s) = session.try_borrow_mut() {
+            s.quiet = false;
+        }
+    }
+}
+
+fn busy(session: &SessionRef) -> bool {
+    session.try_borrow().is_ok_and(|s| !s.is_broken() && !s.only_internal())
+}
+
+/// The subtransaction of this level was rolled back.
+pub(super) fn sub_aborted(level: i32) {
+    let done = guard::catch(|| {
+        let mut running = Vec::new();
+        PARTS.with(|p| {
+            let Ok(mut parts) = p.try_borrow_mut() else { return };
+            for part in parts.iter_mut() {
+                // An execution outside of the subtransaction goes on streaming.
+                if part.owner.is_some_and(|(_, at)| at < level) {
+                    continue;
+                }
+                part.owner = None;
+                if busy(&part.session) {
+                    running.push(part.session.clone());
+                }
+            }
+        });
+        if !running.is_empty() {
+            bring_to_rest(&running);
+        }
+        PARTS.with(|p| {
+            let Ok(mut parts) = p.try_borrow_mut() else { return };
+            // A node that joined inside of the subtransaction and was lost may join again.
+            parts.retain(|p| !(p.joined >= level && p.session.borrow().is_broken()));
+            for part in parts.iter_mut() {
+                let tell = part.sub_aborted(level) && part.owner.is_none();
+                if let (true, Ok(mut s)) = (tell, part.session.clone().try_borrow_mut()) {
+                    let mut sql = String::new();
+                    part.undo_savepoints(&mut sql);
+                    s.queue_internal(&sql, Answers::Essential);
+                    // Locks are given up now; the answer is read with the next use.
+                    let _ = s.flush();
+                }
+            }
+        });
+    });
+    if done.is_err() {
+        // The state is not known any more: what the nodes did cannot be kept.
+        for session in select(|p| p.level >= level) {
+            if let Ok(mut s) = session.try_borrow_mut() {
+                s.poison();
+            }
+        }
+    }
+}
+
+/// The local transaction was rolled back.
+pub(super) fn after_abort() {
+    if PARTS.with(|p| p.try_borrow().is_ok_and(|p| p.is_empty())) {
+        forget_all();
+        return;
+    }
+    let _ = guard::catch(|| {
+        let running = select(|p| busy(&p.session));
+        if !running.is_empty() {
+            bring_to_rest(&running);
+        }
+        if xact::exiting() {
+            return;
+        }
+        let prepared = roll_back_parts();
+        if !prepared.is_empty() {
+            let sessions: Vec<SessionRef> = prepared.into_iter().collect();
+            settle(&sessions, ROLLBACK_PREPARED, || false, |_, _| ());
+        }
+    });
+    forget_all();
+    give_back_all();
+}
+
+/// Queues and sends the rollback of every part; gives back those that were prepared.
+fn roll_back_parts() -> Vec<SessionRef> {
+    let mut prepared = Vec::new();
+    PARTS.with(|p| {
+        let Ok(mut parts) = p.try_borrow_mut() else { return };
+        for part in parts.iter_mut().filter(|p| p.began) {
+            let Ok(mut s) = part.session.try_borrow_mut() else { continue };
+            if s.is_broken() {
+                continue;
+            }
+            match &part.prepared {
+                // The node says whether it was prepared; when it was not, it is rolled back
+                // already. A lost one is rolled back by recovery.
+                Some(gid) if s.status() == crate::remote::TxStatus::Idle => {
+                    s.queue_internal(&format!("ROLLBACK PREPARED '{gid}'"), Answers::Discard);
+                    prepared.push(part.session.clone());
+                }
+                _ => s.queue_internal("ROLLBACK", Answers::Essential),
+            }
+            let _ = s.flush();
+            part.began = false;
+        }
+    });
+    prepared
+}
