@@ -86,7 +86,7 @@ impl Answer {
 /// An error as a client would print it.
 fn error_text(e: &Error) -> String {
     let mut text = format!("ERROR:  {}", e.message);
-    for (label, part) in [("DETAIL", &e.detail), ("HINT", &e.hint), ("CONTEXT", &e.context)] {
+    for (label, part) in [("DETAIL", &e.detail), ("HINT", &e.hint)] {
         if let Some(part) = part {
             text.push_str(&format!("\n{label}:  {part}"));
         }

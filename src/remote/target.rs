@@ -130,7 +130,6 @@ fn auth_info(node: i32, user: &str) -> Option<String> {
 
 /// The number under which this backend is known in the cluster: node id and process id.
 pub(crate) fn global_pid() -> i64 {
-    let group = crate::catalog::local_group().unwrap_or(0);
-    let node = crate::catalog::node_of_group(group).map_or(0, |n| i64::from(n.id));
+    let node = i64::from(crate::catalog::local_node_id().unwrap_or(0));
     node * 10_000_000_000 + i64::from(session::backend_pid())
 }

@@ -73,15 +73,9 @@ impl Drop for Claim<'_> {
 /// Opens connections of their own to nodes as the current user, one result per node. They see
 /// nothing of the running transaction, every statement on them commits by itself, and they are
 /// closed when they are dropped.
-pub fn connect_apart(nodes: &[NodeAddr]) -> Vec<Result<SessionRef>> {
+pub fn connect_apart(nodes: &[NodeAddr]) -> Result<Vec<Result<SessionRef>>> {
     let user = session::user_name();
-    // All at once when all answer; only if one does not, each by itself to learn which.
-    if nodes.len() > 1 {
-        if let Ok(sessions) = pool::acquire(nodes, &user) {
-            return sessions.into_iter().map(Ok).collect();
-        }
-    }
-    nodes.iter().map(|n| pool::connect(n, &user)).collect()
+    pool::connect_all(nodes, &user)
 }
 
 /// Runs lists of statements apart from the running transaction: each list in order on a
@@ -89,7 +83,7 @@ pub fn connect_apart(nodes: &[NodeAddr]) -> Vec<Result<SessionRef>> {
 /// list; a lost connection fails the rest of it.
 pub fn apart(work: &[(NodeAddr, Vec<String>)]) -> Result<Vec<Vec<Result<TextResult>>>> {
     let nodes: Vec<NodeAddr> = work.iter().map(|w| w.0.clone()).collect();
-    let sessions = connect_apart(&nodes);
+    let sessions = connect_apart(&nodes)?;
     let mut results: Vec<Vec<Result<TextResult>>> = work.iter().map(|_| Vec::new()).collect();
     let rounds = work.iter().map(|w| w.1.len()).max().unwrap_or(0);
     for round in 0..rounds {
