@@ -1,3 +1,20 @@
-//! Shards of tables: their names, their creation, and what changes them.
+//! Tables and their shards: creating, changing and dropping them.
+//!
+//! The command of the user runs first, on the table itself, which stays on the coordinator as an
+//! empty shell that carries the definition. What changed is then sent to the shards: statements
+//! written with the table's own names, which each node parses once and applies to every one of its
+//! shards after renaming what they name ([`apply`]).
 
+pub mod apply;
+pub mod checks;
+pub mod colocation;
+pub mod create;
+pub mod definition;
+pub mod dependencies;
+pub mod info;
+pub mod layout;
+pub mod metadata;
 pub mod names;
+pub mod rows;
+pub mod send;
+pub mod undistribute;

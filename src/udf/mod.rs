@@ -6,3 +6,4 @@ mod keys;
 mod monitor;
 mod nodes;
 mod sizes;
+mod tables;

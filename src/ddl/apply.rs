@@ -1,0 +1,97 @@
+//! The node's side of shard DDL: statements on logical tables, applied to each of a set of shards.
+
+use super::names::shard_name;
+use crate::error::{sqlstate, Error, Result, SqlState};
+use crate::pg::tree::{self, Renaming, Tree};
+use crate::pg::{relation, spi, subxact};
+
+/// Statements for one node: written once with the names of the logical tables, applied to every
+/// set of shards.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Relations whose names stand for shards: schema and name. The first is the main one: its
+    /// shard's id is also in the names of indexes and constraints.
+    pub relations: Vec<(String, String)>,
+    /// For each set of shards the id for each relation.
+    pub ids: Vec<Vec<i64>>,
+    /// The statements.
+    pub commands: Vec<String>,
+}
+
+impl Batch {
+    /// The SQL text that applies the batch on another node.
+    pub fn to_sql(&self) -> String {
+        let array = |parts: &mut dyn Iterator<Item = String>, typ: &str| {
+            format!("ARRAY[{}]::{typ}[]", parts.collect::<Vec<_>>().join(","))
+        };
+        let quote = crate::pg::fmgr::quote_literal;
+        let text = "pg_catalog.text";
+        format!(
+            "SELECT pg_catalog.citus_internal_apply_shard_ddl({}, {}, {}, {})",
+            array(&mut self.relations.iter().map(|r| quote(&r.0)), text),
+            array(&mut self.relations.iter().map(|r| quote(&r.1)), text),
+            array(&mut self.ids.iter().flatten().map(i64::to_string), "pg_catalog.int8"),
+            array(&mut self.commands.iter().map(|c| quote(c)), text),
+        )
+    }
+
+    /// Applies the batch here.
+    pub fn run(&self) -> Result<()> {
+        spi::pinned(|| {
+            let mut parsed: Vec<(Tree, &str)> = Vec::new();
+            for c in &self.commands {
+                parsed.extend(tree::parse(c)?.into_iter().map(|t| (t, c.as_str())));
+            }
+            for ids in &self.ids {
+                tree::with_temporary_context(|| self.run_for(&parsed, ids))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn run_for(&self, parsed: &[(Tree, &str)], ids: &[i64]) -> Result<()> {
+        let Some((&main_id, (schema, name))) = ids.first().zip(self.relations.first()) else {
+            return Err(Error::internal("shard command without a relation"));
+        };
+        if ids.len() != self.relations.len() {
+            return Err(Error::internal("shard command with a wrong number of shard ids"));
+        }
+        let main_shard = shard_name(name, main_id);
+        let relations: Vec<((&str, &str), String)> = self
+            .relations
+            .iter()
+            .zip(ids)
+            .map(|((s, n), id)| ((s.as_str(), n.as_str()), shard_name(n, *id)))
+            .collect();
+        let renaming = Renaming {
+            relations,
+            dependent: &|n| shard_name(n, main_id),
+            has_constraint: &|n| relation::has_constraint(schema, &main_shard, n),
+        };
+        for (statement, source) in parsed {
+            let statement = statement.copy();
+            statement.rename(&renaming)?;
+            statement.run(source)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a statement that creates an object, in a subtransaction; an object that is there already
+/// is left as it is.
+pub fn create_unless_exists(command: &str) -> Result<()> {
+    const EXISTS: [SqlState; 3] =
+        [sqlstate::DUPLICATE_OBJECT, SqlState::new(b"42P06"), SqlState::new(b"23505")];
+    let outcome = subxact::attempt(|| {
+        spi::pinned(|| {
+            for statement in tree::parse(command)? {
+                statement.run(command)?;
+            }
+            Ok(())
+        })
+    })?;
+    match outcome {
+        Err(e) if !EXISTS.contains(&e.code) => Err(e),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,221 @@
+//! What a table's shards need on their nodes before they can be made there: schema, roles, types,
+//! collations and extensions.
+
+use super::info::{self, Column, Relation};
+use super::send;
+use crate::catalog;
+use crate::error::Result;
+use crate::pg::fmgr::{quote_ident, quote_literal};
+use crate::pg::{session, spi};
+use pgrx::pg_sys::Oid;
+
+/// Makes sure that the groups have what the table needs.
+pub fn ensure(rel: &Relation, columns: &[Column], groups: &[i32]) -> Result<()> {
+    let local = catalog::local_group()?;
+    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
+    if remote.is_empty() {
+        return Ok(());
+    }
+    let mut commands = Vec::new();
+    commands.extend(roles(rel)?);
+    commands.extend(schema(&rel.schema)?);
+    let mut seen = Vec::new();
+    for c in columns {
+        collation(c.collation, &mut commands)?;
+        type_and_parts(c.typ, &mut seen, &mut commands)?;
+    }
+    run(&remote, &commands)
+}
+
+/// Makes sure that the groups have a schema.
+pub fn ensure_schema(name: &str, groups: &[i32]) -> Result<()> {
+    let local = catalog::local_group()?;
+    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
+    run(&remote, &schema(name)?)
+}
+
+/// Makes sure that the groups have roles.
+pub fn ensure_roles(names: &[String], groups: &[i32]) -> Result<()> {
+    let local = catalog::local_group()?;
+    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
+    run(&remote, &role_commands(names))
+}
+
+/// Makes sure that the groups have the types and collations of columns.
+pub fn ensure_columns(columns: &[Column], groups: &[i32]) -> Result<()> {
+    let local = catalog::local_group()?;
+    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
+    let mut commands = Vec::new();
+    let mut seen = Vec::new();
+    for c in columns {
+        collation(c.collation, &mut commands)?;
+        type_and_parts(c.typ, &mut seen, &mut commands)?;
+    }
+    run(&remote, &commands)
+}
+
+fn run(groups: &[i32], commands: &[String]) -> Result<()> {
+    if groups.is_empty() || commands.is_empty() {
+        return Ok(());
+    }
+    let quoted: Vec<String> = commands.iter().map(|c| quote_literal(c)).collect();
+    let sql = format!(
+        "SELECT pg_catalog.citus_internal_ensure_objects(ARRAY[{}]::pg_catalog.text[])",
+        quoted.join(",")
+    );
+    let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
+    send::on_nodes(&work)
+}
+
+/// Owner and grantees. Only a superuser can make roles for others; for everybody else the node
+/// says what is missing.
+fn roles(rel: &Relation) -> Result<Vec<String>> {
+    let sql = "SELECT DISTINCT pg_get_userbyid(x.role) FROM ( \
+        SELECT relowner AS role FROM pg_class WHERE oid = $1 \
+        UNION SELECT a.grantee FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = $1 \
+        UNION SELECT a.grantee FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = $1 \
+        UNION SELECT r FROM pg_policy p, unnest(p.polroles) r WHERE p.polrelid = $1) x \
+        WHERE x.role <> 0 ORDER BY 1";
+    let names: Vec<String> =
+        info::rows(sql, &[spi::oid(rel.oid)])?.iter().map(|r| r.text(0)).collect();
+    Ok(role_commands(&names))
+}
+
+fn role_commands(names: &[String]) -> Vec<String> {
+    if !session::is_superuser() {
+        return Vec::new();
+    }
+    names.iter().map(|n| format!("CREATE ROLE {} NOLOGIN", quote_ident(n))).collect()
+}
+
+fn schema(name: &str) -> Result<Vec<String>> {
+    if name == "public" {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT pg_get_userbyid(nspowner), \
+        (SELECT string_agg(format('GRANT %s ON SCHEMA %I TO %s', a.privilege_type, nspname, \
+            CASE a.grantee WHEN 0 THEN 'PUBLIC' \
+            ELSE quote_ident(pg_get_userbyid(a.grantee)) END), ';' ) \
+         FROM aclexplode(nspacl) a WHERE a.grantee <> nspowner) \
+        FROM pg_namespace WHERE nspname = $1";
+    let mut list = Vec::new();
+    for r in info::rows(sql, &[spi::text(name)])? {
+        let owner = r.text(0);
+        list.extend(role_commands(std::slice::from_ref(&owner)));
+        let authorization = match session::is_superuser() {
+            true => format!(" AUTHORIZATION {}", quote_ident(&owner)),
+            false => String::new(),
+        };
+        list.push(format!("CREATE SCHEMA {}{authorization}", quote_ident(name)));
+        if session::is_superuser() {
+            let grants = r.text(1);
+            list.extend(grants.split(';').filter(|g| !g.is_empty()).map(str::to_owned));
+        }
+    }
+    Ok(list)
+}
+
+fn collation(oid: Oid, commands: &mut Vec<String>) -> Result<()> {
+    let sql = "SELECT format('CREATE COLLATION %I.%I (provider = %s, %s, deterministic = %s)', \
+            n.nspname, c.collname, CASE c.collprovider WHEN 'i' THEN 'icu' ELSE 'libc' END, \
+            CASE WHEN c.collprovider = 'i' THEN format('locale = %L', c.colliculocale) \
+            ELSE format('lc_collate = %L, lc_ctype = %L', c.collcollate, c.collctype) END, \
+            c.collisdeterministic), n.nspname \
+        FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace \
+        WHERE c.oid = $1 AND c.oid >= 16384";
+    for r in info::rows(sql, &[spi::oid(oid)])? {
+        commands.extend(schema(&r.text(1))?);
+        commands.push(r.text(0));
+    }
+    Ok(())
+}
+
+/// A user-defined type and what it is made of, innermost first.
+fn type_and_parts(oid: Oid, seen: &mut Vec<Oid>, commands: &mut Vec<String>) -> Result<()> {
+    if u32::from(oid) < pgrx::pg_sys::FirstNormalObjectId || seen.contains(&oid) {
+        return Ok(());
+    }
+    seen.push(oid);
+    let sql = "SELECT t.typtype, t.typelem, t.typbasetype, t.typrelid, n.nspname, \
+        (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
+            WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'), \
+        (SELECT k.relkind FROM pg_class k WHERE k.oid = t.typrelid), t.typcategory, \
+        (SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid OR r.rngmultitypid = t.oid) \
+        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = $1";
+    let Some(r) = info::rows(sql, &[spi::oid(oid)])?.into_iter().next() else { return Ok(()) };
+    if let Some(extension) = r.opt(5) {
+        commands.push(format!("CREATE EXTENSION {}", quote_ident(&extension)));
+        return Ok(());
+    }
+    if r.char(7) == b'A' && r.num::<u32>(1) != 0 {
+        return type_and_parts(r.oid(1), seen, commands);
+    }
+    commands.extend(schema(&r.text(4))?);
+    match r.char(0) {
+        b'e' => enum_type(oid, commands),
+        b'd' => {
+            type_and_parts(r.oid(2), seen, commands)?;
+            domain(oid, commands)
+        }
+        b'c' if r.char(6) == b'c' => composite(oid, r.oid(3), seen, commands),
+        b'r' => {
+            type_and_parts(r.oid(8), seen, commands)?;
+            range(oid, commands)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn push_all(sql: &str, oid: Oid, commands: &mut Vec<String>) -> Result<()> {
+    let found = spi::pinned(|| info::rows(sql, &[spi::oid(oid)]))?;
+    commands.extend(found.iter().map(|r| r.text(0)));
+    Ok(())
+}
+
+fn enum_type(oid: Oid, commands: &mut Vec<String>) -> Result<()> {
+    let sql = "SELECT format('CREATE TYPE %s AS ENUM (%s)', format_type($1, NULL), \
+        (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder) \
+         FROM pg_enum WHERE enumtypid = $1))";
+    push_all(sql, oid, commands)
+}
+
+fn domain(oid: Oid, commands: &mut Vec<String>) -> Result<()> {
+    let sql = "SELECT format('CREATE DOMAIN %s AS %s%s%s%s%s', format_type(t.oid, NULL), \
+        format_type(t.typbasetype, t.typtypmod), \
+        (SELECT format(' COLLATE %I.%I', n.nspname, c.collname) FROM pg_collation c \
+         JOIN pg_namespace n ON n.oid = c.collnamespace JOIN pg_type b ON b.oid = t.typbasetype \
+         WHERE c.oid = t.typcollation AND t.typcollation <> b.typcollation), \
+        ' DEFAULT ' || pg_get_expr(t.typdefaultbin, 0), \
+        CASE WHEN t.typnotnull THEN ' NOT NULL' END, \
+        (SELECT string_agg(format(' CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)), '' \
+            ORDER BY conname) FROM pg_constraint WHERE contypid = t.oid)) \
+        FROM pg_type t WHERE t.oid = $1";
+    push_all(sql, oid, commands)
+}
+
+fn composite(oid: Oid, relid: Oid, seen: &mut Vec<Oid>, commands: &mut Vec<String>) -> Result<()> {
+    let sql = "SELECT atttypid FROM pg_attribute \
+        WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
+    for r in info::rows(sql, &[spi::oid(relid)])? {
+        type_and_parts(r.oid(0), seen, commands)?;
+    }
+    let sql = "SELECT format('CREATE TYPE %s AS (%s)', format_type($1, NULL), \
+        (SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod), \
+            (SELECT format(' COLLATE %I.%I', n.nspname, c.collname) FROM pg_collation c \
+             JOIN pg_namespace n ON n.oid = c.collnamespace JOIN pg_type b ON b.oid = a.atttypid \
+             WHERE c.oid = a.attcollation AND a.attcollation <> b.typcollation)), \
+            ', ' ORDER BY a.attnum) \
+         FROM pg_attribute a JOIN pg_type t ON t.typrelid = a.attrelid \
+         WHERE t.oid = $1 AND a.attnum > 0 AND NOT a.attisdropped))";
+    push_all(sql, oid, commands)
+}
+
+fn range(oid: Oid, commands: &mut Vec<String>) -> Result<()> {
+    let sql = "SELECT format('CREATE TYPE %s AS RANGE (subtype = %s%s%s)', \
+        format_type(r.rngtypid, NULL), format_type(r.rngsubtype, NULL), \
+        (SELECT format(', collation = %I.%I', n.nspname, c.collname) FROM pg_collation c \
+         JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = r.rngcollation), \
+        CASE WHEN r.rngsubdiff <> 0 THEN format(', subtype_diff = %s', r.rngsubdiff::regproc) END) \
+        FROM pg_range r WHERE r.rngtypid = $1 OR r.rngmultitypid = $1";
+    push_all(sql, oid, commands)
+}

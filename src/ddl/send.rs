@@ -1,0 +1,86 @@
+//! Bringing statements to the shards of tables, wherever they are.
+
+use super::apply::Batch;
+use crate::catalog::{self, Kind, Table};
+use crate::error::{Error, Result};
+use crate::txn::run;
+use std::collections::BTreeMap;
+
+/// A table whose shards a command names.
+pub struct Named<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// Schema and name of the table, its indexes and whatever else carries its shards' ids.
+    pub names: Vec<(String, String)>,
+}
+
+/// The batches, by group, that apply commands to all placements of the main table. Other tables
+/// that the commands name are co-located with it or have a single shard.
+pub fn batches(
+    main: &Named,
+    others: &[Named],
+    commands: &[String],
+) -> Result<BTreeMap<i32, Batch>> {
+    let relations: Vec<(String, String)> =
+        main.names.iter().chain(others.iter().flat_map(|o| &o.names)).cloned().collect();
+    let mut by_group: BTreeMap<i32, Batch> = BTreeMap::new();
+    for (i, shard) in main.table.shards.iter().enumerate() {
+        let mut ids = vec![shard.id; main.names.len()];
+        for o in others {
+            let at = if o.table.kind == Kind::Hash { i } else { 0 };
+            let other = o.table.shards.get(at).ok_or_else(|| {
+                Error::internal("co-located tables have different numbers of shards")
+            })?;
+            ids.extend(std::iter::repeat(other.id).take(o.names.len()));
+        }
+        for p in &shard.placements {
+            let batch = by_group.entry(p.group).or_insert_with(|| Batch {
+                relations: relations.clone(),
+                ids: Vec::new(),
+                commands: commands.to_vec(),
+            });
+            batch.ids.push(ids.clone());
+        }
+    }
+    Ok(by_group)
+}
+
+/// Applies batches on their nodes, all nodes at the same time, in the running transaction.
+pub fn apply(batches: &BTreeMap<i32, Batch>) -> Result<()> {
+    let local = catalog::local_group()?;
+    let remote: Vec<(i32, String)> = batches
+        .iter()
+        .filter(|(g, b)| **g != local && !b.commands.is_empty())
+        .map(|(g, b)| (*g, b.to_sql()))
+        .collect();
+    on_nodes(&remote)?;
+    match batches.get(&local) {
+        Some(b) if !b.commands.is_empty() => b.run(),
+        _ => Ok(()),
+    }
+}
+
+/// Runs a statement on each of the groups in the running transaction and raises any error.
+pub fn on_nodes(work: &[(i32, String)]) -> Result<()> {
+    if work.is_empty() {
+        return Ok(());
+    }
+    for result in run::on_groups(work, true)? {
+        result?;
+    }
+    Ok(())
+}
+
+/// Applies commands to all placements of a table that name no other table.
+pub fn to_shards(table: &Table, names: Vec<(String, String)>, commands: &[String]) -> Result<()> {
+    apply(&batches(&Named { table, names }, &[], commands)?)
+}
+
+/// Groups that hold shards of a table.
+pub fn groups_of(table: &Table) -> Vec<i32> {
+    let mut groups: Vec<i32> =
+        table.shards.iter().flat_map(|s| &s.placements).map(|p| p.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}

@@ -1,0 +1,116 @@
+//! Relations: look-ups, locks, storage.
+
+use super::{guard, spi};
+use crate::error::Result;
+use pgrx::pg_sys::{self, Oid};
+use std::ffi::c_char;
+
+extern "C-unwind" {
+    fn get_relation_constraint_oid(relid: Oid, name: *const c_char, missing_ok: bool) -> Oid;
+}
+
+/// OID of a relation by schema and name, without privilege checks.
+pub fn find(schema: &str, name: &str) -> Option<Oid> {
+    let (schema, name) = (spi::cstring(schema).ok()?, spi::cstring(name).ok()?);
+    // SAFETY: syscache look-ups with valid strings.
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        if namespace == Oid::INVALID {
+            return None;
+        }
+        let oid = pg_sys::get_relname_relid(name.as_ptr(), namespace);
+        (oid != Oid::INVALID).then_some(oid)
+    }
+}
+
+/// Whether a relation, given by its names, has a constraint of that name.
+pub fn has_constraint(schema: &str, relation: &str, constraint: &str) -> bool {
+    let Some(relid) = find(schema, relation) else { return false };
+    let Ok(name) = spi::cstring(constraint) else { return false };
+    let name = name.as_ptr();
+    // SAFETY: scans pg_constraint by its index.
+    let oid = unsafe { guard::call(|| get_relation_constraint_oid(relid, name, true)) };
+    oid != Oid::INVALID
+}
+
+/// Locks a relation until the end of the transaction.
+pub fn lock(relid: Oid, mode: u32) {
+    // SAFETY: waits for the lock; errors become panics.
+    unsafe { guard::call(|| pg_sys::LockRelationOid(relid, mode as i32)) }
+}
+
+/// The kind of a relation (`r`, `v`, ...), 0 when it does not exist.
+pub fn kind(relid: Oid) -> u8 {
+    // SAFETY: syscache look-up.
+    unsafe { pg_sys::get_rel_relkind(relid) as u8 }
+}
+
+/// Whether a relation still exists.
+pub fn exists(relid: Oid) -> bool {
+    kind(relid) != 0
+}
+
+/// The table of an index.
+pub fn table_of_index(index: Oid) -> Option<Oid> {
+    // SAFETY: syscache look-up.
+    let oid = unsafe { pg_sys::IndexGetRelation(index, true) };
+    (oid != Oid::INVALID).then_some(oid)
+}
+
+/// Empties a table, without looking at foreign keys and without firing triggers; a rollback
+/// brings the rows back.
+pub fn empty(relid: Oid) -> Result<()> {
+    // SAFETY: the table is locked against everybody; this is what TRUNCATE does to one relation.
+    unsafe {
+        guard::call(|| {
+            let rel = pg_sys::table_open(relid, pg_sys::AccessExclusiveLock as i32);
+            pg_sys::CheckTableNotInUse(rel, c"distribute".as_ptr());
+            let persistence = (*(*rel).rd_rel).relpersistence;
+            pg_sys::RelationSetNewRelfilenode(rel, persistence);
+            let toast = (*(*rel).rd_rel).reltoastrelid;
+            if toast != Oid::INVALID {
+                let t = pg_sys::relation_open(toast, pg_sys::AccessExclusiveLock as i32);
+                pg_sys::RelationSetNewRelfilenode(t, (*(*t).rd_rel).relpersistence);
+                pg_sys::table_close(t, pg_sys::NoLock as i32);
+            }
+            let mut params = pg_sys::ReindexParams::default();
+            pg_sys::reindex_relation(relid, pg_sys::REINDEX_REL_PROCESS_TOAST as i32, &mut params);
+            pg_sys::pgstat_count_truncate(rel);
+            pg_sys::table_close(rel, pg_sys::NoLock as i32);
+            pg_sys::CommandCounterIncrement();
+        });
+    }
+    Ok(())
+}
+
+/// A column as PostgreSQL stores references to it (`nodeToString` of a `Var`).
+pub fn stored_column(attno: i16, typ: Oid, typmod: i32, collation: Oid) -> String {
+    // SAFETY: builds a node and prints it; both live in the current memory context.
+    unsafe {
+        let var = pg_sys::makeVar(1, attno, typ, typmod, collation, 0);
+        let c = guard::call(|| pg_sys::nodeToString(var as *const std::ffi::c_void));
+        super::tree::text(c)
+    }
+}
+
+/// Whether a type has a default hash function, which distribution by hash needs.
+pub fn is_hashable(typ: Oid) -> bool {
+    // SAFETY: type cache entries live as long as the process.
+    unsafe {
+        let flags = pg_sys::TYPECACHE_HASH_PROC | pg_sys::TYPECACHE_HASH_PROC_FINFO;
+        let entry = guard::call(|| pg_sys::lookup_type_cache(typ, flags as i32));
+        (*entry).hash_proc != Oid::INVALID
+    }
+}
+
+/// The full `ALTER TABLE ... ADD CONSTRAINT` of a constraint.
+pub fn constraint_command(constraint: Oid) -> String {
+    // SAFETY: a zero-terminated palloc'd text comes back.
+    unsafe { super::tree::text(guard::call(|| pg_sys::pg_get_constraintdef_command(constraint))) }
+}
+
+/// Makes later statements of this transaction see changes made so far.
+pub fn command_counter_increment() {
+    // SAFETY: inside a transaction.
+    unsafe { guard::call(|| pg_sys::CommandCounterIncrement()) }
+}
