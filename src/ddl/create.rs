@@ -331,9 +331,21 @@ fn convert_neighbours(request: &Request, plan: &Plan) -> Result<()> {
             ))
             .hint("Set citus.enable_local_reference_table_foreign_keys, or drop the key."));
         }
+        if !can_be_local(other)? {
+            continue;
+        }
         let mut r = Request::new(other, Target::Local);
         r.automatic = true;
         convert(&r)?;
     }
     Ok(())
+}
+
+/// Whether a table that was not asked for can become a managed local one: its foreign keys lead
+/// to reference and local tables only. Otherwise it waits for its own distribution.
+fn can_be_local(relid: Oid) -> Result<bool> {
+    let distributed =
+        |o: Oid| catalog::table(o).is_some_and(|t| matches!(t.kind, Kind::Hash | Kind::Single));
+    let keys = info::foreign_keys(relid)?;
+    Ok(!keys.iter().any(|k| distributed(k.from) || distributed(k.to)))
 }
