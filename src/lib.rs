@@ -9,6 +9,7 @@ pub mod ddl;
 pub mod error;
 pub mod model;
 pub mod pg;
+pub mod plan;
 pub mod remote;
 pub mod settings;
 pub mod txn;

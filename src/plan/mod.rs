@@ -1,0 +1,110 @@
+//! What the planner says and the executor does: plain data, no server, no I/O.
+
+mod prune;
+mod template;
+
+pub use prune::Prune;
+pub use template::{Piece, Template};
+
+use serde::{Deserialize, Serialize};
+
+/// What a distributed plan does to its tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Operation {
+    /// Reads.
+    Select,
+    /// Reads and locks rows.
+    SelectForUpdate,
+    /// Writes; the number of affected rows counts.
+    Modify,
+}
+
+/// Where a plan's tasks run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Target {
+    /// One task per shard group of the co-located tables led by this one, after pruning.
+    Shards {
+        /// OID of the table whose shards are pruned.
+        anchor: u32,
+        /// Which shards can hold matching rows.
+        prune: Prune,
+        /// The query is only right on a single shard (router); pruning guarantees one.
+        single: bool,
+    },
+    /// One task on any node that has the reference tables.
+    AnyReplica {
+        /// A reference table of the query.
+        anchor: u32,
+    },
+    /// One task on every replica of a reference table (writes); rows come from the first.
+    AllReplicas {
+        /// The reference table written to.
+        anchor: u32,
+    },
+}
+
+/// A parameter of the remote statement; its value is expression `i` of the scan.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ParamSpec {
+    /// Type of the expression here.
+    pub typ: u32,
+    /// Type announced to the node: the same for built-in types, text where the OID may differ.
+    pub remote: u32,
+}
+
+/// A column of the remote result.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Column {
+    /// Type.
+    pub typ: u32,
+    /// Type modifier.
+    pub typmod: i32,
+}
+
+/// Order in which every task delivers its rows, for merging them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SortKey {
+    /// Result column, from 0.
+    pub column: u32,
+    /// Ordering operator.
+    pub operator: u32,
+    /// Collation.
+    pub collation: u32,
+    /// NULLs first.
+    pub nulls_first: bool,
+}
+
+/// A query that runs on shard groups independently, its results concatenated.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DistPlan {
+    /// What it does.
+    pub operation: Operation,
+    /// Where it runs.
+    pub target: Target,
+    /// Its text with slots for shard names.
+    pub template: Template,
+    /// Tables of the slots (OIDs).
+    pub tables: Vec<u32>,
+    /// Parameters of the text.
+    pub params: Vec<ParamSpec>,
+    /// Result columns.
+    pub columns: Vec<Column>,
+    /// Merge order, empty when rows come as they come.
+    pub merge: Vec<SortKey>,
+    /// Stop after so many rows per task (known limit), for estimates only.
+    pub rows: f64,
+    /// Run as a server-side prepared statement on the node.
+    pub prepare: bool,
+}
+
+impl DistPlan {
+    /// Serialized form for PostgreSQL's plan trees.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Reads what [`DistPlan::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
