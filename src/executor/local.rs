@@ -1,0 +1,76 @@
+//! Tasks on shards of this very node: run in this backend, in this transaction.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+use super::tasks::{Task, Value};
+use crate::error::{Error, Result};
+use crate::pg::{fmgr, guard, spi};
+use crate::plan::{DistPlan, Operation};
+use pgrx::pg_sys::{self, Datum, Oid};
+
+extern "C-unwind" {
+    #[link_name = "SPI_execute_extended"]
+    fn raw_execute(
+        src: *const std::ffi::c_char,
+        options: *const pg_sys::SPIExecuteOptions,
+    ) -> i32;
+}
+
+/// Parameters as SPI wants them; a value of a type that travels as text is text here, too.
+unsafe fn params(plan: &DistPlan, values: &[Value]) -> pg_sys::ParamListInfo {
+    if values.is_empty() {
+        return std::ptr::null_mut();
+    }
+    let list = pg_sys::makeParamList(values.len() as i32);
+    for (i, ((typ, value), spec)) in values.iter().zip(&plan.params).enumerate() {
+        let p = (*list).params.as_mut_ptr().add(i);
+        let remote = Oid::from(spec.remote);
+        let datum = match value {
+            Some(v) if remote != *typ => Some(fmgr::text_datum(&fmgr::output(*typ, *v))),
+            v => *v,
+        };
+        (*p).ptype = remote;
+        (*p).isnull = datum.is_none();
+        (*p).value = datum.unwrap_or(Datum::from(0usize));
+        (*p).pflags = pg_sys::PARAM_FLAG_CONST as u16;
+    }
+    list
+}
+
+/// Runs a task; its rows go to `store`. Answers the number of rows processed.
+pub unsafe fn run(
+    plan: &DistPlan,
+    task: &Task,
+    values: &[Value],
+    store: *mut pg_sys::Tuplestorestate,
+    context: pg_sys::MemoryContext,
+) -> Result<u64> {
+    let sql = spi::cstring(&task.sql)?;
+    let params = params(plan, values);
+    guard::call(|| pg_sys::SPI_connect());
+    let mut options = pg_sys::SPIExecuteOptions::default();
+    options.params = params;
+    options.read_only = false;
+    let returns = !plan.columns.is_empty();
+    if returns && !task.mute {
+        let dest = pg_sys::CreateTuplestoreDestReceiver();
+        pg_sys::SetTuplestoreDestReceiverParams(
+            dest,
+            store,
+            context,
+            true,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+        );
+        options.dest = dest;
+    }
+    let text = sql.as_ptr();
+    let options = &options as *const _;
+    let rc = guard::call(|| raw_execute(text, options));
+    let processed = pg_sys::SPI_processed;
+    guard::call(|| pg_sys::SPI_finish());
+    if rc < 0 {
+        return Err(Error::internal(format!("SPI error {rc}")));
+    }
+    Ok(if plan.operation == Operation::Modify { processed } else { 0 })
+}

@@ -1,0 +1,25 @@
+//! Runs distributed plans: the CustomScan adapter, task scheduling, rows in.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+mod decode;
+mod explain;
+mod local;
+mod node;
+mod run;
+mod tasks;
+
+pub use node::{register, ROUTER_NAME};
+
+use crate::plan::{DistPlan, Target};
+use pgrx::pg_sys::CustomScanMethods;
+
+/// The methods whose name EXPLAIN shows: a single task, or many in parallel.
+pub fn methods(plan: &DistPlan) -> *const CustomScanMethods {
+    let single = match &plan.target {
+        Target::Shards { single, .. } => *single,
+        Target::AnyReplica { .. } => true,
+        Target::AllReplicas { .. } => false,
+    };
+    node::methods(single)
+}

@@ -1,0 +1,164 @@
+//! From a plan and its parameter values to statements on groups of nodes.
+
+use crate::catalog::{self, Kind, Table};
+use crate::error::{sqlstate, Error, Result};
+use crate::pg::{fmgr, tree};
+use crate::plan::{DistPlan, Operation, Target};
+use crate::planner::values;
+use pgrx::pg_sys::{self, Datum, Oid};
+use std::rc::Rc;
+
+/// A parameter's value: its type here and its datum.
+pub type Value = (Oid, Option<Datum>);
+
+/// One statement on one group.
+pub struct Task {
+    /// Node group.
+    pub group: i32,
+    /// Text of the statement.
+    pub sql: String,
+    /// Its rows and counts are not wanted: another replica delivers them.
+    pub mute: bool,
+    /// Shard id by which names are turned back in messages (0: none).
+    pub shard: i64,
+}
+
+/// A table of the plan and its name for shard names.
+struct Named {
+    table: Rc<Table>,
+    schema: String,
+    name: String,
+}
+
+/// The tasks of a plan, in shard order.
+pub fn tasks(plan: &DistPlan, values: &[Value]) -> Result<Vec<Task>> {
+    tasks_with_rows(plan, &indices(plan, values)?, None)
+}
+
+fn lookup(relid: u32) -> Result<Rc<Table>> {
+    catalog::table(Oid::from(relid)).ok_or_else(|| {
+        Error::new(sqlstate::UNDEFINED_TABLE, "a distributed table of the query no longer exists")
+    })
+}
+
+/// Shards the plan runs on; a plan that needs one and is left with none gets the first.
+pub fn indices(plan: &DistPlan, params: &[Value]) -> Result<Vec<u32>> {
+    let Target::Shards { anchor, prune, single } = &plan.target else { return Ok(vec![0]) };
+    let table = lookup(*anchor)?;
+    let set = prune.eval(&mut |i, array| -> Result<Option<Vec<u32>>> {
+        let (typ, value) = params
+            .get(i as usize)
+            .copied()
+            .ok_or_else(|| Error::internal("pruning refers to a missing parameter"))?;
+        // SAFETY: the datum is of the type that goes with it.
+        Ok(unsafe {
+            if array {
+                values::shards_of_array(&table, typ, value)
+            } else {
+                values::shard_of(&table, typ, value)
+            }
+        })
+    })?;
+    let count = table.shards.len() as u32;
+    let mut set = set.unwrap_or_else(|| (0..count).collect());
+    if set.is_empty() && plan.operation != Operation::Modify && count > 0 {
+        // No row can match, but an aggregate over nothing still has a row.
+        set.push(0);
+    }
+    if *single && set.len() > 1 {
+        return Err(Error::internal("a single-shard plan matched several shards"));
+    }
+    Ok(set)
+}
+
+/// Tasks on given shards, with the text of rows for INSERT.
+pub fn tasks_with_rows(
+    plan: &DistPlan,
+    shards: &[u32],
+    rows: Option<&dyn Fn(u32) -> String>,
+) -> Result<Vec<Task>> {
+    let named = plan.tables.iter().map(|t| named(*t)).collect::<Result<Vec<_>>>()?;
+    let mut out = Vec::with_capacity(shards.len());
+    match &plan.target {
+        Target::Shards { anchor, .. } => {
+            let table = lookup(*anchor)?;
+            for &i in shards {
+                let shard = table
+                    .shards
+                    .get(i as usize)
+                    .ok_or_else(|| Error::internal("shard number out of range"))?;
+                let text = rows.map(|r| r(i));
+                let groups: Vec<i32> = shard.placements.iter().map(|p| p.group).collect();
+                if groups.is_empty() {
+                    return Err(no_placement(shard.id));
+                }
+                let sql = fill(plan, &named, i as usize, text.as_deref());
+                push(plan, &mut out, &groups, sql, shard.id)?;
+            }
+        }
+        Target::AnyReplica { anchor } | Target::AllReplicas { anchor } => {
+            let table = lookup(*anchor)?;
+            let shard = table
+                .shards
+                .first()
+                .ok_or_else(|| Error::internal("a reference table without shard"))?;
+            let groups: Vec<i32> = shard.placements.iter().map(|p| p.group).collect();
+            let text = rows.map(|r| r(0));
+            let sql = fill(plan, &named, 0, text.as_deref());
+            push(plan, &mut out, &groups, sql, shard.id)?;
+        }
+    }
+    Ok(out)
+}
+
+fn no_placement(shard: i64) -> Error {
+    Error::new(
+        sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("shard {shard} has no healthy placement"),
+    )
+}
+
+/// Reads take one placement, the local one when there is a choice; writes take all.
+fn push(
+    plan: &DistPlan,
+    out: &mut Vec<Task>,
+    groups: &[i32],
+    sql: String,
+    shard: i64,
+) -> Result<()> {
+    let local = catalog::local_group()?;
+    if plan.operation == Operation::Select || groups.len() == 1 {
+        let group = if groups.contains(&local) { local } else { groups[0] };
+        out.push(Task { group, sql, mute: false, shard });
+        return Ok(());
+    }
+    for (n, g) in groups.iter().enumerate() {
+        out.push(Task { group: *g, sql: sql.clone(), mute: n > 0, shard });
+    }
+    Ok(())
+}
+
+fn named(relid: u32) -> Result<Named> {
+    let table = lookup(relid)?;
+    let oid = Oid::from(relid);
+    // SAFETY: syscache look-ups; the strings are copied.
+    let (schema, name) = unsafe {
+        (
+            tree::str_of(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid))),
+            tree::str_of(pg_sys::get_rel_name(oid)),
+        )
+    };
+    Ok(Named { table, schema, name })
+}
+
+fn fill(plan: &DistPlan, named: &[Named], index: usize, rows: Option<&str>) -> String {
+    plan.template.fill(
+        &mut |n, out| {
+            let Some(t) = named.get(n as usize) else { return };
+            let i = if t.table.kind == Kind::Hash { index } else { 0 };
+            let Some(shard) = t.table.shards.get(i) else { return };
+            out.push_str(&fmgr::qualified(&t.schema, &crate::ddl::names::shard_name(&t.name, shard.id)));
+        },
+        rows,
+    )
+}

@@ -1,0 +1,154 @@
+//! Plans that are a single distributed scan.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+use crate::pg::tree;
+use crate::plan::DistPlan;
+use pgrx::pg_sys::{
+    self, CmdType, CustomScan, Datum, List, Node, NodeTag, Oid, PlannedStmt, Query, RTEKind,
+    RangeTblEntry, TargetEntry, Var,
+};
+
+/// Columns of a remote result as target entries without junk.
+pub unsafe fn result_list(q: *mut Query) -> *mut List {
+    let source =
+        if (*q).commandType == CmdType::CMD_SELECT { (*q).targetList } else { (*q).returningList };
+    tree::list(tree::iter::<TargetEntry>(source).filter(|t| !(**t).resjunk))
+}
+
+/// A range table entry that gives remote columns a name in EXPLAIN.
+pub unsafe fn remote_rte(tlist: *mut List) -> *mut RangeTblEntry {
+    let rte: *mut RangeTblEntry = tree::make(NodeTag::T_RangeTblEntry);
+    (*rte).rtekind = RTEKind::RTE_RESULT;
+    let names = tree::list(tree::iter::<TargetEntry>(tlist).map(|t| {
+        let n = if (*t).resname.is_null() { "column".into() } else { tree::str_of((*t).resname) };
+        tree::string_node(&n)
+    }));
+    (*rte).eref = pg_sys::makeAlias(tree::pstr("remote_scan"), names);
+    (*rte).inFromCl = true;
+    rte
+}
+
+/// A variable for column `n` (one-based) of an entry, typed as an expression.
+pub unsafe fn var_like(varno: i32, n: i16, e: *mut Node) -> *mut Var {
+    pg_sys::makeVar(
+        varno,
+        n,
+        pg_sys::exprType(e),
+        pg_sys::exprTypmod(e),
+        pg_sys::exprCollation(e),
+        0,
+    )
+}
+
+/// The scan node of a plan.
+pub unsafe fn scan_node(plan: &DistPlan, exprs: &[*mut Node]) -> *mut CustomScan {
+    let scan: *mut CustomScan = tree::make(NodeTag::T_CustomScan);
+    (*scan).methods = crate::executor::methods(plan);
+    (*scan).custom_exprs = tree::list(exprs.iter().map(|e| tree::copy(*e)));
+    (*scan).custom_private = tree::list([encode(plan)]);
+    (*scan).flags = 0;
+    (*scan).scan.plan.plan_rows = plan.rows;
+    (*scan).scan.plan.startup_cost = 0.0;
+    (*scan).scan.plan.total_cost = plan.rows * 0.01;
+    scan
+}
+
+/// A plan as a node that PostgreSQL can copy.
+pub unsafe fn encode(plan: &DistPlan) -> *mut Node {
+    let bytes = plan.encode();
+    let size = bytes.len() + pg_sys::VARHDRSZ as usize;
+    let v = pg_sys::palloc(size) as *mut u8;
+    (v as *mut u32).write((size as u32) << 2);
+    std::ptr::copy_nonoverlapping(
+        bytes.as_ptr(),
+        v.add(pg_sys::VARHDRSZ as usize),
+        bytes.len(),
+    );
+    pg_sys::makeConst(
+        pg_sys::BYTEAOID,
+        -1,
+        Oid::INVALID,
+        -1,
+        Datum::from(v as usize),
+        false,
+        false,
+    ) as *mut Node
+}
+
+/// Reads what [`encode`] wrote.
+pub unsafe fn decode(list: *mut List) -> Option<DistPlan> {
+    let node: *mut Node = tree::nth(list, 0);
+    let c = tree::cast::<pg_sys::Const>(node, NodeTag::T_Const)?;
+    let v = (*c).constvalue.cast_mut_ptr::<u8>();
+    let size = ((v as *const u32).read() >> 2) as usize;
+    let head = pg_sys::VARHDRSZ as usize;
+    DistPlan::decode(std::slice::from_raw_parts(v.add(head), size.checked_sub(head)?))
+}
+
+/// The statement whose plan is one distributed scan. `q` is the query as the user wrote it.
+pub unsafe fn statement(
+    q: *mut Query,
+    plan: &DistPlan,
+    exprs: &[*mut Node],
+) -> *mut PlannedStmt {
+    let scan = scan_node(plan, exprs);
+    let results = result_list(q);
+    let mut scan_tlist: *mut List = std::ptr::null_mut();
+    let mut tlist: *mut List = std::ptr::null_mut();
+    for (i, t) in tree::iter::<TargetEntry>(results).enumerate() {
+        let n = i as i16 + 1;
+        let e = (*t).expr as *mut Node;
+        let remote = pg_sys::makeTargetEntry(
+            var_like(1, n, e) as *mut pg_sys::Expr,
+            n,
+            (*t).resname,
+            false,
+        );
+        scan_tlist = pg_sys::lappend(scan_tlist, remote as *mut _);
+        let out = tree::make::<TargetEntry>(NodeTag::T_TargetEntry);
+        *out = *t;
+        (*out).expr = var_like(pg_sys::INDEX_VAR, n, e) as *mut pg_sys::Expr;
+        (*out).resno = n;
+        tlist = pg_sys::lappend(tlist, out as *mut _);
+    }
+    (*scan).custom_scan_tlist = scan_tlist;
+    (*scan).scan.plan.targetlist = tlist;
+    let stmt: *mut PlannedStmt = tree::make(NodeTag::T_PlannedStmt);
+    (*stmt).commandType = (*q).commandType;
+    (*stmt).queryId = (*q).queryId;
+    (*stmt).hasReturning = !(*q).returningList.is_null();
+    (*stmt).hasModifyingCTE = (*q).hasModifyingCTE;
+    (*stmt).canSetTag = (*q).canSetTag;
+    (*stmt).dependsOnRole = (*q).hasRowSecurity;
+    (*stmt).planTree = scan as *mut pg_sys::Plan;
+    let (rtable, relations) = relations(q);
+    let mut all: *mut List = tree::list([remote_rte(results)]);
+    all = pg_sys::list_concat(all, rtable);
+    (*stmt).rtable = all;
+    (*stmt).relationOids = relations;
+    (*stmt).stmt_location = (*q).stmt_location;
+    (*stmt).stmt_len = (*q).stmt_len;
+    stmt
+}
+
+/// The relations of a query at all levels: permissions are checked, and locks taken, on them.
+unsafe fn relations(q: *mut Query) -> (*mut List, *mut List) {
+    let mut entries: *mut List = std::ptr::null_mut();
+    let mut oids: *mut List = std::ptr::null_mut();
+    tree::walk(q as *mut Node, &mut |n| {
+        if tree::tag(n) == NodeTag::T_RangeTblEntry {
+            let rte = n as *mut RangeTblEntry;
+            if (*rte).rtekind == RTEKind::RTE_RELATION {
+                let c: *mut RangeTblEntry = tree::make(NodeTag::T_RangeTblEntry);
+                *c = *rte;
+                (*c).securityQuals = std::ptr::null_mut();
+                (*c).tablesample = std::ptr::null_mut();
+                entries = pg_sys::lappend(entries, c as *mut _);
+                oids = pg_sys::lappend_oid(oids, (*rte).relid);
+            }
+        }
+        tree::Visit::Descend
+    });
+    (entries, oids)
+}
