@@ -7,9 +7,12 @@ pub mod catalog;
 pub mod cluster;
 pub mod ddl;
 pub mod error;
+pub mod executor;
+pub mod hooks;
 pub mod model;
 pub mod pg;
 pub mod plan;
+pub mod planner;
 pub mod remote;
 pub mod settings;
 pub mod txn;
@@ -26,4 +29,6 @@ pub extern "C-unwind" fn _PG_init() {
     settings::register();
     catalog::register();
     txn::register();
+    executor::register();
+    hooks::planner::register();
 }

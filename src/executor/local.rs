@@ -9,6 +9,15 @@ use crate::plan::{DistPlan, Operation};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 extern "C-unwind" {
+    fn CreateTuplestoreDestReceiver() -> *mut pg_sys::DestReceiver;
+    fn SetTuplestoreDestReceiverParams(
+        dest: *mut pg_sys::DestReceiver,
+        store: *mut pg_sys::Tuplestorestate,
+        context: pg_sys::MemoryContext,
+        detoast: bool,
+        target: pg_sys::TupleDesc,
+        map_failure: *const std::ffi::c_char,
+    );
     #[link_name = "SPI_execute_extended"]
     fn raw_execute(
         src: *const std::ffi::c_char,
@@ -53,8 +62,8 @@ pub unsafe fn run(
     options.read_only = false;
     let returns = !plan.columns.is_empty();
     if returns && !task.mute {
-        let dest = pg_sys::CreateTuplestoreDestReceiver();
-        pg_sys::SetTuplestoreDestReceiverParams(
+        let dest = CreateTuplestoreDestReceiver();
+        SetTuplestoreDestReceiverParams(
             dest,
             store,
             context,

@@ -949,7 +949,10 @@ unsafe fn restriction_passes(q: *mut Query, tle: *mut pg_sys::TargetEntry) -> bo
     {
         return false;
     }
-    let within = |l: *mut pg_sys::List| pg_sys::targetIsInSortList(tle, pg_sys::Oid::INVALID, l);
+    let within = |l: *mut pg_sys::List| {
+        tree::iter::<pg_sys::SortGroupClause>(l)
+            .any(|c| (*c).tleSortGroupRef != 0 && (*c).tleSortGroupRef == (*tle).ressortgroupref)
+    };
     if ((*q).hasAggs || !(*q).groupClause.is_null()) && !within((*q).groupClause) {
         return false;
     }

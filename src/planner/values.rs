@@ -42,6 +42,9 @@ thread_local! {
         RefCell::new(HashMap::new());
 }
 
+/// Support function number of the 32-bit hash (access/hash.h).
+const HASH_PROC: i16 = 1;
+
 /// Hash operator family of the distribution column's type.
 pub unsafe fn hash_family(key: &Key) -> Oid {
     let entry = pg_sys::lookup_type_cache(key.typ, pg_sys::TYPECACHE_HASH_OPFAMILY as i32);
@@ -53,7 +56,7 @@ pub unsafe fn hash_family(key: &Key) -> Oid {
 unsafe fn family_type(family: Oid, typ: Oid) -> Option<Oid> {
     let base = pg_sys::getBaseType(typ);
     let has = |t| {
-        pg_sys::get_opfamily_proc(family, t, t, pg_sys::HASHSTANDARD_PROC as i16) != Oid::INVALID
+        pg_sys::get_opfamily_proc(family, t, t, HASH_PROC) != Oid::INVALID
     };
     if has(base) {
         return Some(base);
@@ -69,7 +72,7 @@ unsafe fn hasher(key: &Key, typ: Oid) -> Option<*mut pg_sys::FmgrInfo> {
     }
     let family = hash_family(key);
     let found = family_type(family, typ).map(|t| {
-        let f = pg_sys::get_opfamily_proc(family, t, t, pg_sys::HASHSTANDARD_PROC as i16);
+        let f = pg_sys::get_opfamily_proc(family, t, t, HASH_PROC);
         let info = Box::into_raw(Box::<pg_sys::FmgrInfo>::default());
         pg_sys::fmgr_info_cxt(f, info, pg_sys::TopMemoryContext);
         info

@@ -15,6 +15,7 @@ mod target;
 mod transport;
 mod wait;
 mod wire;
+pub mod wait;
 
 pub mod pool;
 pub mod simple;

@@ -1,0 +1,204 @@
+//! The CustomScan node: PostgreSQL's executor on one side, [`Exec`] on the other.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+use super::explain;
+use super::run::Exec;
+use super::tasks::Value;
+use crate::error::{Error, Result};
+use crate::pg::{guard, tree};
+use crate::plan::Operation;
+use crate::planner::whole;
+use pgrx::pg_sys::{
+    self, CustomExecMethods, CustomScan, CustomScanMethods, CustomScanState, Datum, EState,
+    ExplainState, List, Node, NodeTag, ScanState, TupleTableSlot,
+};
+
+/// Shown by EXPLAIN for plans with a single task.
+pub const ROUTER_NAME: &std::ffi::CStr = c"Citus Router";
+const PARALLEL_NAME: &std::ffi::CStr = c"Citus Real-Time";
+
+struct Shared<T>(T);
+// SAFETY: immutable tables of function pointers.
+unsafe impl<T> Sync for Shared<T> {}
+
+static ROUTER: Shared<CustomScanMethods> = Shared(CustomScanMethods {
+    CustomName: ROUTER_NAME.as_ptr(),
+    CreateCustomScanState: Some(create_state),
+});
+static PARALLEL: Shared<CustomScanMethods> = Shared(CustomScanMethods {
+    CustomName: PARALLEL_NAME.as_ptr(),
+    CreateCustomScanState: Some(create_state),
+});
+static EXEC: Shared<CustomExecMethods> = Shared(CustomExecMethods {
+    CustomName: c"Citus".as_ptr(),
+    BeginCustomScan: Some(begin),
+    ExecCustomScan: Some(exec),
+    EndCustomScan: Some(end),
+    ReScanCustomScan: Some(rescan),
+    MarkPosCustomScan: None,
+    RestrPosCustomScan: None,
+    EstimateDSMCustomScan: None,
+    InitializeDSMCustomScan: None,
+    ReInitializeDSMCustomScan: None,
+    InitializeWorkerCustomScan: None,
+    ShutdownCustomScan: None,
+    ExplainCustomScan: Some(explain_scan),
+});
+
+/// The methods of single-task or parallel scans.
+pub fn methods(single: bool) -> *const CustomScanMethods {
+    if single {
+        &ROUTER.0
+    } else {
+        &PARALLEL.0
+    }
+}
+
+/// Registers the node types; once per process.
+pub fn register() {
+    // SAFETY: the tables are static.
+    unsafe {
+        pg_sys::RegisterCustomScanMethods(&ROUTER.0);
+        pg_sys::RegisterCustomScanMethods(&PARALLEL.0);
+    }
+}
+
+/// PostgreSQL's state node with ours behind it.
+#[repr(C)]
+pub struct State {
+    css: CustomScanState,
+    exec: *mut Exec,
+    exprs: *mut List,
+}
+
+extern "C-unwind" fn create_state(_scan: *mut CustomScan) -> *mut Node {
+    guard::entry(|| {
+        // SAFETY: a zeroed node with its tag and methods.
+        unsafe {
+            let s: *mut State = tree::make(NodeTag::T_CustomScanState);
+            (*s).css.methods = &EXEC.0;
+            s as *mut Node
+        }
+    })
+}
+
+extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, eflags: i32) {
+    // SAFETY: PostgreSQL passes the state made above.
+    guard::entry_result(|| unsafe { begin_inner(node as *mut State, estate, eflags) })
+}
+
+unsafe fn begin_inner(s: *mut State, estate: *mut EState, _eflags: i32) -> Result<()> {
+    let scan = (*s).css.ss.ps.plan as *mut CustomScan;
+    let plan = whole::decode((*scan).custom_private)
+        .ok_or_else(|| Error::internal("unreadable distributed plan"))?;
+    (*s).exprs = pg_sys::ExecInitExprList((*scan).custom_exprs, &mut (*s).css.ss.ps);
+    let desc = (*(*s).css.ss.ss_ScanTupleSlot).tts_tupleDescriptor;
+    let context = (*estate).es_query_cxt;
+    let exec = Exec::new(plan, desc, context);
+    (*s).exec = guard::leak_into(context, exec);
+    Ok(())
+}
+
+/// Evaluates the plan's parameters.
+pub unsafe fn parameters(s: *mut State) -> Vec<Value> {
+    let econtext = (*s).css.ss.ps.ps_ExprContext;
+    let mut out = Vec::new();
+    // The values have to outlive the tuples that are read with them.
+    let old = pg_sys::MemoryContextSwitchTo((*(*s).css.ss.ps.state).es_query_cxt);
+    for e in tree::iter::<pg_sys::ExprState>((*s).exprs) {
+        let typ = pg_sys::exprType((*e).expr as *const Node);
+        let mut isnull = false;
+        let null = &mut isnull as *mut bool;
+        let eval = (*e).evalfunc;
+        let d = guard::call(|| match eval {
+            Some(f) => f(e, econtext, null),
+            None => Datum::from(0usize),
+        });
+        out.push((typ, (!isnull).then_some(d)));
+    }
+    pg_sys::MemoryContextSwitchTo(old);
+    out
+}
+
+unsafe fn start(s: *mut State) -> Result<()> {
+    let exec = &mut *(*s).exec;
+    let values = parameters(s);
+    exec.start(&values)?;
+    if exec.plan.operation == Operation::Modify {
+        exec.complete()?;
+        (*(*s).css.ss.ps.state).es_processed += exec.affected;
+    }
+    Ok(())
+}
+
+extern "C-unwind" fn access(ss: *mut ScanState) -> *mut TupleTableSlot {
+    // SAFETY: the scan state is the head of ours; memory of a row is the per-tuple context's,
+    // which PostgreSQL resets before it asks for the next row.
+    guard::entry_result(|| unsafe {
+        let s = ss as *mut State;
+        if !(*(*s).exec).started() {
+            start(s)?;
+        }
+        let slot = (*ss).ss_ScanTupleSlot;
+        super::run::clear(slot);
+        let old = pg_sys::MemoryContextSwitchTo(
+            (*(*ss).ps.ps_ExprContext).ecxt_per_tuple_memory,
+        );
+        let more = (*(*s).exec).next_row(slot);
+        pg_sys::MemoryContextSwitchTo(old);
+        more?;
+        Ok(slot)
+    })
+}
+
+extern "C-unwind" fn recheck(_ss: *mut ScanState, _slot: *mut TupleTableSlot) -> bool {
+    true
+}
+
+extern "C-unwind" {
+    #[link_name = "ExecScan"]
+    fn raw_scan(
+        node: *mut ScanState,
+        access: extern "C-unwind" fn(*mut ScanState) -> *mut TupleTableSlot,
+        recheck: extern "C-unwind" fn(*mut ScanState, *mut TupleTableSlot) -> bool,
+    ) -> *mut TupleTableSlot;
+}
+
+/// ExecScan resets the per-tuple memory, calls `access`, and applies quals and projection.
+extern "C-unwind" fn exec(node: *mut CustomScanState) -> *mut TupleTableSlot {
+    // SAFETY: no Rust value is alive in this frame, an error may pass through it.
+    unsafe { raw_scan(&mut (*node).ss, access, recheck) }
+}
+
+extern "C-unwind" fn end(node: *mut CustomScanState) {
+    // SAFETY: the state made above; called once.
+    guard::entry(|| unsafe {
+        let s = node as *mut State;
+        if !(*s).exec.is_null() {
+            (*(*s).exec).end();
+        }
+    })
+}
+
+extern "C-unwind" fn rescan(node: *mut CustomScanState) {
+    // SAFETY: as above.
+    guard::entry(|| unsafe {
+        let s = node as *mut State;
+        pg_sys::ExecScanReScan(&mut (*s).css.ss);
+        (*(*s).exec).reset();
+    })
+}
+
+extern "C-unwind" fn explain_scan(
+    node: *mut CustomScanState,
+    ancestors: *mut List,
+    es: *mut ExplainState,
+) {
+    // SAFETY: as above.
+    guard::entry_result(|| unsafe {
+        let s = node as *mut State;
+        let values = parameters(s);
+        explain::scan(&*(*s).exec, &values, ancestors, es)
+    })
+}

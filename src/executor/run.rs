@@ -1,0 +1,400 @@
+//! One execution of a distributed plan: tasks out, rows in.
+//!
+//! Rows stream: a session's tasks are pipelined in one flush, rows are decoded straight from its
+//! buffer when the plan above asks, and what is not asked for stays in the socket. Only when
+//! another execution needs the session is the rest read into a tuple store, which spills to disk.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+use super::decode::Decoder;
+use super::local;
+use super::tasks::{self, Task, Value};
+use crate::catalog;
+use crate::error::Result;
+use crate::pg::fmgr;
+use crate::plan::{DistPlan, Operation, Target};
+use crate::remote::{wait, Message, Param, SessionRef};
+use crate::txn::{self, Mode, OwnerId};
+use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot, Tuplestorestate};
+
+/// A session at work for this execution.
+struct Conn {
+    session: SessionRef,
+    /// Tasks in the order in which they were sent.
+    tasks: Vec<Running>,
+    /// Which of them is answering.
+    current: usize,
+}
+
+struct Running {
+    mute: bool,
+    shard: i64,
+}
+
+/// Numbers for EXPLAIN ANALYZE.
+#[derive(Default, Clone, Copy)]
+pub struct Traffic {
+    /// Bytes of row data received.
+    pub bytes: u64,
+    /// Tasks run.
+    pub tasks: usize,
+}
+
+/// State of an execution.
+pub struct Exec {
+    /// The plan.
+    pub plan: DistPlan,
+    desc: pg_sys::TupleDesc,
+    context: pg_sys::MemoryContext,
+    decoder: Decoder,
+    conns: Vec<Conn>,
+    owner: Option<OwnerId>,
+    /// Rows read ahead.
+    store: *mut Tuplestorestate,
+    store_slot: *mut TupleTableSlot,
+    started: bool,
+    /// Rows that a modification affected.
+    pub affected: u64,
+    /// What was received.
+    pub traffic: Traffic,
+    values: Vec<Datum>,
+    nulls: Vec<bool>,
+    ready: Vec<usize>,
+    next: usize,
+}
+
+impl Exec {
+    /// An execution whose rows have the shape of `desc`; long-lived memory is in `context`.
+    pub fn new(plan: DistPlan, desc: pg_sys::TupleDesc, context: pg_sys::MemoryContext) -> Self {
+        let n = plan.columns.len();
+        Exec {
+            decoder: Decoder::new(&plan.columns),
+            plan,
+            desc,
+            context,
+            conns: Vec::new(),
+            owner: None,
+            store: std::ptr::null_mut(),
+            store_slot: std::ptr::null_mut(),
+            started: false,
+            affected: 0,
+            traffic: Traffic::default(),
+            values: vec![Datum::from(0usize); n],
+            nulls: vec![true; n],
+            ready: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Whether tasks were sent.
+    pub fn started(&self) -> bool {
+        self.started
+    }
+
+    /// Sends the plan's tasks.
+    pub unsafe fn start(&mut self, values: &[Value]) -> Result<()> {
+        let tasks = tasks::tasks(&self.plan, values)?;
+        self.start_tasks(tasks, values)
+    }
+
+    /// Sends given tasks.
+    pub unsafe fn start_tasks(&mut self, tasks: Vec<Task>, values: &[Value]) -> Result<()> {
+        self.started = true;
+        self.traffic.tasks += tasks.len();
+        let here = catalog::local_group()?;
+        let (local, remote): (Vec<Task>, Vec<Task>) =
+            tasks.into_iter().partition(|t| t.group == here);
+        if !remote.is_empty() {
+            self.send(&remote, values, !local.is_empty())?;
+        }
+        for t in &local {
+            self.ensure_store();
+            let n = local::run(&self.plan, t, values, self.store, self.context)?;
+            if !t.mute {
+                self.affected += n;
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn send(&mut self, tasks: &[Task], values: &[Value], also_local: bool) -> Result<()> {
+        let mut groups: Vec<i32> = tasks.iter().map(|t| t.group).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let writes = self.plan.operation == Operation::Modify;
+        let alone = !txn::must_use_transaction() && (!writes || (groups.len() == 1 && !also_local));
+        let mode = if alone { Mode::Once } else { Mode::InTransaction };
+        let sessions = txn::sessions(&groups, mode)?;
+        let me: *mut Exec = self;
+        // SAFETY: the registration ends in Drop, before the execution goes away.
+        let owner = txn::register_owner(Box::new(move || unsafe { (*me).drain() }));
+        self.owner = Some(owner);
+        let params = wire_params(&self.plan, values);
+        for (group, session) in groups.iter().zip(sessions) {
+            txn::claim(&session, owner)?;
+            if writes && mode == Mode::InTransaction {
+                txn::mark_modified(*group);
+            }
+            let mut running = Vec::new();
+            for t in tasks.iter().filter(|t| t.group == *group) {
+                self.queue(&session, t, &params);
+                running.push(Running { mute: t.mute, shard: t.shard });
+            }
+            session.borrow_mut().queue_sync();
+            session.borrow_mut().flush()?;
+            self.conns.push(Conn { session, tasks: running, current: 0 });
+        }
+        Ok(())
+    }
+
+    fn queue(&self, session: &SessionRef, task: &Task, params: &[Option<Vec<u8>>]) {
+        let types: Vec<u32> = self.plan.params.iter().map(|p| p.remote).collect();
+        let bind: Vec<Param> =
+            params.iter().map(|p| Param { format: 0, value: p.as_deref() }).collect();
+        let mut s = session.borrow_mut();
+        let formats = self.decoder.formats();
+        if self.plan.prepare {
+            let (name, _) = s.prepared(&task.sql, &types);
+            s.queue_bind("", &name, &bind, formats);
+        } else {
+            s.queue_parse("", &task.sql, &types);
+            s.queue_bind("", "", &bind, formats);
+        }
+        s.queue_execute("", 0);
+    }
+
+    unsafe fn ensure_store(&mut self) {
+        if !self.store.is_null() {
+            return;
+        }
+        let old = pg_sys::MemoryContextSwitchTo(self.context);
+        self.store = pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem);
+        self.store_slot =
+            pg_sys::MakeSingleTupleTableSlot(self.desc, &pg_sys::TTSOpsMinimalTuple);
+        pg_sys::MemoryContextSwitchTo(old);
+    }
+
+    /// The next row into `slot`, or false at the end. Row memory is the current context's.
+    pub unsafe fn next_row(&mut self, slot: *mut TupleTableSlot) -> Result<bool> {
+        if !self.store.is_null() && self.stored_row(slot) {
+            return Ok(true);
+        }
+        loop {
+            if self.conns.is_empty() {
+                self.finish();
+                return Ok(false);
+            }
+            if self.receive_row((*slot).tts_values, (*slot).tts_isnull)? {
+                pg_sys::ExecStoreVirtualTuple(slot);
+                return Ok(true);
+            }
+        }
+    }
+
+    unsafe fn stored_row(&mut self, slot: *mut TupleTableSlot) -> bool {
+        if !pg_sys::tuplestore_gettupleslot(self.store, true, false, self.store_slot) {
+            return false;
+        }
+        let from = self.store_slot;
+        let n = (*self.desc).natts as usize;
+        pg_sys::slot_getsomeattrs_int(from, n as i32);
+        std::ptr::copy_nonoverlapping((*from).tts_values, (*slot).tts_values, n);
+        std::ptr::copy_nonoverlapping((*from).tts_isnull, (*slot).tts_isnull, n);
+        pg_sys::ExecStoreVirtualTuple(slot);
+        true
+    }
+
+    /// Reads messages until a row is decoded (true), or waits for more once (false).
+    unsafe fn receive_row(&mut self, values: *mut Datum, nulls: *mut bool) -> Result<bool> {
+        for _ in 0..self.conns.len() {
+            if self.next >= self.conns.len() {
+                self.next = 0;
+            }
+            match self.read_conn(self.next, values, nulls)? {
+                Read::Row => return Ok(true),
+                Read::Empty => self.next += 1,
+                Read::Ended => {
+                    let c = self.conns.remove(self.next);
+                    if let Some(o) = self.owner {
+                        txn::release(&c.session, o);
+                    }
+                }
+            }
+        }
+        if self.conns.is_empty() {
+            return Ok(false);
+        }
+        let sessions: Vec<&SessionRef> = self.conns.iter().map(|c| &c.session).collect();
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        wait::wait_for(&sessions, -1, &mut ready)?;
+        for i in &ready {
+            if let Some(c) = self.conns.get(*i) {
+                c.session.borrow_mut().fill()?;
+            }
+        }
+        self.ready = ready;
+        Ok(false)
+    }
+
+    unsafe fn read_conn(
+        &mut self,
+        i: usize,
+        values: *mut Datum,
+        nulls: *mut bool,
+    ) -> Result<Read> {
+        let conn = &mut self.conns[i];
+        let mut session = conn.session.borrow_mut();
+        loop {
+            let Some(message) = session.next()? else { return Ok(Read::Empty) };
+            match message {
+                Message::DataRow(body) => {
+                    self.traffic.bytes += body.len() as u64;
+                    if conn.tasks.get(conn.current).is_some_and(|t| t.mute)
+                        || self.plan.columns.is_empty()
+                    {
+                        continue;
+                    }
+                    self.decoder.row(body, values, nulls)?;
+                    return Ok(Read::Row);
+                }
+                Message::CommandComplete(tag) => {
+                    if !conn.tasks.get(conn.current).is_some_and(|t| t.mute)
+                        && self.plan.operation == Operation::Modify
+                    {
+                        self.affected += tag_count(tag);
+                    }
+                    conn.current += 1;
+                }
+                Message::Error(e) => {
+                    let shard = conn.tasks.get(conn.current).map_or(0, |t| t.shard);
+                    return Err(crate::ddl::names::unshard_error(e, shard));
+                }
+                Message::Ready(_) => return Ok(Read::Ended),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads everything that is still to come into the store, so that the sessions are free.
+    unsafe fn drain(&mut self) -> Result<()> {
+        self.ensure_store();
+        while !self.conns.is_empty() {
+            let (v, n) = (self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
+            let scratch = pg_sys::AllocSetContextCreateInternal(
+                self.context,
+                c"citus drained rows".as_ptr(),
+                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            );
+            let old = pg_sys::MemoryContextSwitchTo(scratch);
+            for _ in 0..1000 {
+                if self.conns.is_empty() {
+                    break;
+                }
+                if self.receive_row(v, n)? {
+                    pg_sys::tuplestore_putvalues(self.store, self.desc, v, n);
+                }
+            }
+            pg_sys::MemoryContextSwitchTo(old);
+            pg_sys::MemoryContextDelete(scratch);
+        }
+        Ok(())
+    }
+
+    /// Runs a modification without rows to its end.
+    pub unsafe fn run_to_end(&mut self) -> Result<()> {
+        while !self.conns.is_empty() {
+            let (v, n) = (self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
+            self.receive_row(v, n)?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// Reads all rows ahead: a modification has to be complete before its first row goes up.
+    pub unsafe fn complete(&mut self) -> Result<()> {
+        if self.conns.is_empty() {
+            return Ok(());
+        }
+        self.drain()
+    }
+
+    fn finish(&mut self) {
+        if let Some(o) = self.owner.take() {
+            for c in self.conns.drain(..) {
+                txn::release(&c.session, o);
+            }
+            txn::unregister_owner(o);
+        }
+    }
+
+    /// Forgets results so that the plan can run again.
+    pub unsafe fn reset(&mut self) {
+        self.finish();
+        self.conns.clear();
+        if !self.store.is_null() {
+            clear(self.store_slot);
+            pg_sys::tuplestore_clear(self.store);
+        }
+        self.started = false;
+    }
+
+    /// Ends the execution, also in the middle of its results.
+    pub unsafe fn end(&mut self) {
+        self.finish();
+        if !self.store.is_null() {
+            pg_sys::ExecDropSingleTupleTableSlot(self.store_slot);
+            pg_sys::tuplestore_end(self.store);
+            self.store = std::ptr::null_mut();
+        }
+    }
+
+    /// Whether the plan runs on more than one node or shard in principle.
+    pub fn is_single(&self) -> bool {
+        matches!(
+            self.plan.target,
+            Target::Shards { single: true, .. } | Target::AnyReplica { .. }
+        )
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Empties a slot.
+pub unsafe fn clear(slot: *mut TupleTableSlot) {
+    if let Some(f) = (*(*slot).tts_ops).clear {
+        crate::pg::guard::call(|| f(slot));
+    }
+}
+
+enum Read {
+    Row,
+    Empty,
+    Ended,
+}
+
+/// The count in a command tag: the last word of `INSERT 0 5`, `UPDATE 3` ...
+fn tag_count(tag: &str) -> u64 {
+    tag.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// Parameter values in text form.
+pub fn wire_params(plan: &DistPlan, values: &[Value]) -> Vec<Option<Vec<u8>>> {
+    debug_assert_eq!(plan.params.len(), values.len());
+    values.iter().map(|(t, v)| v.map(|v| text_of(*t, v))).collect()
+}
+
+fn text_of(typ: Oid, v: Datum) -> Vec<u8> {
+    match u32::from(typ) {
+        21 => (v.value() as i16).to_string().into_bytes(),
+        23 => (v.value() as i32).to_string().into_bytes(),
+        20 => (v.value() as i64).to_string().into_bytes(),
+        _ => fmgr::output(typ, v).into_bytes(),
+    }
+}

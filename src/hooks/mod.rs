@@ -1,0 +1,3 @@
+//! PostgreSQL's hooks; the only writers of hook pointers.
+
+pub mod planner;

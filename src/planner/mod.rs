@@ -1,0 +1,101 @@
+//! From PostgreSQL's query tree to distributed plans.
+//!
+//! The rules stand in one order, from the plan that costs least to the one that always works:
+//! 1. `router`: everything the query needs is on one shard group: send the whole query there.
+//! 2. `pushdown`: each shard group can answer for itself: send the whole query to each.
+//! 3. `combine`: each shard group can answer a part (aggregates, top rows): combine here.
+//! 4. `rest`: PostgreSQL plans the query, distributed tables (or sub-queries that fall under 1 to
+//!    3) are scans.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+pub mod analyze;
+mod deparse;
+mod pushdown;
+pub mod rest;
+pub mod ship;
+pub mod values;
+pub mod whole;
+
+use crate::catalog;
+use crate::error::Result;
+use crate::pg::tree::{self, Visit};
+use pgrx::pg_sys::{
+    self, CmdType, Node, NodeTag, ParamListInfo, PlannedStmt, Query, RTEKind, RangeTblEntry,
+};
+
+/// Whether a query mentions a table of ours at any level.
+pub unsafe fn concerns_us(q: *mut Query) -> bool {
+    if !catalog::extension_ready() {
+        return false;
+    }
+    tree::walk(q as *mut Node, &mut |n| {
+        if tree::tag(n) == NodeTag::T_RangeTblEntry {
+            let rte = n as *mut RangeTblEntry;
+            if (*rte).rtekind == RTEKind::RTE_RELATION && catalog::table((*rte).relid).is_some() {
+                return Visit::Stop;
+            }
+        }
+        Visit::Descend
+    })
+}
+
+/// Plans a query that mentions our tables. `standard` is PostgreSQL's planner (or the next hook).
+pub unsafe fn plan(
+    q: *mut Query,
+    params: ParamListInfo,
+    standard: &mut dyn FnMut(*mut Query) -> *mut PlannedStmt,
+) -> Result<*mut PlannedStmt> {
+    let _ = params;
+    simplify(q);
+    if let Some(stmt) = pushdown::whole_query(q)? {
+        return Ok(stmt);
+    }
+    rest::plan(q, standard)
+}
+
+/// Folds constants in all expressions, so that what is known is a constant for the rules, too.
+unsafe fn simplify(q: *mut Query) {
+    tree::walk(q as *mut Node, &mut |n| {
+        if tree::tag(n) == NodeTag::T_Query {
+            simplify_level(n as *mut Query);
+        }
+        Visit::Descend
+    });
+}
+
+unsafe fn fold(n: *mut Node) -> *mut Node {
+    if n.is_null() {
+        return n;
+    }
+    pg_sys::eval_const_expressions(std::ptr::null_mut(), n)
+}
+
+unsafe fn simplify_level(q: *mut Query) {
+    if !(*q).jointree.is_null() {
+        simplify_from((*q).jointree as *mut Node);
+    }
+    if (*q).commandType != CmdType::CMD_INSERT {
+        (*q).targetList = fold((*q).targetList as *mut Node) as *mut pg_sys::List;
+    }
+    (*q).havingQual = fold((*q).havingQual);
+    (*q).limitCount = fold((*q).limitCount);
+    (*q).limitOffset = fold((*q).limitOffset);
+}
+
+unsafe fn simplify_from(n: *mut Node) {
+    match tree::tag(n) {
+        NodeTag::T_FromExpr => {
+            let f = n as *mut pg_sys::FromExpr;
+            (*f).quals = fold((*f).quals);
+            tree::iter::<Node>((*f).fromlist).for_each(|c| simplify_from(c));
+        }
+        NodeTag::T_JoinExpr => {
+            let j = n as *mut pg_sys::JoinExpr;
+            (*j).quals = fold((*j).quals);
+            simplify_from((*j).larg);
+            simplify_from((*j).rarg);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,431 @@
+//! The safety net: PostgreSQL plans the query, and every table of ours that reaches its planner
+//! is a scan of shards with the pushable conditions and only the needed columns.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+use super::analyze::is_hash_equality;
+use super::deparse;
+use super::pushdown;
+use super::ship;
+use super::values::{self, Values};
+use super::whole;
+use crate::catalog::{self, Kind, Table};
+use crate::error::{OrRaise, Result};
+use crate::pg::{guard, tree};
+use crate::plan::{DistPlan, Operation, Prune, Target};
+use pgrx::pg_sys::{
+    self, CmdType, CustomPath, CustomPathMethods, CustomScan, List, Node, NodeTag, Path, Plan,
+    PlannedStmt, PlannerInfo, Query, RTEKind, RangeTblEntry, RelOptInfo, RestrictInfo, TargetEntry,
+    Var,
+};
+use std::rc::Rc;
+
+/// Plans a query by PostgreSQL's planner with scans in the place of our tables.
+pub unsafe fn plan(
+    q: *mut Query,
+    standard: &mut dyn FnMut(*mut Query) -> *mut PlannedStmt,
+) -> Result<*mut PlannedStmt> {
+    prepare(q);
+    Ok(standard(q))
+}
+
+/// Makes shells look like plain tables without children, and moves row locks into the scans.
+unsafe fn prepare(q: *mut Query) {
+    tree::walk(q as *mut Node, &mut |n| {
+        match tree::tag(n) {
+            NodeTag::T_Query => drop_row_marks(n as *mut Query),
+            NodeTag::T_RangeTblEntry => {
+                let rte = n as *mut RangeTblEntry;
+                if (*rte).rtekind == RTEKind::RTE_RELATION
+                    && catalog::table((*rte).relid).is_some()
+                {
+                    (*rte).inh = false;
+                }
+            }
+            _ => {}
+        }
+        tree::Visit::Descend
+    });
+}
+
+/// PostgreSQL cannot lock rows of ours by their place; the scans lock them where they are.
+unsafe fn drop_row_marks(q: *mut Query) {
+    let keep = tree::list(tree::iter::<pg_sys::RowMarkClause>((*q).rowMarks).filter(|m| {
+        let rte = tree::rte((*q).rtable, (**m).rti);
+        !((*rte).rtekind == RTEKind::RTE_RELATION && catalog::table((*rte).relid).is_some())
+    }));
+    (*q).rowMarks = keep;
+}
+
+struct Shared<T>(T);
+// SAFETY: an immutable table of function pointers.
+unsafe impl<T> Sync for Shared<T> {}
+
+static PATH: Shared<CustomPathMethods> = Shared(CustomPathMethods {
+    CustomName: c"Citus Scan".as_ptr(),
+    PlanCustomPath: Some(plan_path),
+    ReparameterizeCustomPathByChild: None,
+});
+
+/// Called for every base relation: a table of ours gets our path as its only one.
+pub unsafe fn set_rel_pathlist(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    rte: *mut RangeTblEntry,
+) {
+    if (*rte).rtekind != RTEKind::RTE_RELATION || !catalog::extension_ready() {
+        return;
+    }
+    let Some(table) = catalog::table((*rte).relid) else { return };
+    let rows = rows_of(&table, rel);
+    let path: *mut CustomPath = tree::make(NodeTag::T_CustomPath);
+    (*path).path.pathtype = NodeTag::T_CustomScan;
+    (*path).path.parent = rel;
+    (*path).path.pathtarget = (*rel).reltarget;
+    (*path).path.param_info =
+        pg_sys::get_baserel_parampathinfo(root, rel, (*rel).lateral_relids);
+    (*path).path.rows = rows;
+    (*path).path.startup_cost = 100.0;
+    (*path).path.total_cost = 100.0 + rows * 0.05;
+    (*path).methods = &PATH.0;
+    (*rel).rows = rows;
+    (*rel).pathlist = std::ptr::null_mut();
+    (*rel).partial_pathlist = std::ptr::null_mut();
+    (*rel).consider_parallel = false;
+    pg_sys::add_path(rel, path as *mut Path);
+}
+
+/// Estimated rows: the shell's statistics when ANALYZE has filled them, else a guess.
+unsafe fn rows_of(table: &Table, rel: *mut RelOptInfo) -> f64 {
+    let known = (*rel).tuples;
+    if known >= 1.0 {
+        return (*rel).rows.max(1.0);
+    }
+    let base = match table.kind {
+        Kind::Reference => 1000.0,
+        _ => 1000.0 * table.shards.len() as f64,
+    };
+    let filters = tree::len((*rel).baserestrictinfo) as i32;
+    (base * 0.3f64.powi(filters)).max(1.0)
+}
+
+extern "C-unwind" fn plan_path(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    best: *mut CustomPath,
+    tlist: *mut List,
+    clauses: *mut List,
+    _custom_plans: *mut List,
+) -> *mut Plan {
+    // SAFETY: PostgreSQL hands over the relation and path that we made.
+    guard::entry_result(|| unsafe { make_plan(root, rel, best, tlist, clauses) })
+}
+
+unsafe fn make_plan(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    best: *mut CustomPath,
+    tlist: *mut List,
+    clauses: *mut List,
+) -> Result<*mut Plan> {
+    let rti = (*rel).relid;
+    let rte: *mut RangeTblEntry = *(*root).simple_rte_array.add(rti as usize);
+    let table = catalog::table((*rte).relid)
+        .ok_or_else(|| crate::error::Error::internal("table vanished while planning"))?;
+    let mut remote = Vec::new();
+    let mut local = Vec::new();
+    for ri in tree::iter::<RestrictInfo>(clauses) {
+        let e = (*ri).clause as *mut Node;
+        if (*ri).pseudoconstant {
+            continue;
+        }
+        // A condition of a security barrier must not run after one that could leak rows to it:
+        // all or nothing goes to the node, in order.
+        if pushable(e) && local.is_empty() {
+            remote.push(e);
+        } else if pushable(e) && (*ri).security_level == 0 {
+            remote.push(e);
+        } else {
+            local.push(e);
+        }
+    }
+    let columns = needed(rel, rti, tlist, &local);
+    let (dist, exprs) = source(rte, &table, rti, &columns, &remote, (*best).path.rows)?;
+    let scan: *mut CustomScan = whole::scan_node(&dist, &exprs);
+    (*scan).scan.scanrelid = rti;
+    (*scan).scan.plan.targetlist = tlist;
+    (*scan).scan.plan.qual = tree::list(local);
+    (*scan).custom_scan_tlist = tree::list(columns.iter().enumerate().map(|(i, v)| {
+        pg_sys::makeTargetEntry(
+            tree::copy(*v) as *mut pg_sys::Expr,
+            i as i16 + 1,
+            std::ptr::null_mut(),
+            false,
+        )
+    }));
+    Ok(scan as *mut Plan)
+}
+
+/// Whether another node can evaluate a condition on a single table.
+unsafe fn pushable(e: *mut Node) -> bool {
+    let c = ship::classify(e);
+    if c.sublink || c.volatile || c.srf {
+        return false;
+    }
+    let mut ok = true;
+    tree::walk(e, &mut |n| {
+        match tree::tag(n) {
+            NodeTag::T_Var => {
+                if (*(n as *mut Var)).varattno <= 0 {
+                    ok = false;
+                }
+            }
+            NodeTag::T_SubPlan
+            | NodeTag::T_AlternativeSubPlan
+            | NodeTag::T_PlaceHolderVar
+            | NodeTag::T_CurrentOfExpr => ok = false,
+            _ => {
+                let own = ship::own(n);
+                if own.local_only && !is_value(n) {
+                    ok = false;
+                }
+            }
+        }
+        if ok {
+            tree::Visit::Descend
+        } else {
+            tree::Visit::Stop
+        }
+    });
+    ok
+}
+
+/// Known when the scan starts: constants, outside parameters and those of outer plan nodes.
+unsafe fn is_value(n: *mut Node) -> bool {
+    let mut vars = false;
+    tree::walk(n, &mut |x| {
+        vars |= matches!(tree::tag(x), NodeTag::T_Var | NodeTag::T_CaseTestExpr);
+        tree::Visit::Descend
+    });
+    let c = ship::classify(n);
+    !vars && !c.volatile && !c.srf && !c.sublink
+}
+
+/// Columns that the plan above or the local conditions use.
+unsafe fn needed(
+    rel: *mut RelOptInfo,
+    rti: u32,
+    tlist: *mut List,
+    local: &[*mut Node],
+) -> Vec<*mut Var> {
+    let mut out: Vec<*mut Var> = Vec::new();
+    let mut whole_row = false;
+    let mut visit = |n: *mut Node| {
+        if tree::tag(n) == NodeTag::T_Var {
+            let v = n as *mut Var;
+            if (*v).varno as u32 == rti && (*v).varlevelsup == 0 {
+                whole_row |= (*v).varattno == 0;
+                if !out.iter().any(|o| (**o).varattno == (*v).varattno) {
+                    out.push(v);
+                }
+            }
+        }
+        tree::Visit::Descend
+    };
+    tree::walk(tlist as *mut Node, &mut visit);
+    tree::walk((*(*rel).reltarget).exprs as *mut Node, &mut visit);
+    for l in local {
+        tree::walk(*l, &mut visit);
+    }
+    out.sort_by_key(|v| (**v).varattno);
+    out
+}
+
+/// The query on one table that a scan sends.
+unsafe fn source(
+    rte: *mut RangeTblEntry,
+    table: &Rc<Table>,
+    rti: u32,
+    columns: &[*mut Var],
+    remote: &[*mut Node],
+    rows: f64,
+) -> Result<(DistPlan, Vec<*mut Node>)> {
+    let q: *mut Query = tree::make(NodeTag::T_Query);
+    (*q).commandType = CmdType::CMD_SELECT;
+    (*q).canSetTag = true;
+    let r: *mut RangeTblEntry = tree::copy(rte);
+    (*r).securityQuals = std::ptr::null_mut();
+    (*r).inFromCl = true;
+    (*r).inh = true;
+    (*q).rtable = tree::list([r]);
+    let shift = |n: *mut Node| {
+        tree::mutate(n, &mut |x| {
+            if let Some(v) = tree::cast::<Var>(x, NodeTag::T_Var) {
+                if (*v).varno as u32 == rti {
+                    let c = tree::copy(v);
+                    (*c).varno = 1;
+                    (*c).varnosyn = 1;
+                    return Some(c as *mut Node);
+                }
+            }
+            None
+        })
+    };
+    let mut values = Values::default();
+    let mut quals = Vec::new();
+    for e in remote {
+        let e = tree::mutate(shift(*e), &mut |x| exec_param(x, &mut values));
+        quals.push(e);
+    }
+    let target = target(table, &quals, &mut values);
+    let from = pg_sys::makeFromExpr(tree::list([range_ref(1)]), and(&quals));
+    (*q).jointree = from;
+    let mut tlist: Vec<*mut TargetEntry> = Vec::new();
+    for (i, v) in columns.iter().enumerate() {
+        let e = remote_column(*v, shift);
+        tlist.push(pg_sys::makeTargetEntry(
+            e as *mut pg_sys::Expr,
+            i as i16 + 1,
+            tree::pstr(&format!("c{}", i + 1)),
+            false,
+        ));
+    }
+    if tlist.is_empty() {
+        // A row with no column: SELECT FROM t.
+    }
+    (*q).targetList = tree::list(tlist);
+    let columns = pushdown::columns(q);
+    let deparsed = deparse::deparse(q, &mut values)?;
+    let plan = DistPlan {
+        operation: Operation::Select,
+        target,
+        template: deparsed.template,
+        tables: deparsed.tables,
+        params: deparsed.params,
+        columns,
+        merge: Vec::new(),
+        rows,
+        prepare: false,
+    };
+    Ok((plan, values.exprs().to_vec()))
+}
+
+/// What to ask for a column; system columns mean nothing elsewhere and come as NULL.
+unsafe fn remote_column(v: *mut Var, shift: impl Fn(*mut Node) -> *mut Node) -> *mut Node {
+    if (*v).varattno > 0 {
+        return shift(v as *mut Node);
+    }
+    pg_sys::makeNullConst((*v).vartype, (*v).vartypmod, (*v).varcollid) as *mut Node
+}
+
+/// Parameters of outer plan nodes travel like outside ones; their value is read at each start.
+unsafe fn exec_param(n: *mut Node, values: &mut Values) -> Option<*mut Node> {
+    let p = tree::cast::<pg_sys::Param>(n, NodeTag::T_Param)?;
+    if (*p).paramkind != pg_sys::ParamKind::PARAM_EXEC {
+        return None;
+    }
+    Some(deparse::parameter(n, values).or_raise())
+}
+
+unsafe fn range_ref(rti: i32) -> *mut pg_sys::RangeTblRef {
+    let r: *mut pg_sys::RangeTblRef = tree::make(NodeTag::T_RangeTblRef);
+    (*r).rtindex = rti;
+    r
+}
+
+unsafe fn and(quals: &[*mut Node]) -> *mut Node {
+    match quals {
+        [] => std::ptr::null_mut(),
+        [one] => *one,
+        many => pg_sys::makeBoolExpr(
+            pg_sys::BoolExprType::AND_EXPR,
+            tree::list(many.iter().copied()),
+            -1,
+        ) as *mut Node,
+    }
+}
+
+unsafe fn target(table: &Rc<Table>, quals: &[*mut Node], values: &mut Values) -> Target {
+    let anchor = u32::from(table.relid);
+    if table.kind == Kind::Reference {
+        return Target::AnyReplica { anchor };
+    }
+    let mut prune = if table.key.is_none() { Prune::Fixed(vec![0]) } else { Prune::All };
+    for q in quals {
+        prune = prune.and(prune_one(table, *q, values));
+    }
+    let single = prune.is_single();
+    Target::Shards { anchor, prune, single }
+}
+
+/// Shards of a condition on a single table.
+unsafe fn prune_one(table: &Table, node: *mut Node, values: &mut Values) -> Prune {
+    let Some(key) = table.key.as_ref() else { return Prune::All };
+    let is_key = |n: *mut Node| {
+        let n = tree::strip_relabel(n);
+        tree::cast::<Var>(n, NodeTag::T_Var).is_some_and(|v| (*v).varattno == key.attno)
+    };
+    match tree::tag(node) {
+        NodeTag::T_OpExpr => {
+            let op = node as *mut pg_sys::OpExpr;
+            if tree::len((*op).args) != 2 || !is_hash_equality((*op).opno, (*op).inputcollid) {
+                return Prune::All;
+            }
+            let (a, b): (*mut Node, *mut Node) =
+                (tree::nth((*op).args, 0), tree::nth((*op).args, 1));
+            let value = if is_key(a) {
+                b
+            } else if is_key(b) {
+                a
+            } else {
+                return Prune::All;
+            };
+            value_prune(table, value, values)
+        }
+        NodeTag::T_ScalarArrayOpExpr => {
+            let op = node as *mut pg_sys::ScalarArrayOpExpr;
+            let (a, b): (*mut Node, *mut Node) =
+                (tree::nth((*op).args, 0), tree::nth((*op).args, 1));
+            if !(*op).useOr
+                || !is_key(a)
+                || !is_hash_equality((*op).opno, (*op).inputcollid)
+                || tree::tag(tree::strip_relabel(b)) != NodeTag::T_Const
+            {
+                return Prune::All;
+            }
+            values::prune_array(table, tree::strip_relabel(b), values)
+        }
+        NodeTag::T_BoolExpr => {
+            let b = node as *mut pg_sys::BoolExpr;
+            let args = tree::iter::<Node>((*b).args);
+            match (*b).boolop {
+                pg_sys::BoolExprType::AND_EXPR => {
+                    args.fold(Prune::All, |p, n| p.and(prune_one(table, n, values)))
+                }
+                pg_sys::BoolExprType::OR_EXPR => {
+                    args.fold(Prune::Fixed(vec![]), |p, n| p.or(prune_one(table, n, values)))
+                }
+                _ => Prune::All,
+            }
+        }
+        _ => Prune::All,
+    }
+}
+
+/// In the quals, values of outer nodes have become parameters `$n` already.
+unsafe fn value_prune(table: &Table, value: *mut Node, values: &mut Values) -> Prune {
+    let stripped = tree::strip_relabel(value);
+    if let Some(p) = tree::cast::<pg_sys::Param>(stripped, NodeTag::T_Param) {
+        let n = (*p).paramid as usize;
+        let known = n.checked_sub(1).and_then(|i| values.exprs().get(i)).copied();
+        if let Some(e) = known.filter(|e| tree::tag(*e) == NodeTag::T_Param) {
+            if (*(e as *mut pg_sys::Param)).paramkind == pg_sys::ParamKind::PARAM_EXEC {
+                return values::prune_value(table, e, values);
+            }
+        }
+    }
+    if ship::classify(value).is_value() {
+        return values::prune_value(table, value, values);
+    }
+    Prune::All
+}
