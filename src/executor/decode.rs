@@ -34,10 +34,51 @@ pub struct Decoder {
 fn has_plain_binary(t: u32) -> bool {
     matches!(
         t,
-        16 | 17 | 18 | 19 | 20 | 21 | 23 | 25 | 700 | 701 | 1042 | 1043 | 1082 | 1083 | 1114
-            | 1184 | 1186 | 1266 | 1700 | 2950 | 114 | 3802 | 869 | 650 | 600 | 601 | 603 | 718
-            | 1000 | 1005 | 1007 | 1016 | 1009 | 1015 | 1021 | 1022 | 1231 | 1115 | 1185 | 1182
-            | 2951 | 3807 | 199 | 1001 | 1560 | 1562
+        16 | 17
+            | 18
+            | 19
+            | 20
+            | 21
+            | 23
+            | 25
+            | 700
+            | 701
+            | 1042
+            | 1043
+            | 1082
+            | 1083
+            | 1114
+            | 1184
+            | 1186
+            | 1266
+            | 1700
+            | 2950
+            | 114
+            | 3802
+            | 869
+            | 650
+            | 600
+            | 601
+            | 603
+            | 718
+            | 1000
+            | 1005
+            | 1007
+            | 1016
+            | 1009
+            | 1015
+            | 1021
+            | 1022
+            | 1231
+            | 1115
+            | 1185
+            | 1182
+            | 2951
+            | 3807
+            | 199
+            | 1001
+            | 1560
+            | 1562
     )
 }
 
@@ -65,8 +106,9 @@ impl Decoder {
         let mut rest = body.get(2..).ok_or_else(broken)?;
         let count = u16::from_be_bytes([body[0], body[1]]) as usize;
         if count != self.columns.len() {
-            return Err(broken()
-                .detail(format!("{count} columns instead of {}", self.columns.len())));
+            return Err(
+                broken().detail(format!("{count} columns instead of {}", self.columns.len()))
+            );
         }
         let scratch = &mut self.scratch;
         for (i, (how, typmod)) in self.columns.iter_mut().enumerate() {

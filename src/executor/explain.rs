@@ -6,7 +6,7 @@ use super::run::Exec;
 use super::tasks::{self, Task, Value};
 use crate::catalog;
 use crate::error::Result;
-use crate::pg::{spi, tree};
+use crate::pg::{nodes, spi};
 use crate::settings;
 use crate::txn;
 use pgrx::pg_sys::{self, ExplainFormat, ExplainState, List};
@@ -20,7 +20,7 @@ unsafe fn indent(es: *mut ExplainState) {
 }
 
 unsafe fn c(s: &str) -> *const std::ffi::c_char {
-    tree::pstr(s)
+    nodes::pstr(s)
 }
 
 /// Adds the tasks of a scan to EXPLAIN's output.
@@ -36,14 +36,9 @@ pub unsafe fn scan(
     pg_sys::ExplainPropertyInteger(c("Task Count"), std::ptr::null(), tasks.len() as i64, es);
     if (*es).analyze {
         let bytes = exec.traffic.bytes as i64;
-        pg_sys::ExplainPropertyText(
-            c("Tuple data received from nodes"),
-            c(&size_text(bytes)),
-            es,
-        );
+        pg_sys::ExplainPropertyText(c("Tuple data received from nodes"), c(&size_text(bytes)), es);
     }
-    let what =
-        if all { "All".to_owned() } else { format!("One of {}", tasks.len()) };
+    let what = if all { "All".to_owned() } else { format!("One of {}", tasks.len()) };
     pg_sys::ExplainPropertyText(c("Tasks Shown"), c(&what), es);
     if !settings::explain_distributed_queries() {
         return Ok(());
@@ -92,10 +87,12 @@ unsafe fn task(exec: &Exec, t: &Task, values: &[Value], es: *mut ExplainState) -
 }
 
 unsafe fn node_text(group: i32) -> Result<String> {
-    let database = tree::str_of(pg_sys::get_database_name(pg_sys::MyDatabaseId));
+    let database = nodes::str_of(pg_sys::get_database_name(pg_sys::MyDatabaseId));
     Ok(match catalog::node_of_group(group) {
         Ok(n) => format!("host={} port={} dbname={database}", n.name, n.port),
-        Err(_) => format!("host=localhost port={} dbname={database}", crate::pg::session::server_port()),
+        Err(_) => {
+            format!("host=localhost port={} dbname={database}", crate::pg::session::server_port())
+        }
     })
 }
 
@@ -135,7 +132,8 @@ fn inline_params(sql: &str, exec: &Exec, values: &[Value]) -> String {
         match n.and_then(|n| values.get(n).zip(exec.plan.params.get(n))) {
             Some(((typ, v), spec)) => {
                 // SAFETY: looks up the name of a type.
-                let name = unsafe { tree::str_of(pg_sys::format_type_be_qualified(spec.remote.into())) };
+                let name =
+                    unsafe { nodes::str_of(pg_sys::format_type_be_qualified(spec.remote.into())) };
                 match v {
                     Some(v) => {
                         let text = fmgr::quote_literal(&fmgr::output(*typ, *v));

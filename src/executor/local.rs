@@ -19,10 +19,7 @@ extern "C-unwind" {
         map_failure: *const std::ffi::c_char,
     );
     #[link_name = "SPI_execute_extended"]
-    fn raw_execute(
-        src: *const std::ffi::c_char,
-        options: *const pg_sys::SPIExecuteOptions,
-    ) -> i32;
+    fn raw_execute(src: *const std::ffi::c_char, options: *const pg_sys::SPIExecuteOptions) -> i32;
 }
 
 /// Parameters as SPI wants them; a value of a type that travels as text is text here, too.

@@ -6,7 +6,7 @@ use super::explain;
 use super::run::Exec;
 use super::tasks::Value;
 use crate::error::{Error, Result};
-use crate::pg::{guard, tree};
+use crate::pg::{guard, nodes};
 use crate::plan::Operation;
 use crate::planner::whole;
 use pgrx::pg_sys::{
@@ -76,7 +76,7 @@ extern "C-unwind" fn create_state(_scan: *mut CustomScan) -> *mut Node {
     guard::entry(|| {
         // SAFETY: a zeroed node with its tag and methods.
         unsafe {
-            let s: *mut State = tree::make(NodeTag::T_CustomScanState);
+            let s: *mut State = nodes::make(NodeTag::T_CustomScanState);
             (*s).css.methods = &EXEC.0;
             s as *mut Node
         }
@@ -106,7 +106,7 @@ pub unsafe fn parameters(s: *mut State) -> Vec<Value> {
     let mut out = Vec::new();
     // The values have to outlive the tuples that are read with them.
     let old = pg_sys::MemoryContextSwitchTo((*(*s).css.ss.ps.state).es_query_cxt);
-    for e in tree::iter::<pg_sys::ExprState>((*s).exprs) {
+    for e in nodes::iter::<pg_sys::ExprState>((*s).exprs) {
         let typ = pg_sys::exprType((*e).expr as *const Node);
         let mut isnull = false;
         let null = &mut isnull as *mut bool;
@@ -142,9 +142,7 @@ extern "C-unwind" fn access(ss: *mut ScanState) -> *mut TupleTableSlot {
         }
         let slot = (*ss).ss_ScanTupleSlot;
         super::run::clear(slot);
-        let old = pg_sys::MemoryContextSwitchTo(
-            (*(*ss).ps.ps_ExprContext).ecxt_per_tuple_memory,
-        );
+        let old = pg_sys::MemoryContextSwitchTo((*(*ss).ps.ps_ExprContext).ecxt_per_tuple_memory);
         let more = (*(*s).exec).next_row(slot);
         pg_sys::MemoryContextSwitchTo(old);
         more?;

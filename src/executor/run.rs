@@ -13,7 +13,7 @@ use crate::catalog;
 use crate::error::Result;
 use crate::pg::fmgr;
 use crate::plan::{DistPlan, Operation, Target};
-use crate::remote::{wait, Message, Param, SessionRef};
+use crate::remote::{wait_for, Message, Param, SessionRef};
 use crate::txn::{self, Mode, OwnerId};
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot, Tuplestorestate};
 
@@ -169,8 +169,7 @@ impl Exec {
         }
         let old = pg_sys::MemoryContextSwitchTo(self.context);
         self.store = pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem);
-        self.store_slot =
-            pg_sys::MakeSingleTupleTableSlot(self.desc, &pg_sys::TTSOpsMinimalTuple);
+        self.store_slot = pg_sys::MakeSingleTupleTableSlot(self.desc, &pg_sys::TTSOpsMinimalTuple);
         pg_sys::MemoryContextSwitchTo(old);
     }
 
@@ -227,7 +226,7 @@ impl Exec {
         let sessions: Vec<&SessionRef> = self.conns.iter().map(|c| &c.session).collect();
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
-        wait::wait_for(&sessions, -1, &mut ready)?;
+        wait_for(&sessions, -1, &mut ready)?;
         for i in &ready {
             if let Some(c) = self.conns.get(*i) {
                 c.session.borrow_mut().fill()?;
@@ -237,12 +236,7 @@ impl Exec {
         Ok(false)
     }
 
-    unsafe fn read_conn(
-        &mut self,
-        i: usize,
-        values: *mut Datum,
-        nulls: *mut bool,
-    ) -> Result<Read> {
+    unsafe fn read_conn(&mut self, i: usize, values: *mut Datum, nulls: *mut bool) -> Result<Read> {
         let conn = &mut self.conns[i];
         let mut session = conn.session.borrow_mut();
         loop {
@@ -353,10 +347,7 @@ impl Exec {
 
     /// Whether the plan runs on more than one node or shard in principle.
     pub fn is_single(&self) -> bool {
-        matches!(
-            self.plan.target,
-            Target::Shards { single: true, .. } | Target::AnyReplica { .. }
-        )
+        matches!(self.plan.target, Target::Shards { single: true, .. } | Target::AnyReplica { .. })
     }
 }
 

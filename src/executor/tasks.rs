@@ -2,7 +2,7 @@
 
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::{fmgr, tree};
+use crate::pg::{fmgr, nodes};
 use crate::plan::{DistPlan, Operation, Target};
 use crate::planner::values;
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -144,8 +144,8 @@ fn named(relid: u32) -> Result<Named> {
     // SAFETY: syscache look-ups; the strings are copied.
     let (schema, name) = unsafe {
         (
-            tree::str_of(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid))),
-            tree::str_of(pg_sys::get_rel_name(oid)),
+            nodes::str_of(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid))),
+            nodes::str_of(pg_sys::get_rel_name(oid)),
         )
     };
     Ok(Named { table, schema, name })
@@ -157,7 +157,10 @@ fn fill(plan: &DistPlan, named: &[Named], index: usize, rows: Option<&str>) -> S
             let Some(t) = named.get(n as usize) else { return };
             let i = if t.table.kind == Kind::Hash { index } else { 0 };
             let Some(shard) = t.table.shards.get(i) else { return };
-            out.push_str(&fmgr::qualified(&t.schema, &crate::ddl::names::shard_name(&t.name, shard.id)));
+            out.push_str(&fmgr::qualified(
+                &t.schema,
+                &crate::ddl::names::shard_name(&t.name, shard.id),
+            ));
         },
         rows,
     )

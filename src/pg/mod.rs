@@ -9,6 +9,7 @@ pub mod guard;
 pub mod guc;
 pub mod guc_scan;
 pub mod net;
+pub mod nodes;
 pub mod relation;
 pub mod rows;
 pub mod scan;

@@ -12,7 +12,7 @@
 use super::ship;
 use super::values::{self, Values};
 use crate::catalog::{self, Kind, Table};
-use crate::pg::tree::{self, tag, Visit};
+use crate::pg::nodes::{self, tag, Visit};
 use crate::plan::Prune;
 use pgrx::pg_sys::{self, CmdType, JoinType, Node, NodeTag, Query, RTEKind, RangeTblEntry, Var};
 use std::rc::Rc;
@@ -171,7 +171,7 @@ impl<'a> Analyzer<'a> {
     }
 
     unsafe fn check_target(&mut self, q: *mut Query) -> Answer<()> {
-        let rte = tree::rte((*q).rtable, (*q).resultRelation as u32);
+        let rte = nodes::rte((*q).rtable, (*q).resultRelation as u32);
         match catalog::table((*rte).relid) {
             Some(_) => Ok(()),
             None => Err(Reject("writes to a local table")),
@@ -192,31 +192,27 @@ impl<'a> Analyzer<'a> {
         let top: Vec<*mut Node> = if (*q).jointree.is_null() {
             Vec::new()
         } else {
-            tree::conjuncts((*(*q).jointree).quals)
+            nodes::conjuncts((*(*q).jointree).quals)
         };
-        tree::walk_query(
-            q,
-            tree::SKIP_RT_SUBQUERIES | tree::SKIP_CTES,
-            &mut |n| match tag(n) {
-                NodeTag::T_SubLink => {
-                    subs.push((n as *mut pg_sys::SubLink, top.contains(&n)));
-                    // the test expression is looked at here, the sub-query later
-                    Visit::Skip
+        nodes::walk_query(q, nodes::SKIP_RT_SUBQUERIES | nodes::SKIP_CTES, &mut |n| match tag(n) {
+            NodeTag::T_SubLink => {
+                subs.push((n as *mut pg_sys::SubLink, top.contains(&n)));
+                // the test expression is looked at here, the sub-query later
+                Visit::Skip
+            }
+            NodeTag::T_Query => Visit::Skip,
+            _ => {
+                if let Some(b) = blocker(n) {
+                    bad = Some(b);
+                    return Visit::Stop;
                 }
-                NodeTag::T_Query => Visit::Skip,
-                _ => {
-                    if let Some(b) = blocker(n) {
-                        bad = Some(b);
-                        return Visit::Stop;
-                    }
-                    if ship::own(n).local_only {
-                        // a value: computed here, however it is made
-                        return Visit::Skip;
-                    }
-                    Visit::Descend
+                if ship::own(n).local_only {
+                    // a value: computed here, however it is made
+                    return Visit::Skip;
                 }
-            },
-        );
+                Visit::Descend
+            }
+        });
         if let Some(b) = bad {
             return Err(Reject(b));
         }
@@ -244,7 +240,7 @@ impl<'a> Analyzer<'a> {
             self.any_filter(id, s, q, &mut f);
         }
         let mut nested = Vec::new();
-        tree::walk((*s).testexpr, &mut |n| {
+        nodes::walk((*s).testexpr, &mut |n| {
             if tag(n) == NodeTag::T_SubLink {
                 nested.push(n as *mut pg_sys::SubLink);
                 return Visit::Skip;
@@ -277,18 +273,18 @@ impl<'a> Analyzer<'a> {
         q: *mut Query,
         f: &mut Filters,
     ) {
-        for test in tree::conjuncts((*s).testexpr) {
-            let Some(op) = tree::cast::<pg_sys::OpExpr>(test, NodeTag::T_OpExpr) else { continue };
-            if tree::len((*op).args) != 2 || !is_hash_equality((*op).opno, (*op).inputcollid) {
+        for test in nodes::conjuncts((*s).testexpr) {
+            let Some(op) = nodes::cast::<pg_sys::OpExpr>(test, NodeTag::T_OpExpr) else { continue };
+            if nodes::len((*op).args) != 2 || !is_hash_equality((*op).opno, (*op).inputcollid) {
                 continue;
             }
-            let outer = self.term(id, tree::nth((*op).args, 0));
-            let right = tree::strip_relabel(tree::nth((*op).args, 1));
-            let Some(p) = tree::cast::<pg_sys::Param>(right, NodeTag::T_Param) else { continue };
+            let outer = self.term(id, nodes::nth((*op).args, 0));
+            let right = nodes::strip_relabel(nodes::nth((*op).args, 1));
+            let Some(p) = nodes::cast::<pg_sys::Param>(right, NodeTag::T_Param) else { continue };
             if (*p).paramkind != pg_sys::ParamKind::PARAM_SUBLINK {
                 continue;
             }
-            let tle = tree::nth::<pg_sys::TargetEntry>((*q).targetList, (*p).paramid as usize - 1);
+            let tle = nodes::nth::<pg_sys::TargetEntry>((*q).targetList, (*p).paramid as usize - 1);
             if let (Some(o), false) = (outer, tle.is_null()) {
                 if let Some(inner) = self.output_term(q, tle) {
                     f.pairs.push((o, inner));
@@ -299,11 +295,7 @@ impl<'a> Analyzer<'a> {
 
     /// The column behind an output of a sub-query when a restriction on the output may be applied
     /// to the sub-query's input.
-    unsafe fn output_term(
-        &mut self,
-        q: *mut Query,
-        tle: *mut pg_sys::TargetEntry,
-    ) -> Option<Term> {
+    unsafe fn output_term(&mut self, q: *mut Query, tle: *mut pg_sys::TargetEntry) -> Option<Term> {
         if !restriction_passes(q, tle) {
             return None;
         }
@@ -319,7 +311,7 @@ impl<'a> Analyzer<'a> {
 
     /// CTEs that nothing refers to still stand in the text.
     unsafe fn unreferenced_ctes(&mut self, q: *mut Query) -> Answer<()> {
-        for cte in tree::iter::<pg_sys::CommonTableExpr>((*q).cteList) {
+        for cte in nodes::iter::<pg_sys::CommonTableExpr>((*q).cteList) {
             let cq = (*cte).ctequery as *mut Query;
             if (*cte).cterefcount == 0 || (*cq).commandType != CmdType::CMD_SELECT {
                 let (part, _) = self.subquery(cq, &Filters::default())?;
@@ -344,7 +336,7 @@ impl<'a> Analyzer<'a> {
                 let own = self.read_quals((*f).quals);
                 let scope = filters.extended(&own);
                 let mut parts = Vec::new();
-                for item in tree::iter::<Node>((*f).fromlist) {
+                for item in nodes::iter::<Node>((*f).fromlist) {
                     parts.push(self.from(q, item, &scope)?);
                 }
                 self.inner(parts, own, filters)
@@ -379,8 +371,7 @@ impl<'a> Analyzer<'a> {
         while !waiting.is_empty() {
             let reach = scope.closure(&[out.keys.as_slice(), &out.nullable].concat());
             let next = waiting.iter().position(|p| {
-                aligned(&out, p)
-                    && p.keys.iter().chain(&p.nullable).any(|k| reach.contains(k))
+                aligned(&out, p) && p.keys.iter().chain(&p.nullable).any(|k| reach.contains(k))
             });
             let Some(i) = next else {
                 return Err(Reject("join not on the distribution columns"));
@@ -473,7 +464,7 @@ impl<'a> Analyzer<'a> {
     }
 
     unsafe fn entry(&mut self, q: *mut Query, rti: u32, filters: &Filters) -> Answer<Part> {
-        let rte = tree::rte((*q).rtable, rti);
+        let rte = nodes::rte((*q).rtable, rti);
         if !(*rte).securityQuals.is_null() {
             return Err(Reject("row-level security"));
         }
@@ -493,7 +484,7 @@ impl<'a> Analyzer<'a> {
                 Ok(Part::default())
             }
             RTEKind::RTE_FUNCTION => {
-                for f in tree::iter::<pg_sys::RangeTblFunction>((*rte).functions) {
+                for f in nodes::iter::<pg_sys::RangeTblFunction>((*rte).functions) {
                     let c = ship::classify((*f).funcexpr);
                     if c.volatile || c.local_only || !(*f).funccolnames.is_null() {
                         return Err(Reject("function in FROM"));
@@ -508,9 +499,9 @@ impl<'a> Analyzer<'a> {
     unsafe fn find_cte(&self, rte: *mut RangeTblEntry) -> Option<*mut pg_sys::CommonTableExpr> {
         let level = self.stack.len().checked_sub(1 + (*rte).ctelevelsup as usize)?;
         let q = self.queries[*self.stack.get(level)?];
-        let name = tree::str_of((*rte).ctename);
-        tree::iter::<pg_sys::CommonTableExpr>((*q).cteList)
-            .find(|c| tree::str_of((**c).ctename) == name)
+        let name = nodes::str_of((*rte).ctename);
+        nodes::iter::<pg_sys::CommonTableExpr>((*q).cteList)
+            .find(|c| nodes::str_of((**c).ctename) == name)
     }
 
     unsafe fn cte(
@@ -522,7 +513,7 @@ impl<'a> Analyzer<'a> {
     ) -> Answer<Part> {
         let cq = (*cte).ctequery as *mut Query;
         // The CTE is a query of the level that defines it.
-        let rte = tree::rte((*q).rtable, rti);
+        let rte = nodes::rte((*q).rtable, rti);
         let keep = self.stack.len() - (*rte).ctelevelsup as usize;
         let saved = self.stack.split_off(keep);
         let r = if (*cte).cterecursive {
@@ -605,11 +596,11 @@ impl<'a> Analyzer<'a> {
         match tag(node) {
             NodeTag::T_OpExpr => {
                 let op = node as *mut pg_sys::OpExpr;
-                if tree::len((*op).args) != 2 || !is_hash_equality((*op).opno, (*op).inputcollid) {
+                if nodes::len((*op).args) != 2 || !is_hash_equality((*op).opno, (*op).inputcollid) {
                     return Prune::All;
                 }
-                let a = self.term(id, tree::nth((*op).args, 0));
-                let b = self.term(id, tree::nth((*op).args, 1));
+                let a = self.term(id, nodes::nth((*op).args, 0));
+                let b = self.term(id, nodes::nth((*op).args, 1));
                 match (a, b) {
                     (Some(Term::Value(v)), Some(k)) | (Some(k), Some(Term::Value(v)))
                         if class.contains(&k) =>
@@ -624,8 +615,8 @@ impl<'a> Analyzer<'a> {
                 if !(*op).useOr || !is_hash_equality((*op).opno, (*op).inputcollid) {
                     return Prune::All;
                 }
-                let array: *mut Node = tree::nth((*op).args, 1);
-                match self.term(id, tree::nth((*op).args, 0)) {
+                let array: *mut Node = nodes::nth((*op).args, 1);
+                match self.term(id, nodes::nth((*op).args, 0)) {
                     Some(k) if class.contains(&k) && ship::classify(array).is_value() => {
                         values::prune_array(table, array, self.values)
                     }
@@ -634,16 +625,16 @@ impl<'a> Analyzer<'a> {
             }
             NodeTag::T_BoolExpr => {
                 let b = node as *mut pg_sys::BoolExpr;
-                let args: Vec<*mut Node> = tree::iter((*b).args).collect();
+                let args: Vec<*mut Node> = nodes::iter((*b).args).collect();
                 match (*b).boolop {
                     pg_sys::BoolExprType::AND_EXPR => args
                         .into_iter()
                         .fold(Prune::All, |p, n| p.and(self.prune_qual(table, class, id, n))),
-                    pg_sys::BoolExprType::OR_EXPR => args
-                        .into_iter()
-                        .fold(Prune::Fixed(vec![]), |p, n| {
+                    pg_sys::BoolExprType::OR_EXPR => {
+                        args.into_iter().fold(Prune::Fixed(vec![]), |p, n| {
                             p.or(self.prune_qual(table, class, id, n))
-                        }),
+                        })
+                    }
                     _ => Prune::All,
                 }
             }
@@ -675,7 +666,7 @@ impl<'a> Analyzer<'a> {
         parent: usize,
     ) -> Answer<Part> {
         let mut f = filters.clone();
-        for tle in tree::iter::<pg_sys::TargetEntry>((*sub).targetList) {
+        for tle in nodes::iter::<pg_sys::TargetEntry>((*sub).targetList) {
             if !(*tle).resjunk {
                 if let Some(t) = self.output_term(sub, tle) {
                     f.pairs.push((Term::Col((parent, rti, (*tle).resno)), t));
@@ -733,9 +724,12 @@ impl<'a> Analyzer<'a> {
         }
         let reach = part.filters.closure(&part.keys);
         self.stack.push(id);
-        let list =
-            if (*q).commandType == CmdType::CMD_SELECT { (*q).targetList } else { (*q).returningList };
-        for tle in tree::iter::<pg_sys::TargetEntry>(list) {
+        let list = if (*q).commandType == CmdType::CMD_SELECT {
+            (*q).targetList
+        } else {
+            (*q).returningList
+        };
+        for tle in nodes::iter::<pg_sys::TargetEntry>(list) {
             if let Some(t) = self.term(id, (*tle).expr as *mut Node) {
                 if matches!(t, Term::Col(_)) && reach.contains(&t) {
                     out.push((*tle).resno);
@@ -747,12 +741,17 @@ impl<'a> Analyzer<'a> {
     }
 
     /// Whether an expression list contains the key, so that its groups are local to a shard.
-    unsafe fn contains_key(&mut self, q: *mut Query, clause: *mut pg_sys::List, part: &Part) -> bool {
+    unsafe fn contains_key(
+        &mut self,
+        q: *mut Query,
+        clause: *mut pg_sys::List,
+        part: &Part,
+    ) -> bool {
         let id = self.queries.iter().position(|x| *x == q).unwrap_or(0);
         let reach = part.filters.closure(&part.keys);
         self.stack.push(id);
         let mut found = false;
-        for c in tree::iter::<pg_sys::SortGroupClause>(clause) {
+        for c in nodes::iter::<pg_sys::SortGroupClause>(clause) {
             let e = pg_sys::get_sortgroupclause_expr(c, (*q).targetList);
             if let Some(t) = self.term(id, e) {
                 found |= matches!(t, Term::Col(_)) && reach.contains(&t);
@@ -771,8 +770,7 @@ impl<'a> Analyzer<'a> {
             return Some("GROUPING SETS over several shards");
         }
         let grouped = !(*q).groupClause.is_null() && self.contains_key(q, (*q).groupClause, part);
-        let aggregates =
-            (*q).hasAggs || !(*q).groupClause.is_null() || !(*q).havingQual.is_null();
+        let aggregates = (*q).hasAggs || !(*q).groupClause.is_null() || !(*q).havingQual.is_null();
         if aggregates && !grouped {
             return Some("aggregate over several shards");
         }
@@ -782,7 +780,7 @@ impl<'a> Analyzer<'a> {
                 return Some("DISTINCT over several shards");
             }
         }
-        for w in tree::iter::<pg_sys::WindowClause>((*q).windowClause) {
+        for w in nodes::iter::<pg_sys::WindowClause>((*q).windowClause) {
             if (*q).hasWindowFuncs && !self.contains_key(q, (*w).partitionClause, part) {
                 return Some("window over several shards");
             }
@@ -798,7 +796,7 @@ impl<'a> Analyzer<'a> {
         let mut out: Option<(Part, Vec<i16>)> = None;
         let mut recurring = false;
         for rti in arms {
-            let sub = (*tree::rte((*q).rtable, rti)).subquery;
+            let sub = (*nodes::rte((*q).rtable, rti)).subquery;
             let _ = filters;
             let (p, keys) = self.subquery(sub, &Filters::default())?;
             if p.anchor.is_none() {
@@ -837,15 +835,15 @@ impl<'a> Analyzer<'a> {
     unsafe fn read_quals(&mut self, quals: *mut Node) -> Filters {
         let id = self.current();
         let mut f = Filters::default();
-        for n in tree::conjuncts(quals) {
+        for n in nodes::conjuncts(quals) {
             match tag(n) {
                 NodeTag::T_OpExpr => {
                     let op = n as *mut pg_sys::OpExpr;
-                    if tree::len((*op).args) == 2
+                    if nodes::len((*op).args) == 2
                         && is_hash_equality((*op).opno, (*op).inputcollid)
                     {
-                        let a = self.term(id, tree::nth((*op).args, 0));
-                        let b = self.term(id, tree::nth((*op).args, 1));
+                        let a = self.term(id, nodes::nth((*op).args, 0));
+                        let b = self.term(id, nodes::nth((*op).args, 1));
                         if let (Some(a), Some(b)) = (a, b) {
                             f.pairs.push((a, b));
                         }
@@ -860,14 +858,14 @@ impl<'a> Analyzer<'a> {
 
     /// A column or a value, or nothing that equalities can use.
     unsafe fn term(&mut self, id: usize, node: *mut Node) -> Option<Term> {
-        let node = tree::strip_relabel(node);
+        let node = nodes::strip_relabel(node);
         if tag(node) == NodeTag::T_Var {
             return self.column(id, node as *mut Var);
         }
         if !ship::classify(node).is_value() {
             return None;
         }
-        if let Some(i) = self.known.iter().position(|k| tree::equal(*k, node)) {
+        if let Some(i) = self.known.iter().position(|k| nodes::equal(*k, node)) {
             return Some(Term::Value(i));
         }
         self.known.push(node);
@@ -882,14 +880,13 @@ impl<'a> Analyzer<'a> {
             *self.stack.get(at.checked_sub((*var).varlevelsup as usize)?)?
         };
         let q = self.queries[qid];
-        let rte = tree::rte((*q).rtable, (*var).varno as u32);
+        let rte = nodes::rte((*q).rtable, (*var).varno as u32);
         if rte.is_null() || (*var).varattno <= 0 {
             return None;
         }
         if (*rte).rtekind == RTEKind::RTE_JOIN {
-            let behind: *mut Node =
-                tree::nth((*rte).joinaliasvars, (*var).varattno as usize - 1);
-            let behind = tree::strip_relabel(behind);
+            let behind: *mut Node = nodes::nth((*rte).joinaliasvars, (*var).varattno as usize - 1);
+            let behind = nodes::strip_relabel(behind);
             if tag(behind) == NodeTag::T_Var {
                 let v = behind as *mut Var;
                 // Alias variables are relative to the query of the join itself.
@@ -945,12 +942,12 @@ unsafe fn restriction_passes(q: *mut Query, tle: *mut pg_sys::TargetEntry) -> bo
         || !(*q).setOperations.is_null()
         || !(*q).groupingSets.is_null()
         || (*q).hasTargetSRFs
-        || tag(tree::strip_relabel((*tle).expr as *mut Node)) != NodeTag::T_Var
+        || tag(nodes::strip_relabel((*tle).expr as *mut Node)) != NodeTag::T_Var
     {
         return false;
     }
     let within = |l: *mut pg_sys::List| {
-        tree::iter::<pg_sys::SortGroupClause>(l)
+        nodes::iter::<pg_sys::SortGroupClause>(l)
             .any(|c| (*c).tleSortGroupRef != 0 && (*c).tleSortGroupRef == (*tle).ressortgroupref)
     };
     if ((*q).hasAggs || !(*q).groupClause.is_null()) && !within((*q).groupClause) {
@@ -959,8 +956,7 @@ unsafe fn restriction_passes(q: *mut Query, tle: *mut pg_sys::TargetEntry) -> bo
     if !(*q).distinctClause.is_null() && !within((*q).distinctClause) {
         return false;
     }
-    tree::iter::<pg_sys::WindowClause>((*q).windowClause)
-        .all(|w| within((*w).partitionClause))
+    nodes::iter::<pg_sys::WindowClause>((*q).windowClause).all(|w| within((*w).partitionClause))
 }
 
 unsafe fn collect_arms(node: *mut Node, arms: &mut Vec<u32>, all: &mut bool) {

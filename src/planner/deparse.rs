@@ -6,7 +6,7 @@ use super::ship;
 use super::values::Values;
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::pg::{guard, tree};
+use crate::pg::{guard, nodes};
 use crate::plan::{ParamSpec, Piece, Template};
 use pgrx::pg_sys::{self, Node, NodeTag, Oid, Query, RTEKind, RangeTblEntry};
 use std::cell::Cell;
@@ -53,7 +53,7 @@ unsafe fn query_text(q: *mut Query) -> Result<String> {
     };
     // An error unwinds past the pop; the end of the (sub)transaction pops by itself.
     pg_sys::PushOverrideSearchPath(&mut path);
-    let text = tree::str_of(guard::call(|| pg_get_querydef(q, false)));
+    let text = nodes::str_of(guard::call(|| pg_get_querydef(q, false)));
     pg_sys::PopOverrideSearchPath();
     Ok(text)
 }
@@ -78,14 +78,14 @@ fn token() -> String {
 
 unsafe fn mark_tables(q: *mut Query, tables: &mut Vec<u32>, slots: &mut Vec<Slot>) {
     let mut entries: Vec<*mut RangeTblEntry> = Vec::new();
-    tree::walk(q as *mut Node, &mut |n| {
-        if tree::tag(n) == NodeTag::T_RangeTblEntry {
+    nodes::walk(q as *mut Node, &mut |n| {
+        if nodes::tag(n) == NodeTag::T_RangeTblEntry {
             let rte = n as *mut RangeTblEntry;
             if (*rte).rtekind == RTEKind::RTE_RELATION {
                 entries.push(rte);
             }
         }
-        tree::Visit::Descend
+        nodes::Visit::Descend
     });
     for rte in entries {
         if catalog::table((*rte).relid).is_none() || is_view_reference(rte) {
@@ -102,7 +102,7 @@ unsafe fn mark_tables(q: *mut Query, tables: &mut Vec<u32>, slots: &mut Vec<Slot
         let token = token();
         let colnames =
             if (*rte).alias.is_null() { std::ptr::null_mut() } else { (*(*rte).alias).colnames };
-        (*rte).alias = pg_sys::makeAlias(tree::pstr(&token), colnames);
+        (*rte).alias = pg_sys::makeAlias(nodes::pstr(&token), colnames);
         // Inheritance was settled when the shards were made: a shard has no children of its own
         // that the shell's ONLY would not name, too.
         slots.push(Slot { name: relation_name(rte), token, piece: Piece::Table(number as u32) });
@@ -115,8 +115,8 @@ unsafe fn is_view_reference(rte: *mut RangeTblEntry) -> bool {
 }
 
 unsafe fn relation_name(rte: *mut RangeTblEntry) -> String {
-    let schema = tree::str_of(pg_sys::get_namespace_name(pg_sys::get_rel_namespace((*rte).relid)));
-    let name = tree::str_of(pg_sys::get_rel_name((*rte).relid));
+    let schema = nodes::str_of(pg_sys::get_namespace_name(pg_sys::get_rel_namespace((*rte).relid)));
+    let name = nodes::str_of(pg_sys::get_rel_name((*rte).relid));
     crate::pg::fmgr::qualified(&schema, &name)
 }
 
@@ -131,8 +131,11 @@ unsafe fn cut(text: &str, slots: &[Slot]) -> Result<Template> {
         match found {
             Some((from, to)) => at.push((from, to, s.piece.clone())),
             None => {
-                return Err(Error::internal(format!("table {} not found in deparsed query", s.name))
-                    .detail(text.to_owned()))
+                return Err(Error::internal(format!(
+                    "table {} not found in deparsed query",
+                    s.name
+                ))
+                .detail(text.to_owned()))
             }
         }
     }
@@ -156,10 +159,10 @@ unsafe fn parametrize(q: *mut Query, values: &mut Values) -> Result<()> {
         if error.is_some() {
             return Some(n);
         }
-        match tree::tag(n) {
+        match nodes::tag(n) {
             NodeTag::T_Query | NodeTag::T_List | NodeTag::T_TargetEntry => None,
             NodeTag::T_RangeTblFunction => {
-                let f = tree::copy(n as *mut pg_sys::RangeTblFunction);
+                let f = nodes::copy(n as *mut pg_sys::RangeTblFunction);
                 error = function_arguments((*f).funcexpr, values).err();
                 Some(f as *mut Node)
             }
@@ -179,7 +182,7 @@ unsafe fn parametrize(q: *mut Query, values: &mut Values) -> Result<()> {
             }
         }
     };
-    tree::mutate_query(q, 0, &mut change);
+    nodes::mutate_query(q, 0, &mut change);
     match error {
         Some(e) => Err(e),
         None => Ok(()),
@@ -188,9 +191,9 @@ unsafe fn parametrize(q: *mut Query, values: &mut Values) -> Result<()> {
 
 /// In FROM the function itself has to stay; its arguments may be values.
 unsafe fn function_arguments(f: *mut Node, values: &mut Values) -> Result<()> {
-    let Some(f) = tree::cast::<pg_sys::FuncExpr>(f, NodeTag::T_FuncExpr) else { return Ok(()) };
-    for i in 0..tree::len((*f).args) {
-        let a: *mut Node = tree::nth((*f).args, i);
+    let Some(f) = nodes::cast::<pg_sys::FuncExpr>(f, NodeTag::T_FuncExpr) else { return Ok(()) };
+    for i in 0..nodes::len((*f).args) {
+        let a: *mut Node = nodes::nth((*f).args, i);
         let c = ship::classify(a);
         if c.is_value() && (c.param || c.mutable || c.local_only) {
             let p = parameter(a, values)?;
@@ -210,7 +213,7 @@ pub unsafe fn parameter(value: *mut Node, values: &mut Values) -> Result<*mut No
         )));
     }
     let number = values.add(value) as i32 + 1;
-    let p: *mut pg_sys::Param = tree::make(NodeTag::T_Param);
+    let p: *mut pg_sys::Param = nodes::make(NodeTag::T_Param);
     (*p).paramkind = pg_sys::ParamKind::PARAM_EXTERN;
     (*p).paramid = number;
     (*p).paramtype = typ;
@@ -223,7 +226,7 @@ pub unsafe fn parameter(value: *mut Node, values: &mut Values) -> Result<*mut No
     (*p).paramtype = pg_sys::TEXTOID;
     (*p).paramtypmod = -1;
     (*p).paramcollid = pg_sys::DEFAULT_COLLATION_OID;
-    let c: *mut pg_sys::CoerceViaIO = tree::make(NodeTag::T_CoerceViaIO);
+    let c: *mut pg_sys::CoerceViaIO = nodes::make(NodeTag::T_CoerceViaIO);
     (*c).arg = p as *mut pg_sys::Expr;
     (*c).resulttype = typ;
     (*c).resultcollid = pg_sys::exprCollation(value);

@@ -19,7 +19,7 @@ pub mod whole;
 
 use crate::catalog;
 use crate::error::Result;
-use crate::pg::tree::{self, Visit};
+use crate::pg::nodes::{self, Visit};
 use pgrx::pg_sys::{
     self, CmdType, Node, NodeTag, ParamListInfo, PlannedStmt, Query, RTEKind, RangeTblEntry,
 };
@@ -29,8 +29,8 @@ pub unsafe fn concerns_us(q: *mut Query) -> bool {
     if !catalog::extension_ready() {
         return false;
     }
-    tree::walk(q as *mut Node, &mut |n| {
-        if tree::tag(n) == NodeTag::T_RangeTblEntry {
+    nodes::walk(q as *mut Node, &mut |n| {
+        if nodes::tag(n) == NodeTag::T_RangeTblEntry {
             let rte = n as *mut RangeTblEntry;
             if (*rte).rtekind == RTEKind::RTE_RELATION && catalog::table((*rte).relid).is_some() {
                 return Visit::Stop;
@@ -56,8 +56,8 @@ pub unsafe fn plan(
 
 /// Folds constants in all expressions, so that what is known is a constant for the rules, too.
 unsafe fn simplify(q: *mut Query) {
-    tree::walk(q as *mut Node, &mut |n| {
-        if tree::tag(n) == NodeTag::T_Query {
+    nodes::walk(q as *mut Node, &mut |n| {
+        if nodes::tag(n) == NodeTag::T_Query {
             simplify_level(n as *mut Query);
         }
         Visit::Descend
@@ -84,11 +84,11 @@ unsafe fn simplify_level(q: *mut Query) {
 }
 
 unsafe fn simplify_from(n: *mut Node) {
-    match tree::tag(n) {
+    match nodes::tag(n) {
         NodeTag::T_FromExpr => {
             let f = n as *mut pg_sys::FromExpr;
             (*f).quals = fold((*f).quals);
-            tree::iter::<Node>((*f).fromlist).for_each(|c| simplify_from(c));
+            nodes::iter::<Node>((*f).fromlist).for_each(|c| simplify_from(c));
         }
         NodeTag::T_JoinExpr => {
             let j = n as *mut pg_sys::JoinExpr;

@@ -8,7 +8,7 @@ use super::values::Values;
 use super::whole;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
-use crate::pg::tree;
+use crate::pg::nodes;
 use crate::plan::{Column, DistPlan, Operation, Prune, Target};
 use pgrx::pg_sys::{self, CmdType, Node, PlannedStmt, Query, TargetEntry};
 use std::rc::Rc;
@@ -39,7 +39,7 @@ pub unsafe fn whole_query(q: *mut Query) -> Result<Option<*mut PlannedStmt>> {
 /// The distributed plan of a query for its place.
 pub unsafe fn dist_plan(q: *mut Query, place: Place) -> Result<(DistPlan, Values)> {
     let mut values = place.values;
-    let copy = tree::copy(q);
+    let copy = nodes::copy(q);
     let deparsed = deparse::deparse(copy, &mut values)?;
     let columns = columns(q);
     let operation = if (*q).commandType != CmdType::CMD_SELECT || (*q).hasModifyingCTE {
@@ -72,7 +72,7 @@ fn is_single(t: &Target) -> bool {
 pub unsafe fn columns(q: *mut Query) -> Vec<Column> {
     let list =
         if (*q).commandType == CmdType::CMD_SELECT { (*q).targetList } else { (*q).returningList };
-    tree::iter::<TargetEntry>(list)
+    nodes::iter::<TargetEntry>(list)
         .filter(|t| !(**t).resjunk)
         .map(|t| {
             let e = (*t).expr as *mut Node;
@@ -128,10 +128,7 @@ fn rejected(r: Reject) -> Result<Option<Place>> {
 }
 
 fn debug(text: &str) {
-    crate::pg::guard::report(
-        &Error::new(crate::error::SqlState(0), text),
-        pgrx::pg_sys::DEBUG2,
-    );
+    crate::pg::guard::report(&Error::new(crate::error::SqlState(0), text), pgrx::pg_sys::DEBUG2);
 }
 
 fn estimate(part: &Part) -> f64 {

@@ -11,7 +11,7 @@ use super::values::{self, Values};
 use super::whole;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{OrRaise, Result};
-use crate::pg::{guard, tree};
+use crate::pg::{guard, nodes};
 use crate::plan::{DistPlan, Operation, Prune, Target};
 use pgrx::pg_sys::{
     self, CmdType, CustomPath, CustomPathMethods, CustomScan, List, Node, NodeTag, Path, Plan,
@@ -31,27 +31,26 @@ pub unsafe fn plan(
 
 /// Makes shells look like plain tables without children, and moves row locks into the scans.
 unsafe fn prepare(q: *mut Query) {
-    tree::walk(q as *mut Node, &mut |n| {
-        match tree::tag(n) {
+    nodes::walk(q as *mut Node, &mut |n| {
+        match nodes::tag(n) {
             NodeTag::T_Query => drop_row_marks(n as *mut Query),
             NodeTag::T_RangeTblEntry => {
                 let rte = n as *mut RangeTblEntry;
-                if (*rte).rtekind == RTEKind::RTE_RELATION
-                    && catalog::table((*rte).relid).is_some()
+                if (*rte).rtekind == RTEKind::RTE_RELATION && catalog::table((*rte).relid).is_some()
                 {
                     (*rte).inh = false;
                 }
             }
             _ => {}
         }
-        tree::Visit::Descend
+        nodes::Visit::Descend
     });
 }
 
 /// PostgreSQL cannot lock rows of ours by their place; the scans lock them where they are.
 unsafe fn drop_row_marks(q: *mut Query) {
-    let keep = tree::list(tree::iter::<pg_sys::RowMarkClause>((*q).rowMarks).filter(|m| {
-        let rte = tree::rte((*q).rtable, (**m).rti);
+    let keep = nodes::list(nodes::iter::<pg_sys::RowMarkClause>((*q).rowMarks).filter(|m| {
+        let rte = nodes::rte((*q).rtable, (**m).rti);
         !((*rte).rtekind == RTEKind::RTE_RELATION && catalog::table((*rte).relid).is_some())
     }));
     (*q).rowMarks = keep;
@@ -78,12 +77,11 @@ pub unsafe fn set_rel_pathlist(
     }
     let Some(table) = catalog::table((*rte).relid) else { return };
     let rows = rows_of(&table, rel);
-    let path: *mut CustomPath = tree::make(NodeTag::T_CustomPath);
+    let path: *mut CustomPath = nodes::make(NodeTag::T_CustomPath);
     (*path).path.pathtype = NodeTag::T_CustomScan;
     (*path).path.parent = rel;
     (*path).path.pathtarget = (*rel).reltarget;
-    (*path).path.param_info =
-        pg_sys::get_baserel_parampathinfo(root, rel, (*rel).lateral_relids);
+    (*path).path.param_info = pg_sys::get_baserel_parampathinfo(root, rel, (*rel).lateral_relids);
     (*path).path.rows = rows;
     (*path).path.startup_cost = 100.0;
     (*path).path.total_cost = 100.0 + rows * 0.05;
@@ -105,7 +103,7 @@ unsafe fn rows_of(table: &Table, rel: *mut RelOptInfo) -> f64 {
         Kind::Reference => 1000.0,
         _ => 1000.0 * table.shards.len() as f64,
     };
-    let filters = tree::len((*rel).baserestrictinfo) as i32;
+    let filters = nodes::len((*rel).baserestrictinfo) as i32;
     (base * 0.3f64.powi(filters)).max(1.0)
 }
 
@@ -134,7 +132,7 @@ unsafe fn make_plan(
         .ok_or_else(|| crate::error::Error::internal("table vanished while planning"))?;
     let mut remote = Vec::new();
     let mut local = Vec::new();
-    for ri in tree::iter::<RestrictInfo>(clauses) {
+    for ri in nodes::iter::<RestrictInfo>(clauses) {
         let e = (*ri).clause as *mut Node;
         if (*ri).pseudoconstant {
             continue;
@@ -154,10 +152,10 @@ unsafe fn make_plan(
     let scan: *mut CustomScan = whole::scan_node(&dist, &exprs);
     (*scan).scan.scanrelid = rti;
     (*scan).scan.plan.targetlist = tlist;
-    (*scan).scan.plan.qual = tree::list(local);
-    (*scan).custom_scan_tlist = tree::list(columns.iter().enumerate().map(|(i, v)| {
+    (*scan).scan.plan.qual = nodes::list(local);
+    (*scan).custom_scan_tlist = nodes::list(columns.iter().enumerate().map(|(i, v)| {
         pg_sys::makeTargetEntry(
-            tree::copy(*v) as *mut pg_sys::Expr,
+            nodes::copy(*v) as *mut pg_sys::Expr,
             i as i16 + 1,
             std::ptr::null_mut(),
             false,
@@ -173,8 +171,8 @@ unsafe fn pushable(e: *mut Node) -> bool {
         return false;
     }
     let mut ok = true;
-    tree::walk(e, &mut |n| {
-        match tree::tag(n) {
+    nodes::walk(e, &mut |n| {
+        match nodes::tag(n) {
             NodeTag::T_Var => {
                 if (*(n as *mut Var)).varattno <= 0 {
                     ok = false;
@@ -192,9 +190,9 @@ unsafe fn pushable(e: *mut Node) -> bool {
             }
         }
         if ok {
-            tree::Visit::Descend
+            nodes::Visit::Descend
         } else {
-            tree::Visit::Stop
+            nodes::Visit::Stop
         }
     });
     ok
@@ -203,9 +201,9 @@ unsafe fn pushable(e: *mut Node) -> bool {
 /// Known when the scan starts: constants, outside parameters and those of outer plan nodes.
 unsafe fn is_value(n: *mut Node) -> bool {
     let mut vars = false;
-    tree::walk(n, &mut |x| {
-        vars |= matches!(tree::tag(x), NodeTag::T_Var | NodeTag::T_CaseTestExpr);
-        tree::Visit::Descend
+    nodes::walk(n, &mut |x| {
+        vars |= matches!(nodes::tag(x), NodeTag::T_Var | NodeTag::T_CaseTestExpr);
+        nodes::Visit::Descend
     });
     let c = ship::classify(n);
     !vars && !c.volatile && !c.srf && !c.sublink
@@ -221,7 +219,7 @@ unsafe fn needed(
     let mut out: Vec<*mut Var> = Vec::new();
     let mut whole_row = false;
     let mut visit = |n: *mut Node| {
-        if tree::tag(n) == NodeTag::T_Var {
+        if nodes::tag(n) == NodeTag::T_Var {
             let v = n as *mut Var;
             if (*v).varno as u32 == rti && (*v).varlevelsup == 0 {
                 whole_row |= (*v).varattno == 0;
@@ -230,12 +228,12 @@ unsafe fn needed(
                 }
             }
         }
-        tree::Visit::Descend
+        nodes::Visit::Descend
     };
-    tree::walk(tlist as *mut Node, &mut visit);
-    tree::walk((*(*rel).reltarget).exprs as *mut Node, &mut visit);
+    nodes::walk(tlist as *mut Node, &mut visit);
+    nodes::walk((*(*rel).reltarget).exprs as *mut Node, &mut visit);
     for l in local {
-        tree::walk(*l, &mut visit);
+        nodes::walk(*l, &mut visit);
     }
     out.sort_by_key(|v| (**v).varattno);
     out
@@ -250,19 +248,19 @@ unsafe fn source(
     remote: &[*mut Node],
     rows: f64,
 ) -> Result<(DistPlan, Vec<*mut Node>)> {
-    let q: *mut Query = tree::make(NodeTag::T_Query);
+    let q: *mut Query = nodes::make(NodeTag::T_Query);
     (*q).commandType = CmdType::CMD_SELECT;
     (*q).canSetTag = true;
-    let r: *mut RangeTblEntry = tree::copy(rte);
+    let r: *mut RangeTblEntry = nodes::copy(rte);
     (*r).securityQuals = std::ptr::null_mut();
     (*r).inFromCl = true;
     (*r).inh = true;
-    (*q).rtable = tree::list([r]);
+    (*q).rtable = nodes::list([r]);
     let shift = |n: *mut Node| {
-        tree::mutate(n, &mut |x| {
-            if let Some(v) = tree::cast::<Var>(x, NodeTag::T_Var) {
+        nodes::mutate(n, &mut |x| {
+            if let Some(v) = nodes::cast::<Var>(x, NodeTag::T_Var) {
                 if (*v).varno as u32 == rti {
-                    let c = tree::copy(v);
+                    let c = nodes::copy(v);
                     (*c).varno = 1;
                     (*c).varnosyn = 1;
                     return Some(c as *mut Node);
@@ -274,11 +272,11 @@ unsafe fn source(
     let mut values = Values::default();
     let mut quals = Vec::new();
     for e in remote {
-        let e = tree::mutate(shift(*e), &mut |x| exec_param(x, &mut values));
+        let e = nodes::mutate(shift(*e), &mut |x| exec_param(x, &mut values));
         quals.push(e);
     }
     let target = target(table, &quals, &mut values);
-    let from = pg_sys::makeFromExpr(tree::list([range_ref(1)]), and(&quals));
+    let from = pg_sys::makeFromExpr(nodes::list([range_ref(1)]), and(&quals));
     (*q).jointree = from;
     let mut tlist: Vec<*mut TargetEntry> = Vec::new();
     for (i, v) in columns.iter().enumerate() {
@@ -286,14 +284,14 @@ unsafe fn source(
         tlist.push(pg_sys::makeTargetEntry(
             e as *mut pg_sys::Expr,
             i as i16 + 1,
-            tree::pstr(&format!("c{}", i + 1)),
+            nodes::pstr(&format!("c{}", i + 1)),
             false,
         ));
     }
     if tlist.is_empty() {
         // A row with no column: SELECT FROM t.
     }
-    (*q).targetList = tree::list(tlist);
+    (*q).targetList = nodes::list(tlist);
     let columns = pushdown::columns(q);
     let deparsed = deparse::deparse(q, &mut values)?;
     let plan = DistPlan {
@@ -320,7 +318,7 @@ unsafe fn remote_column(v: *mut Var, shift: impl Fn(*mut Node) -> *mut Node) -> 
 
 /// Parameters of outer plan nodes travel like outside ones; their value is read at each start.
 unsafe fn exec_param(n: *mut Node, values: &mut Values) -> Option<*mut Node> {
-    let p = tree::cast::<pg_sys::Param>(n, NodeTag::T_Param)?;
+    let p = nodes::cast::<pg_sys::Param>(n, NodeTag::T_Param)?;
     if (*p).paramkind != pg_sys::ParamKind::PARAM_EXEC {
         return None;
     }
@@ -328,7 +326,7 @@ unsafe fn exec_param(n: *mut Node, values: &mut Values) -> Option<*mut Node> {
 }
 
 unsafe fn range_ref(rti: i32) -> *mut pg_sys::RangeTblRef {
-    let r: *mut pg_sys::RangeTblRef = tree::make(NodeTag::T_RangeTblRef);
+    let r: *mut pg_sys::RangeTblRef = nodes::make(NodeTag::T_RangeTblRef);
     (*r).rtindex = rti;
     r
 }
@@ -339,7 +337,7 @@ unsafe fn and(quals: &[*mut Node]) -> *mut Node {
         [one] => *one,
         many => pg_sys::makeBoolExpr(
             pg_sys::BoolExprType::AND_EXPR,
-            tree::list(many.iter().copied()),
+            nodes::list(many.iter().copied()),
             -1,
         ) as *mut Node,
     }
@@ -362,17 +360,17 @@ unsafe fn target(table: &Rc<Table>, quals: &[*mut Node], values: &mut Values) ->
 unsafe fn prune_one(table: &Table, node: *mut Node, values: &mut Values) -> Prune {
     let Some(key) = table.key.as_ref() else { return Prune::All };
     let is_key = |n: *mut Node| {
-        let n = tree::strip_relabel(n);
-        tree::cast::<Var>(n, NodeTag::T_Var).is_some_and(|v| (*v).varattno == key.attno)
+        let n = nodes::strip_relabel(n);
+        nodes::cast::<Var>(n, NodeTag::T_Var).is_some_and(|v| (*v).varattno == key.attno)
     };
-    match tree::tag(node) {
+    match nodes::tag(node) {
         NodeTag::T_OpExpr => {
             let op = node as *mut pg_sys::OpExpr;
-            if tree::len((*op).args) != 2 || !is_hash_equality((*op).opno, (*op).inputcollid) {
+            if nodes::len((*op).args) != 2 || !is_hash_equality((*op).opno, (*op).inputcollid) {
                 return Prune::All;
             }
             let (a, b): (*mut Node, *mut Node) =
-                (tree::nth((*op).args, 0), tree::nth((*op).args, 1));
+                (nodes::nth((*op).args, 0), nodes::nth((*op).args, 1));
             let value = if is_key(a) {
                 b
             } else if is_key(b) {
@@ -385,19 +383,19 @@ unsafe fn prune_one(table: &Table, node: *mut Node, values: &mut Values) -> Prun
         NodeTag::T_ScalarArrayOpExpr => {
             let op = node as *mut pg_sys::ScalarArrayOpExpr;
             let (a, b): (*mut Node, *mut Node) =
-                (tree::nth((*op).args, 0), tree::nth((*op).args, 1));
+                (nodes::nth((*op).args, 0), nodes::nth((*op).args, 1));
             if !(*op).useOr
                 || !is_key(a)
                 || !is_hash_equality((*op).opno, (*op).inputcollid)
-                || tree::tag(tree::strip_relabel(b)) != NodeTag::T_Const
+                || nodes::tag(nodes::strip_relabel(b)) != NodeTag::T_Const
             {
                 return Prune::All;
             }
-            values::prune_array(table, tree::strip_relabel(b), values)
+            values::prune_array(table, nodes::strip_relabel(b), values)
         }
         NodeTag::T_BoolExpr => {
             let b = node as *mut pg_sys::BoolExpr;
-            let args = tree::iter::<Node>((*b).args);
+            let args = nodes::iter::<Node>((*b).args);
             match (*b).boolop {
                 pg_sys::BoolExprType::AND_EXPR => {
                     args.fold(Prune::All, |p, n| p.and(prune_one(table, n, values)))
@@ -414,11 +412,11 @@ unsafe fn prune_one(table: &Table, node: *mut Node, values: &mut Values) -> Prun
 
 /// In the quals, values of outer nodes have become parameters `$n` already.
 unsafe fn value_prune(table: &Table, value: *mut Node, values: &mut Values) -> Prune {
-    let stripped = tree::strip_relabel(value);
-    if let Some(p) = tree::cast::<pg_sys::Param>(stripped, NodeTag::T_Param) {
+    let stripped = nodes::strip_relabel(value);
+    if let Some(p) = nodes::cast::<pg_sys::Param>(stripped, NodeTag::T_Param) {
         let n = (*p).paramid as usize;
         let known = n.checked_sub(1).and_then(|i| values.exprs().get(i)).copied();
-        if let Some(e) = known.filter(|e| tree::tag(*e) == NodeTag::T_Param) {
+        if let Some(e) = known.filter(|e| nodes::tag(*e) == NodeTag::T_Param) {
             if (*(e as *mut pg_sys::Param)).paramkind == pg_sys::ParamKind::PARAM_EXEC {
                 return values::prune_value(table, e, values);
             }

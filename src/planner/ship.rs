@@ -2,7 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
-use crate::pg::tree::{self, tag, Visit};
+use crate::pg::nodes::{self, tag, Visit};
 use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 use std::ffi::{c_char, c_void};
 
@@ -89,9 +89,7 @@ extern "C-unwind" fn look(f: Oid, context: *mut c_void) -> bool {
                 c.local_only = true;
             }
         }
-        if !is_builtin(f)
-            || (volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f))
-        {
+        if !is_builtin(f) || (volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f)) {
             c.local_only = true;
         }
     }
@@ -102,7 +100,7 @@ extern "C-unwind" fn look(f: Oid, context: *mut c_void) -> bool {
 pub unsafe fn classify(node: *mut Node) -> Class {
     let mut f = Functions { class: Class::default() };
     let context = &mut f as *mut Functions;
-    tree::walk(node, &mut |n| {
+    nodes::walk(node, &mut |n| {
         let c = &mut (*context).class;
         match tag(n) {
             NodeTag::T_Var
@@ -168,10 +166,7 @@ pub unsafe fn own(n: *mut Node) -> Class {
 }
 
 fn is_reg_type(t: Oid) -> bool {
-    matches!(
-        u32::from(t),
-        24 | 2202 | 2203 | 2204 | 2205 | 2206 | 3734 | 3769 | 4089 | 4096 | 4191
-    )
+    matches!(u32::from(t), 24 | 2202 | 2203 | 2204 | 2205 | 2206 | 3734 | 3769 | 4089 | 4096 | 4191)
 }
 
 /// Whether values of the type mean the same on all nodes under the type's own OID.
@@ -184,5 +179,5 @@ pub unsafe fn is_plain_type(t: Oid) -> bool {
 /// Label for a type in messages.
 pub unsafe fn type_name(t: Oid) -> String {
     let c: *mut c_char = pg_sys::format_type_be(t);
-    tree::str_of(c)
+    nodes::str_of(c)
 }

@@ -4,7 +4,7 @@
 
 use super::ship;
 use crate::catalog::{Key, Table};
-use crate::pg::{guard, tree};
+use crate::pg::{guard, nodes};
 use crate::plan::Prune;
 use pgrx::pg_sys::{self, Datum, Node, NodeTag, Oid};
 use std::cell::RefCell;
@@ -21,11 +21,11 @@ impl Values {
     pub unsafe fn add(&mut self, e: *mut Node) -> u32 {
         // A volatile expression is evaluated as often as it is written.
         if !ship::classify(e).volatile {
-            if let Some(i) = self.exprs.iter().position(|x| tree::equal(*x, e)) {
+            if let Some(i) = self.exprs.iter().position(|x| nodes::equal(*x, e)) {
                 return i as u32;
             }
         }
-        self.exprs.push(tree::copy(e));
+        self.exprs.push(nodes::copy(e));
         self.exprs.len() as u32 - 1
     }
 
@@ -55,9 +55,7 @@ pub unsafe fn hash_family(key: &Key) -> Oid {
 /// binary-coercible to text counts as text.
 unsafe fn family_type(family: Oid, typ: Oid) -> Option<Oid> {
     let base = pg_sys::getBaseType(typ);
-    let has = |t| {
-        pg_sys::get_opfamily_proc(family, t, t, HASH_PROC) != Oid::INVALID
-    };
+    let has = |t| pg_sys::get_opfamily_proc(family, t, t, HASH_PROC) != Oid::INVALID;
     if has(base) {
         return Some(base);
     }
@@ -106,11 +104,7 @@ pub unsafe fn shard_of(table: &Table, typ: Oid, value: Option<Datum>) -> Option<
 }
 
 /// Shards of the elements of an array.
-pub unsafe fn shards_of_array(
-    table: &Table,
-    array: Oid,
-    value: Option<Datum>,
-) -> Option<Vec<u32>> {
+pub unsafe fn shards_of_array(table: &Table, array: Oid, value: Option<Datum>) -> Option<Vec<u32>> {
     let Some(v) = value else { return Some(Vec::new()) };
     let element = pg_sys::get_element_type(pg_sys::getBaseType(array));
     if element == Oid::INVALID {
@@ -132,7 +126,7 @@ pub unsafe fn prune_value(table: &Table, value: *mut Node, values: &mut Values) 
     if !hashable(key, typ) {
         return Prune::All;
     }
-    if let Some(c) = tree::cast::<pg_sys::Const>(value, NodeTag::T_Const) {
+    if let Some(c) = nodes::cast::<pg_sys::Const>(value, NodeTag::T_Const) {
         let d = (!(*c).constisnull).then_some((*c).constvalue);
         return shard_of(table, typ, d).map_or(Prune::All, Prune::Fixed);
     }
@@ -147,7 +141,7 @@ pub unsafe fn prune_array(table: &Table, array: *mut Node, values: &mut Values) 
     if element == Oid::INVALID || !hashable(key, element) {
         return Prune::All;
     }
-    if let Some(c) = tree::cast::<pg_sys::Const>(array, NodeTag::T_Const) {
+    if let Some(c) = nodes::cast::<pg_sys::Const>(array, NodeTag::T_Const) {
         let d = (!(*c).constisnull).then_some((*c).constvalue);
         return shards_of_array(table, typ, d).map_or(Prune::All, Prune::Fixed);
     }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
-use crate::pg::tree;
+use crate::pg::nodes;
 use crate::plan::DistPlan;
 use pgrx::pg_sys::{
     self, CmdType, CustomScan, Datum, List, Node, NodeTag, Oid, PlannedStmt, Query, RTEKind,
@@ -13,18 +13,18 @@ use pgrx::pg_sys::{
 pub unsafe fn result_list(q: *mut Query) -> *mut List {
     let source =
         if (*q).commandType == CmdType::CMD_SELECT { (*q).targetList } else { (*q).returningList };
-    tree::list(tree::iter::<TargetEntry>(source).filter(|t| !(**t).resjunk))
+    nodes::list(nodes::iter::<TargetEntry>(source).filter(|t| !(**t).resjunk))
 }
 
 /// A range table entry that gives remote columns a name in EXPLAIN.
 pub unsafe fn remote_rte(tlist: *mut List) -> *mut RangeTblEntry {
-    let rte: *mut RangeTblEntry = tree::make(NodeTag::T_RangeTblEntry);
+    let rte: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
     (*rte).rtekind = RTEKind::RTE_RESULT;
-    let names = tree::list(tree::iter::<TargetEntry>(tlist).map(|t| {
-        let n = if (*t).resname.is_null() { "column".into() } else { tree::str_of((*t).resname) };
-        tree::string_node(&n)
+    let names = nodes::list(nodes::iter::<TargetEntry>(tlist).map(|t| {
+        let n = if (*t).resname.is_null() { "column".into() } else { nodes::str_of((*t).resname) };
+        nodes::string_node(&n)
     }));
-    (*rte).eref = pg_sys::makeAlias(tree::pstr("remote_scan"), names);
+    (*rte).eref = pg_sys::makeAlias(nodes::pstr("remote_scan"), names);
     (*rte).inFromCl = true;
     rte
 }
@@ -43,10 +43,10 @@ pub unsafe fn var_like(varno: i32, n: i16, e: *mut Node) -> *mut Var {
 
 /// The scan node of a plan.
 pub unsafe fn scan_node(plan: &DistPlan, exprs: &[*mut Node]) -> *mut CustomScan {
-    let scan: *mut CustomScan = tree::make(NodeTag::T_CustomScan);
+    let scan: *mut CustomScan = nodes::make(NodeTag::T_CustomScan);
     (*scan).methods = crate::executor::methods(plan);
-    (*scan).custom_exprs = tree::list(exprs.iter().map(|e| tree::copy(*e)));
-    (*scan).custom_private = tree::list([encode(plan)]);
+    (*scan).custom_exprs = nodes::list(exprs.iter().map(|e| nodes::copy(*e)));
+    (*scan).custom_private = nodes::list([encode(plan)]);
     (*scan).flags = 0;
     (*scan).scan.plan.plan_rows = plan.rows;
     (*scan).scan.plan.startup_cost = 0.0;
@@ -60,26 +60,15 @@ pub unsafe fn encode(plan: &DistPlan) -> *mut Node {
     let size = bytes.len() + pg_sys::VARHDRSZ as usize;
     let v = pg_sys::palloc(size) as *mut u8;
     (v as *mut u32).write((size as u32) << 2);
-    std::ptr::copy_nonoverlapping(
-        bytes.as_ptr(),
-        v.add(pg_sys::VARHDRSZ as usize),
-        bytes.len(),
-    );
-    pg_sys::makeConst(
-        pg_sys::BYTEAOID,
-        -1,
-        Oid::INVALID,
-        -1,
-        Datum::from(v as usize),
-        false,
-        false,
-    ) as *mut Node
+    std::ptr::copy_nonoverlapping(bytes.as_ptr(), v.add(pg_sys::VARHDRSZ as usize), bytes.len());
+    pg_sys::makeConst(pg_sys::BYTEAOID, -1, Oid::INVALID, -1, Datum::from(v as usize), false, false)
+        as *mut Node
 }
 
 /// Reads what [`encode`] wrote.
 pub unsafe fn decode(list: *mut List) -> Option<DistPlan> {
-    let node: *mut Node = tree::nth(list, 0);
-    let c = tree::cast::<pg_sys::Const>(node, NodeTag::T_Const)?;
+    let node: *mut Node = nodes::nth(list, 0);
+    let c = nodes::cast::<pg_sys::Const>(node, NodeTag::T_Const)?;
     let v = (*c).constvalue.cast_mut_ptr::<u8>();
     let size = ((v as *const u32).read() >> 2) as usize;
     let head = pg_sys::VARHDRSZ as usize;
@@ -87,26 +76,18 @@ pub unsafe fn decode(list: *mut List) -> Option<DistPlan> {
 }
 
 /// The statement whose plan is one distributed scan. `q` is the query as the user wrote it.
-pub unsafe fn statement(
-    q: *mut Query,
-    plan: &DistPlan,
-    exprs: &[*mut Node],
-) -> *mut PlannedStmt {
+pub unsafe fn statement(q: *mut Query, plan: &DistPlan, exprs: &[*mut Node]) -> *mut PlannedStmt {
     let scan = scan_node(plan, exprs);
     let results = result_list(q);
     let mut scan_tlist: *mut List = std::ptr::null_mut();
     let mut tlist: *mut List = std::ptr::null_mut();
-    for (i, t) in tree::iter::<TargetEntry>(results).enumerate() {
+    for (i, t) in nodes::iter::<TargetEntry>(results).enumerate() {
         let n = i as i16 + 1;
         let e = (*t).expr as *mut Node;
-        let remote = pg_sys::makeTargetEntry(
-            var_like(1, n, e) as *mut pg_sys::Expr,
-            n,
-            (*t).resname,
-            false,
-        );
+        let remote =
+            pg_sys::makeTargetEntry(var_like(1, n, e) as *mut pg_sys::Expr, n, (*t).resname, false);
         scan_tlist = pg_sys::lappend(scan_tlist, remote as *mut _);
-        let out = tree::make::<TargetEntry>(NodeTag::T_TargetEntry);
+        let out = nodes::make::<TargetEntry>(NodeTag::T_TargetEntry);
         *out = *t;
         (*out).expr = var_like(pg_sys::INDEX_VAR, n, e) as *mut pg_sys::Expr;
         (*out).resno = n;
@@ -114,7 +95,7 @@ pub unsafe fn statement(
     }
     (*scan).custom_scan_tlist = scan_tlist;
     (*scan).scan.plan.targetlist = tlist;
-    let stmt: *mut PlannedStmt = tree::make(NodeTag::T_PlannedStmt);
+    let stmt: *mut PlannedStmt = nodes::make(NodeTag::T_PlannedStmt);
     (*stmt).commandType = (*q).commandType;
     (*stmt).queryId = (*q).queryId;
     (*stmt).hasReturning = !(*q).returningList.is_null();
@@ -123,7 +104,7 @@ pub unsafe fn statement(
     (*stmt).dependsOnRole = (*q).hasRowSecurity;
     (*stmt).planTree = scan as *mut pg_sys::Plan;
     let (rtable, relations) = relations(q);
-    let mut all: *mut List = tree::list([remote_rte(results)]);
+    let mut all: *mut List = nodes::list([remote_rte(results)]);
     all = pg_sys::list_concat(all, rtable);
     (*stmt).rtable = all;
     (*stmt).relationOids = relations;
@@ -136,11 +117,11 @@ pub unsafe fn statement(
 unsafe fn relations(q: *mut Query) -> (*mut List, *mut List) {
     let mut entries: *mut List = std::ptr::null_mut();
     let mut oids: *mut List = std::ptr::null_mut();
-    tree::walk(q as *mut Node, &mut |n| {
-        if tree::tag(n) == NodeTag::T_RangeTblEntry {
+    nodes::walk(q as *mut Node, &mut |n| {
+        if nodes::tag(n) == NodeTag::T_RangeTblEntry {
             let rte = n as *mut RangeTblEntry;
             if (*rte).rtekind == RTEKind::RTE_RELATION {
-                let c: *mut RangeTblEntry = tree::make(NodeTag::T_RangeTblEntry);
+                let c: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
                 *c = *rte;
                 (*c).securityQuals = std::ptr::null_mut();
                 (*c).tablesample = std::ptr::null_mut();
@@ -148,7 +129,7 @@ unsafe fn relations(q: *mut Query) -> (*mut List, *mut List) {
                 oids = pg_sys::lappend_oid(oids, (*rte).relid);
             }
         }
-        tree::Visit::Descend
+        nodes::Visit::Descend
     });
     (entries, oids)
 }

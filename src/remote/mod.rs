@@ -15,7 +15,6 @@ mod target;
 mod transport;
 mod wait;
 mod wire;
-pub mod wait;
 
 pub mod pool;
 pub mod simple;
