@@ -110,3 +110,14 @@ pub fn random() -> Result<u64> {
     }
     Err(Error::internal("could not generate a random number"))
 }
+
+extern "C-unwind" {
+    #[link_name = "LockRelationOid"]
+    fn raw_lock_relation(relid: Oid, mode: pg_sys::LOCKMODE);
+}
+
+/// Locks a relation until the end of the transaction.
+pub fn lock_relation(relid: Oid, mode: u32) -> Result<()> {
+    // SAFETY: waits for the lock; an error (cancel, deadlock) is caught.
+    guard::catch(|| unsafe { guard::call(|| raw_lock_relation(relid, mode as i32)) })
+}

@@ -63,6 +63,8 @@ pub(crate) enum Answers {
 pub(super) struct Batch {
     pub seq: u64,
     pub answers: Answers,
+    /// A command of our own, as opposed to a statement of the caller.
+    pub own: bool,
 }
 
 /// Answers that need attention beyond being passed on.
@@ -146,7 +148,8 @@ impl Session {
     }
 
     fn end_batch(&mut self, answers: Answers) {
-        self.batches.push_back(Batch { seq: self.seq, answers });
+        let own = answers != Answers::Caller;
+        self.batches.push_back(Batch { seq: self.seq, answers, own });
         self.seq += 1;
         self.open = false;
     }
@@ -358,7 +361,7 @@ impl Session {
             self.queue_sync();
         }
         for b in &mut self.batches {
-            if b.answers == Answers::Caller {
+            if !b.own {
                 b.answers = answers;
             }
         }
@@ -370,6 +373,11 @@ impl Session {
     /// Whether nothing is due but answers to our own commands.
     pub(crate) fn only_internal(&self) -> bool {
         !self.open && !self.copy_in && self.batches.iter().all(|b| b.answers != Answers::Caller)
+    }
+
+    /// Whether a statement of the caller may be running, wanted or not.
+    pub(crate) fn is_running(&self) -> bool {
+        self.open || self.copy_in || self.batches.iter().any(|b| !b.own)
     }
 
     /// Makes the connection unusable, as after an error of the stream.

@@ -4,7 +4,7 @@
 use super::owners::forget_all;
 use super::parts::{give_back_all, select, PARTS};
 use crate::pg::{guard, xact};
-use crate::remote::{cancel_all, rest, settle, Answers, SessionRef};
+use crate::remote::{cancel_all, rest, settle, Answers, SessionRef, TxStatus};
 use std::time::{Duration, Instant};
 
 /// Statements that are about to end by themselves need no cancel.
@@ -44,7 +44,7 @@ fn bring_to_rest(sessions: &[SessionRef]) {
 }
 
 fn busy(session: &SessionRef) -> bool {
-    session.try_borrow().is_ok_and(|s| !s.is_broken() && !s.only_internal())
+    session.try_borrow().is_ok_and(|s| !s.is_broken() && s.is_running())
 }
 
 /// The subtransaction of this level was rolled back.
@@ -124,13 +124,16 @@ fn roll_back_parts() -> Vec<SessionRef> {
         let Ok(mut parts) = p.try_borrow_mut() else { return };
         for part in parts.iter_mut().filter(|p| p.began) {
             let Ok(mut s) = part.session.try_borrow_mut() else { continue };
-            if s.is_broken() {
+            // A failed COMMIT or PREPARE has ended the transaction already.
+            let idle = s.status() == TxStatus::Idle && s.outstanding() == 0;
+            if s.is_broken() || (idle && part.prepared.is_none()) {
+                part.began = false;
                 continue;
             }
             match &part.prepared {
                 // The node says whether it was prepared; when it was not, it is rolled back
                 // already. A lost one is rolled back by recovery.
-                Some(gid) if s.status() == crate::remote::TxStatus::Idle => {
+                Some(gid) if s.status() == TxStatus::Idle => {
                     s.queue_internal(&format!("ROLLBACK PREPARED '{gid}'"), Answers::Discard);
                     prepared.push(part.session.clone());
                 }
