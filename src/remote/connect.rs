@@ -114,7 +114,7 @@ impl Connecting {
                     self.phase = Phase::Socket;
                     return Ok(());
                 }
-                Err(e) => self.last_error = e.to_string(),
+                Err(e) => self.last_error = reason(&e),
             }
         }
         Err(failed(&self.target, &self.last_error)
@@ -131,7 +131,7 @@ impl Connecting {
                 Phase::Socket => {
                     // Only called once the socket is writable.
                     if let Some(e) = session.transport.socket().take_error() {
-                        self.last_error = e.to_string();
+                        self.last_error = reason(&e);
                         self.next_address()?;
                         return Ok(Step::Write);
                     }
@@ -294,6 +294,15 @@ fn addresses(target: &Target) -> Result<VecDeque<Address>> {
     match (target.host.as_str(), target.port).to_socket_addrs() {
         Ok(found) => Ok(found.map(Address::Inet).collect()),
         Err(e) => Err(failed(target, &format!("could not translate host name: {e}"))),
+    }
+}
+
+/// What the system says about an error, without its number.
+pub(super) fn reason(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    match text.find(" (os error") {
+        Some(at) => text.get(..at).unwrap_or_default().to_owned(),
+        None => text,
     }
 }
 

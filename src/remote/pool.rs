@@ -78,11 +78,13 @@ fn usable(s: &mut Session) -> bool {
         Ok(0) => false,
         Ok(_) => {
             // Late answers to our own commands, or the reason for a hang-up.
+            s.quiet = true;
             while matches!(s.fill(), Ok(true)) {
                 if !matches!(s.next(), Ok(None)) {
                     return false;
                 }
             }
+            s.quiet = false;
             !s.is_broken()
         }
         Err(e) => e.kind() == std::io::ErrorKind::WouldBlock,

@@ -307,7 +307,7 @@ impl Session {
                 }
                 Ok(false)
             }
-            Err(e) => Err(self.lost(&e.to_string())),
+            Err(e) => Err(self.lost(&super::connect::reason(&e))),
         }
     }
 
