@@ -15,6 +15,7 @@ pub mod plan;
 pub mod planner;
 pub mod remote;
 pub mod settings;
+pub mod stats;
 pub mod txn;
 pub mod udf;
 
@@ -27,6 +28,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::guard::install_panic_hook();
     pg::guard::entry_result(settings::require_preload);
     settings::register();
+    hooks::shmem::register();
     catalog::register();
     txn::register();
     executor::register();

@@ -1,3 +1,4 @@
 //! PostgreSQL's hooks; the only writers of hook pointers.
 
 pub mod planner;
+pub mod shmem;

@@ -15,6 +15,7 @@ pub mod rows;
 pub mod scan;
 pub mod server;
 pub mod session;
+pub mod shmem;
 pub mod spi;
 pub mod subxact;
 pub mod tree;

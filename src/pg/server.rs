@@ -28,3 +28,14 @@ pub fn disk_space() -> Result<(i64, i64)> {
         |blocks: u64| i64::try_from(blocks.saturating_mul(stats.f_frsize)).unwrap_or(i64::MAX);
     Ok((bytes(stats.f_bavail), bytes(stats.f_blocks)))
 }
+
+/// The time in microseconds of PostgreSQL's epoch.
+pub fn now_micros() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pgrx::pg_sys::GetCurrentTimestamp() }
+}
+
+/// The time in seconds of PostgreSQL's epoch.
+pub fn now_seconds() -> u64 {
+    u64::try_from(now_micros() / 1_000_000).unwrap_or(0)
+}

@@ -6,4 +6,5 @@ mod keys;
 mod monitor;
 mod nodes;
 mod sizes;
+mod stats;
 mod tables;

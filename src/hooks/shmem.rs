@@ -1,0 +1,46 @@
+//! Shared memory at server start.
+
+use crate::pg::guard;
+use crate::pg::shmem::{with_init_lock, Shared};
+use pgrx::pg_sys;
+use std::sync::OnceLock;
+
+/// All tables of the extension.
+fn tables() -> [&'static dyn Shared; 3] {
+    use crate::stats::{counters, statements, tenants};
+    [&counters::TABLE, &statements::TABLE, &tenants::TABLE]
+}
+
+static PREVIOUS_REQUEST: OnceLock<pg_sys::shmem_request_hook_type> = OnceLock::new();
+static PREVIOUS_STARTUP: OnceLock<pg_sys::shmem_startup_hook_type> = OnceLock::new();
+
+/// Installs the hooks; from `_PG_init`.
+pub fn register() {
+    // SAFETY: hook variables are plain pointers, written once while the library is loaded.
+    unsafe {
+        PREVIOUS_REQUEST.get_or_init(|| pg_sys::shmem_request_hook);
+        pg_sys::shmem_request_hook = Some(request);
+        PREVIOUS_STARTUP.get_or_init(|| pg_sys::shmem_startup_hook);
+        pg_sys::shmem_startup_hook = Some(startup);
+    }
+}
+
+extern "C-unwind" fn request() {
+    guard::entry(|| {
+        if let Some(Some(previous)) = PREVIOUS_REQUEST.get() {
+            // SAFETY: another library's hook of the same type.
+            unsafe { guard::call(|| previous()) };
+        }
+        tables().iter().for_each(|a| a.request());
+    })
+}
+
+extern "C-unwind" fn startup() {
+    guard::entry(|| {
+        if let Some(Some(previous)) = PREVIOUS_STARTUP.get() {
+            // SAFETY: another library's hook of the same type.
+            unsafe { guard::call(|| previous()) };
+        }
+        with_init_lock(|| tables().iter().for_each(|a| a.attach()));
+    })
+}
