@@ -184,3 +184,9 @@ CREATE FUNCTION pg_catalog.master_get_active_worker_nodes(OUT node_name text, OU
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'citus_get_active_worker_nodes';
 COMMENT ON FUNCTION pg_catalog.master_get_active_worker_nodes() IS 'former name of citus_get_active_worker_nodes';
 
+CREATE FUNCTION pg_catalog.replicate_reference_tables(
+    shard_transfer_mode citus.shard_transfer_mode DEFAULT 'auto'::citus.shard_transfer_mode)
+    RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'citus_replicate_reference_tables';
+COMMENT ON FUNCTION pg_catalog.replicate_reference_tables(shard_transfer_mode citus.shard_transfer_mode) IS 'give every active node the reference tables that it misses';
+REVOKE ALL ON FUNCTION pg_catalog.replicate_reference_tables(shard_transfer_mode citus.shard_transfer_mode) FROM PUBLIC;

@@ -11,7 +11,7 @@ mod tables;
 pub use cache::{extension_ready, generation, register};
 pub use node_admin::{
     coordinator_node, delete_node, ensure_local_node, has_workers, insert_node, lock_nodes,
-    no_node_with_id, require_coordinator, set_node_active, set_node_address,
+    lock_nodes_shared, no_node_with_id, require_coordinator, set_node_active, set_node_address,
     set_node_should_have_shards, NewNode, COORDINATOR_GROUP,
 };
 pub use nodes::{

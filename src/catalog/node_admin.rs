@@ -49,6 +49,13 @@ pub fn lock_nodes() -> Result<()> {
     spi::execute_as_owner(sql, &[]).map(|_| ())
 }
 
+/// Keeps the set of nodes as it is until the end of the transaction: for who puts something on
+/// every node, or on nodes of his choice.
+pub fn lock_nodes_shared() -> Result<()> {
+    let sql = "LOCK TABLE pg_catalog.pg_dist_node IN ROW SHARE MODE";
+    spi::execute_as_owner(sql, &[]).map(|_| ())
+}
+
 /// Registers a node and gives back its id. The caller holds [`lock_nodes`].
 pub fn insert_node(n: &NewNode) -> Result<i32> {
     let group = match n.group {

@@ -3,8 +3,10 @@
 use super::checks;
 use super::probe::Probe;
 use crate::catalog::{self, NewNode, Node, COORDINATOR_GROUP};
+use crate::ddl::replicate;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{guard, spi};
+use crate::settings;
 use crate::txn::run;
 
 /// A node as the user describes it.
@@ -58,7 +60,28 @@ fn add_worker(r: &Request, activate: bool) -> Result<i32> {
     if first {
         relieve_coordinator()?;
     }
+    if activate {
+        give_reference_tables(&node)?;
+    }
     Ok(id)
+}
+
+/// A node that takes queries has a copy of every reference table.
+fn give_reference_tables(node: &Node) -> Result<()> {
+    if !settings::replicate_reference_tables_on_activate() {
+        return Ok(());
+    }
+    replicate::reference_tables_to(node.group)
+}
+
+/// Gives every active node the reference tables that it misses.
+pub fn replicate_reference_tables() -> Result<()> {
+    catalog::require_coordinator()?;
+    catalog::lock_nodes()?;
+    for node in catalog::nodes()?.iter().filter(|n| n.is_primary() && n.active) {
+        replicate::reference_tables_to(node.group)?;
+    }
+    Ok(())
 }
 
 /// Writes the worker's identity into its catalogs, within the running transaction.
@@ -126,7 +149,7 @@ pub fn add_secondary(name: &str, port: i32, primary: (&str, i32), cluster: &str)
 }
 
 fn insert_coordinator(r: &Request) -> Result<i32> {
-    catalog::insert_node(&NewNode {
+    let id = catalog::insert_node(&NewNode {
         group: Some(COORDINATOR_GROUP),
         name: r.name,
         port: r.port,
@@ -135,7 +158,9 @@ fn insert_coordinator(r: &Request) -> Result<i32> {
         active: true,
         // A coordinator without workers is all that there is to hold shards.
         should_have_shards: !catalog::has_workers()?,
-    })
+    })?;
+    give_reference_tables(&*checks::require_node_id(id)?)?;
+    Ok(id)
 }
 
 /// Registers the coordinator's own address, or changes it.
@@ -187,5 +212,8 @@ pub fn activate(name: &str, port: i32) -> Result<i32> {
         }
     }
     catalog::set_node_active(node.id, true)?;
+    if node.is_primary() {
+        give_reference_tables(&node)?;
+    }
     Ok(node.id)
 }

@@ -41,7 +41,7 @@ pub fn remove(name: &str, port: i32) -> Result<()> {
     placements::require_other_copies(&node, "remove")?;
     require_no_standby(&node)?;
     if node.group == COORDINATOR_GROUP {
-        placements::forget(node.group)?;
+        clear(&node, true)?;
         return catalog::delete_node(node.id);
     }
     let reachable = is_reachable(&node);

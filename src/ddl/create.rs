@@ -89,6 +89,7 @@ pub fn convert(request: &Request) -> Result<()> {
     let partner = partner(request, &plan)?;
     check_options(request)?;
     catalog::ensure_local_node()?;
+    catalog::lock_nodes_shared()?;
     let layout = layout_for(request, &plan, partner.as_deref())?;
     let colocated = |o: Oid| catalog::table(o).is_some_and(|t| t.colocation == layout.colocation);
     checks::foreign_keys(&plan.rel, request.target, key_no, &plan.keys, &colocated)?;

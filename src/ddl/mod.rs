@@ -15,6 +15,7 @@ pub mod info;
 pub mod layout;
 pub mod metadata;
 pub mod names;
+pub mod replicate;
 pub mod rows;
 pub mod send;
 pub mod undistribute;

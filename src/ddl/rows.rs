@@ -11,13 +11,13 @@ use crate::remote::{self, Message, SessionRef};
 use crate::txn::{self, run, Mode};
 
 /// Rows are collected per shard up to this size before they are sent.
-const SHARD_CHUNK: usize = 512 * 1024;
+pub(super) const SHARD_CHUNK: usize = 512 * 1024;
 /// Limit of all collected rows.
 const TOTAL_LIMIT: usize = 32 * 1024 * 1024;
 /// Rows between two progress messages.
 const PROGRESS: u64 = 1_000_000;
 /// Rows fetched at a time from a shard on another node.
-const FETCH: usize = 5000;
+pub(super) const FETCH: usize = 5000;
 
 /// The rows of a table as they were before it was distributed.
 pub struct Source(TableScan);
@@ -38,7 +38,7 @@ impl Source {
 }
 
 /// Columns whose values are stored, not computed.
-fn stored(columns: &[Column]) -> Vec<&Column> {
+pub(super) fn stored(columns: &[Column]) -> Vec<&Column> {
     columns.iter().filter(|c| c.generated == 0).collect()
 }
 
@@ -161,7 +161,7 @@ impl<'a> Sink<'a> {
     }
 }
 
-fn load_here(schema: &str, name: &str, columns: &[String], data: &[u8]) -> Result<()> {
+pub(super) fn load_here(schema: &str, name: &str, columns: &[String], data: &[u8]) -> Result<()> {
     let relid = relation::find(schema, name).ok_or_else(|| {
         Error::new(sqlstate::UNDEFINED_TABLE, format!("shard \"{name}\" does not exist"))
     })?;
@@ -169,7 +169,7 @@ fn load_here(schema: &str, name: &str, columns: &[String], data: &[u8]) -> Resul
 }
 
 /// Loads the same rows on several groups.
-fn load_there(
+pub(super) fn load_there(
     groups: &[i32],
     schema: &str,
     name: &str,
@@ -247,7 +247,7 @@ pub fn move_from_shards(rel: &Relation, columns: &[Column], table: &Table) -> Re
     })
 }
 
-fn no_placement(shard: &Shard) -> Error {
+pub(super) fn no_placement(shard: &Shard) -> Error {
     Error::new(
         sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("shard {} has no healthy placement", shard.id),
@@ -308,7 +308,7 @@ fn fetch_there(rel: &Relation, columns: &[Column], shard: &Shard, group: i32) ->
     Ok(count)
 }
 
-fn text_rows(rows: &[Vec<Option<String>>]) -> Vec<u8> {
+pub(super) fn text_rows(rows: &[Vec<Option<String>>]) -> Vec<u8> {
     let mut data = Vec::new();
     for row in rows {
         for (i, v) in row.iter().enumerate() {

@@ -118,6 +118,15 @@ pg_function!(
 );
 
 pg_function!(
+    /// `replicate_reference_tables(shard_transfer_mode)`; writes are blocked in every mode.
+    citus_replicate_reference_tables,
+    |args| {
+        join::replicate_reference_tables()?;
+        args.void()
+    }
+);
+
+pg_function!(
     /// `citus_get_active_worker_nodes()`
     citus_get_active_worker_nodes,
     |args| {
