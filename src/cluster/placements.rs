@@ -51,8 +51,8 @@ pub fn require_other_copies(node: &catalog::Node, what: &str) -> Result<()> {
     )
     .detail(format!("One of them is shard {} of table {table}.", held.shard))
     .hint(
-        "Move the shards to other nodes with citus_drain_node, or drop the tables, or turn them \
-         into local tables with undistribute_table.",
+        "Move the shards to other nodes first, or drop the tables, or turn them into local tables \
+         with undistribute_table.",
     ))
 }
 

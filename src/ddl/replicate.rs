@@ -8,7 +8,7 @@ use super::send::{self, Named};
 use super::{dependencies, metadata};
 use crate::catalog::{self, Kind, Shard, Table};
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::fmgr::{qualified, quote_ident};
+use crate::pg::fmgr::{qualified, quote_ident, quote_literal};
 use crate::pg::rows::{with_portable_text, TableScan};
 use crate::pg::{guard, relation, spi};
 use crate::txn::run;
@@ -84,9 +84,7 @@ fn prepare(relid: Oid, group: i32) -> Result<Option<Missing>> {
     let keys = info::foreign_keys(relid)?;
     let definition = definition::read(&rel, &keys)?;
     dependencies::ensure(&rel, &columns, &[group])?;
-    // What an earlier membership of the node may have left behind.
-    let name = qualified(&rel.schema, &shard_name(&rel.name, source.id));
-    run::on_group(group, &format!("DROP TABLE IF EXISTS {name} CASCADE"), true)?;
+    drop_leftover(&rel.schema, &shard_name(&rel.name, source.id), group)?;
     let stale = "DELETE FROM pg_catalog.pg_dist_placement WHERE shardid = $1 AND groupid = $2";
     spi::execute_as_owner(stale, &[spi::i64(source.id), spi::i32(group)])?;
     metadata::insert_placements(&[(source.id, group)])?;
@@ -95,6 +93,22 @@ fn prepare(relid: Oid, group: i32) -> Result<Option<Missing>> {
     to_group(&m, group, &m.definition.table)?;
     relation::command_counter_increment();
     Ok(Some(m))
+}
+
+/// Drops what an earlier membership of the node may have left behind.
+fn drop_leftover(schema: &str, shard: &str, group: i32) -> Result<()> {
+    let sql = format!(
+        "SELECT 1 FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = {} AND c.relname = {}",
+        quote_literal(schema),
+        quote_literal(shard)
+    );
+    if run::on_group(group, &sql, false)?.rows.is_empty() {
+        return Ok(());
+    }
+    let drop = format!("DROP TABLE {} CASCADE", qualified(schema, shard));
+    run::on_group(group, &drop, true).map(|_| ())
 }
 
 fn table_now(m: &Missing) -> Result<Rc<Table>> {
