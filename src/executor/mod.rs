@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+mod apply;
 mod decode;
 mod explain;
 mod local;
@@ -9,10 +10,17 @@ mod node;
 mod run;
 mod tasks;
 
-pub use node::{register, ROUTER_NAME};
+pub use apply::apply_methods;
+pub use node::ROUTER_NAME;
 
 use crate::plan::{DistPlan, Target};
 use pgrx::pg_sys::CustomScanMethods;
+
+/// Registers the node types; once per process, from `_PG_init`.
+pub fn register() {
+    node::register();
+    apply::register();
+}
 
 /// The methods whose name EXPLAIN shows: a single task, or many in parallel.
 pub fn methods(plan: &DistPlan) -> *const CustomScanMethods {

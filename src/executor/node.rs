@@ -101,12 +101,17 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, _eflags: i32) -> Resul
 }
 
 /// Evaluates the plan's parameters.
-pub unsafe fn parameters(s: *mut State) -> Vec<Value> {
-    let econtext = (*s).css.ss.ps.ps_ExprContext;
+unsafe fn parameters(s: *mut State) -> Vec<Value> {
+    evaluate((*s).exprs, &mut (*s).css.ss.ps)
+}
+
+/// Evaluates expressions once for a whole execution.
+pub unsafe fn evaluate(exprs: *mut List, ps: *mut pg_sys::PlanState) -> Vec<Value> {
+    let econtext = (*ps).ps_ExprContext;
     let mut out = Vec::new();
     // The values have to outlive the tuples that are read with them.
-    let old = pg_sys::MemoryContextSwitchTo((*(*s).css.ss.ps.state).es_query_cxt);
-    for e in nodes::iter::<pg_sys::ExprState>((*s).exprs) {
+    let old = pg_sys::MemoryContextSwitchTo((*(*ps).state).es_query_cxt);
+    for e in nodes::iter::<pg_sys::ExprState>(exprs) {
         let typ = pg_sys::exprType((*e).expr as *const Node);
         let mut isnull = false;
         let null = &mut isnull as *mut bool;

@@ -12,7 +12,7 @@ use super::tasks::{self, Task, Value};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::fmgr;
-use crate::plan::{DistPlan, Operation, Target};
+use crate::plan::{DistPlan, Operation};
 use crate::remote::{wait_for, Message, Param, SessionRef};
 use crate::txn::{self, Mode, OwnerId};
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot, Tuplestorestate};
@@ -53,6 +53,7 @@ pub struct Exec {
     store: *mut Tuplestorestate,
     store_slot: *mut TupleTableSlot,
     started: bool,
+    in_transaction: bool,
     /// Rows that a modification affected.
     pub affected: u64,
     /// What was received.
@@ -77,6 +78,7 @@ impl Exec {
             store: std::ptr::null_mut(),
             store_slot: std::ptr::null_mut(),
             started: false,
+            in_transaction: false,
             affected: 0,
             traffic: Traffic::default(),
             values: vec![Datum::from(0usize); n],
@@ -89,6 +91,11 @@ impl Exec {
     /// Whether tasks were sent.
     pub fn started(&self) -> bool {
         self.started
+    }
+
+    /// Says that more statements of the same user's statement follow or went before.
+    pub fn must_use_transaction(&mut self, yes: bool) {
+        self.in_transaction = yes;
     }
 
     /// Sends the plan's tasks.
@@ -122,13 +129,17 @@ impl Exec {
         groups.sort_unstable();
         groups.dedup();
         let writes = self.plan.operation == Operation::Modify;
-        let alone = !txn::must_use_transaction() && (!writes || (groups.len() == 1 && !also_local));
+        let alone = !self.in_transaction
+            && !txn::must_use_transaction()
+            && (!writes || (groups.len() == 1 && !also_local));
         let mode = if alone { Mode::Once } else { Mode::InTransaction };
         let sessions = txn::sessions(&groups, mode)?;
         let me: *mut Exec = self;
         // SAFETY: the registration ends in Drop, before the execution goes away.
         let owner = txn::register_owner(Box::new(move || unsafe { (*me).drain() }));
-        self.owner = Some(owner);
+        if let Some(old) = self.owner.replace(owner) {
+            txn::unregister_owner(old);
+        }
         let params = wire_params(&self.plan, values);
         for (group, session) in groups.iter().zip(sessions) {
             txn::claim(&session, owner)?;
@@ -297,22 +308,13 @@ impl Exec {
         Ok(())
     }
 
-    /// Runs a modification without rows to its end.
-    pub unsafe fn run_to_end(&mut self) -> Result<()> {
-        while !self.conns.is_empty() {
-            let (v, n) = (self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
-            self.receive_row(v, n)?;
+    /// Reads all rows ahead: a modification has to be complete before its first row goes up.
+    pub unsafe fn complete(&mut self) -> Result<()> {
+        if !self.conns.is_empty() {
+            self.drain()?;
         }
         self.finish();
         Ok(())
-    }
-
-    /// Reads all rows ahead: a modification has to be complete before its first row goes up.
-    pub unsafe fn complete(&mut self) -> Result<()> {
-        if self.conns.is_empty() {
-            return Ok(());
-        }
-        self.drain()
     }
 
     fn finish(&mut self) {
@@ -343,11 +345,6 @@ impl Exec {
             pg_sys::tuplestore_end(self.store);
             self.store = std::ptr::null_mut();
         }
-    }
-
-    /// Whether the plan runs on more than one node or shard in principle.
-    pub fn is_single(&self) -> bool {
-        matches!(self.plan.target, Target::Shards { single: true, .. } | Target::AnyReplica { .. })
     }
 }
 

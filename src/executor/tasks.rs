@@ -163,5 +163,6 @@ fn fill(plan: &DistPlan, named: &[Named], index: usize, rows: Option<&str>) -> S
             ));
         },
         rows,
+        index as u32,
     )
 }

@@ -108,3 +108,30 @@ impl DistPlan {
         postcard::from_bytes(bytes).ok()
     }
 }
+
+/// What a node does with the rows of the plan below it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Apply {
+    /// Inserts them; `key` is the column that decides the shard.
+    Insert {
+        /// Column number, from 0.
+        key: Option<u32>,
+    },
+    /// Updates or deletes the rows whose places (shard number, ctid) come first in each row.
+    Place {
+        /// UPDATE, else DELETE.
+        update: bool,
+    },
+}
+
+impl Apply {
+    /// Serialized form for PostgreSQL's plan trees.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Reads what [`Apply::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}

@@ -11,6 +11,8 @@ pub enum Piece {
     Table(u32),
     /// The rows of an INSERT, supplied by the executor.
     Rows,
+    /// The number of the shard in its table's order.
+    ShardNumber,
 }
 
 /// A statement deparsed once; a task's text is a join of its pieces with shard names.
@@ -21,48 +23,54 @@ pub struct Template {
 }
 
 impl Template {
-    /// Cuts a text at tokens; `slots` gives each token and what stands for it. A token that does
-    /// not occur, or occurs inside a longer word, is an error of the caller's making.
-    pub fn cut(text: &str, slots: &[(String, Piece)]) -> Option<Self> {
-        let mut hits: Vec<(usize, usize, Piece)> = Vec::new();
-        for (token, piece) in slots {
-            let mut from = 0;
-            let mut any = false;
-            while let Some(at) = text[from..].find(token.as_str()) {
-                let start = from + at;
-                hits.push((start, start + token.len(), piece.clone()));
-                from = start + token.len();
-                any = true;
-            }
-            if !any {
-                return None;
-            }
-        }
-        hits.sort_by_key(|h| h.0);
+    /// Puts the slot for rows where `token` stands; false when it is not there.
+    pub fn split_at(&mut self, token: &str) -> bool {
+        let Some(i) =
+            self.pieces.iter().position(|p| matches!(p, Piece::Text(t) if t.contains(token)))
+        else {
+            return false;
+        };
+        let Piece::Text(text) = self.pieces[i].clone() else { return false };
+        let Some((head, tail)) = text.split_once(token) else { return false };
+        let new =
+            [Piece::Text(format!("{head}(VALUES ")), Piece::Rows, Piece::Text(format!("){tail}"))];
+        self.pieces.splice(i..=i, new);
+        true
+    }
+
+    /// Makes every occurrence of the number `mark` a slot for the shard's number.
+    pub fn name_shard(&mut self, mark: u32) {
+        let mark = mark.to_string();
         let mut pieces = Vec::new();
-        let mut from = 0;
-        for (start, end, piece) in hits {
-            if start > from {
-                pieces.push(Piece::Text(text[from..start].to_owned()));
+        for p in self.pieces.drain(..) {
+            let Piece::Text(text) = p else {
+                pieces.push(p);
+                continue;
+            };
+            for (i, part) in text.split(&mark).enumerate() {
+                if i > 0 {
+                    pieces.push(Piece::ShardNumber);
+                }
+                pieces.push(Piece::Text(part.to_owned()));
             }
-            pieces.push(piece);
-            from = end;
         }
-        if from < text.len() {
-            pieces.push(Piece::Text(text[from..].to_owned()));
-        }
-        Some(Template { pieces })
+        self.pieces = pieces;
     }
 
     /// The statement with the slots filled.
-    pub fn fill(&self, table: &mut dyn FnMut(u32, &mut String), rows: Option<&str>) -> String {
+    pub fn fill(
+        &self,
+        table: &mut dyn FnMut(u32, &mut String),
+        rows: Option<&str>,
+        shard: u32,
+    ) -> String {
         let mut out = String::with_capacity(
             64 + self
                 .pieces
                 .iter()
                 .map(|p| match p {
                     Piece::Text(t) => t.len(),
-                    Piece::Table(_) => 40,
+                    Piece::Table(_) | Piece::ShardNumber => 40,
                     Piece::Rows => rows.map_or(0, str::len),
                 })
                 .sum::<usize>(),
@@ -72,6 +80,7 @@ impl Template {
                 Piece::Text(t) => out.push_str(t),
                 Piece::Table(n) => table(*n, &mut out),
                 Piece::Rows => out.push_str(rows.unwrap_or_default()),
+                Piece::ShardNumber => out.push_str(&shard.to_string()),
             }
         }
         out
@@ -83,11 +92,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cut_and_fill() {
-        let slots = vec![("tok_a".into(), Piece::Table(0)), ("tok_b".into(), Piece::Table(1))];
-        let t = Template::cut("SELECT x FROM tok_a a JOIN tok_b b, tok_a c", &slots).unwrap();
-        let s = t.fill(&mut |n, o| o.push_str(&format!("s{n}")), None);
-        assert_eq!(s, "SELECT x FROM s0 a JOIN s1 b, s0 c");
-        assert!(Template::cut("SELECT 1", &slots).is_none());
+    fn rows_and_tables() {
+        let mut t = Template {
+            pieces: vec![
+                Piece::Text("INSERT INTO ".into()),
+                Piece::Table(0),
+                Piece::Text(" t SELECT * FROM tok r".into()),
+            ],
+        };
+        assert!(!t.clone().split_at("nothing"));
+        assert!(t.split_at("tok"));
+        let s = t.fill(&mut |n, o| o.push_str(&format!("s{n}")), Some("(1)"), 0);
+        assert_eq!(s, "INSERT INTO s0 t SELECT * FROM (VALUES (1)) r");
     }
 }

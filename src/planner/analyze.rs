@@ -976,7 +976,7 @@ unsafe fn collect_arms(node: *mut Node, arms: &mut Vec<u32>, all: &mut bool) {
 
 /// A node that cannot be sent to another node, and why. Values computable beforehand are fine:
 /// they travel as parameters.
-unsafe fn blocker(n: *mut Node) -> Option<&'static str> {
+pub unsafe fn blocker(n: *mut Node) -> Option<&'static str> {
     match tag(n) {
         NodeTag::T_Var => {
             let v = n as *mut Var;

@@ -68,7 +68,7 @@ pub struct Slot {
 thread_local! { static TOKENS: Cell<u64> = const { Cell::new(0) }; }
 
 /// A word that occurs nowhere else in the statement.
-fn token() -> String {
+pub fn token() -> String {
     let n = TOKENS.with(|t| {
         t.set(t.get().wrapping_add(1));
         t.get()

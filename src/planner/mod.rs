@@ -11,6 +11,7 @@
 
 pub mod analyze;
 mod deparse;
+pub mod modify;
 mod pushdown;
 pub mod rest;
 pub mod ship;
@@ -48,6 +49,20 @@ pub unsafe fn plan(
 ) -> Result<*mut PlannedStmt> {
     let _ = params;
     simplify(q);
+    plan_query(q, standard)
+}
+
+/// Plans a simplified query by the first rule that applies.
+unsafe fn plan_query(
+    q: *mut Query,
+    standard: &mut dyn FnMut(*mut Query) -> *mut PlannedStmt,
+) -> Result<*mut PlannedStmt> {
+    if !concerns_us(q) {
+        return Ok(standard(q));
+    }
+    if let Some(table) = modify::target_of(q) {
+        return modify::plan(q, &table, standard);
+    }
     if let Some(stmt) = pushdown::whole_query(q)? {
         return Ok(stmt);
     }

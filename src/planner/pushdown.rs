@@ -25,13 +25,10 @@ pub struct Place {
 
 /// The plan of a query that one scan can answer, if it is one.
 pub unsafe fn whole_query(q: *mut Query) -> Result<Option<*mut PlannedStmt>> {
-    if (*q).commandType == CmdType::CMD_INSERT || (*q).commandType == CmdType::CMD_UTILITY {
-        return Ok(None);
-    }
-    let Some(place) = place(q)? else { return Ok(None) };
     if (*q).commandType != CmdType::CMD_SELECT {
         return Ok(None);
     }
+    let Some(place) = place(q)? else { return Ok(None) };
     let (plan, values) = dist_plan(q, place)?;
     Ok(Some(whole::statement(q, &plan, values.exprs())))
 }
@@ -160,4 +157,15 @@ fn single_shard(leaves: &[Leaf]) -> Option<(Rc<Table>, Prune)> {
         }
     }
     Some((first.table.clone(), prune))
+}
+
+/// Whether nodes can evaluate a list of expressions without sub-queries.
+pub unsafe fn expression_ships(n: *mut Node) -> bool {
+    !nodes::walk(n, &mut |x| match nodes::tag(x) {
+        pg_sys::NodeTag::T_SubLink => nodes::Visit::Stop,
+        _ => match super::analyze::blocker(x) {
+            Some(_) => nodes::Visit::Stop,
+            None => nodes::Visit::Descend,
+        },
+    })
 }

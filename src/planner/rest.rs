@@ -47,12 +47,18 @@ unsafe fn prepare(q: *mut Query) {
     });
 }
 
-/// PostgreSQL cannot lock rows of ours by their place; the scans lock them where they are.
+/// PostgreSQL cannot lock rows of ours by their place; the scans lock them where they are. The
+/// lock's strength and wait policy travel in a field that only transition tables use.
 unsafe fn drop_row_marks(q: *mut Query) {
-    let keep = nodes::list(nodes::iter::<pg_sys::RowMarkClause>((*q).rowMarks).filter(|m| {
-        let rte = nodes::rte((*q).rtable, (**m).rti);
-        !((*rte).rtekind == RTEKind::RTE_RELATION && catalog::table((*rte).relid).is_some())
-    }));
+    let mut keep: *mut List = std::ptr::null_mut();
+    for m in nodes::iter::<pg_sys::RowMarkClause>((*q).rowMarks) {
+        let rte = nodes::rte((*q).rtable, (*m).rti);
+        if (*rte).rtekind == RTEKind::RTE_RELATION && catalog::table((*rte).relid).is_some() {
+            (*rte).enrtuples = f64::from((*m).strength) + 10.0 * f64::from((*m).waitPolicy);
+        } else {
+            keep = pg_sys::lappend(keep, m as *mut _);
+        }
+    }
     (*q).rowMarks = keep;
 }
 
@@ -293,9 +299,11 @@ unsafe fn source(
     }
     (*q).targetList = nodes::list(tlist);
     let columns = pushdown::columns(q);
-    let deparsed = deparse::deparse(q, &mut values)?;
+    let operation = lock_rows(q, rte);
+    let mut deparsed = deparse::deparse(q, &mut values)?;
+    deparsed.template.name_shard(SHARD_MARK);
     let plan = DistPlan {
-        operation: Operation::Select,
+        operation,
         target,
         template: deparsed.template,
         tables: deparsed.tables,
@@ -308,10 +316,40 @@ unsafe fn source(
     Ok((plan, values.exprs().to_vec()))
 }
 
+/// A number that stands for the shard's in deparsed text.
+const SHARD_MARK: u32 = 4_207_849_999;
+
+/// FOR UPDATE and the like as noted by [`drop_row_marks`].
+unsafe fn lock_rows(q: *mut Query, rte: *mut RangeTblEntry) -> Operation {
+    let code = (*rte).enrtuples as u32;
+    if code == 0 {
+        return Operation::Select;
+    }
+    let mark: *mut pg_sys::RowMarkClause = nodes::make(NodeTag::T_RowMarkClause);
+    (*mark).rti = 1;
+    (*mark).strength = code % 10;
+    (*mark).waitPolicy = code / 10;
+    (*q).rowMarks = nodes::list([mark]);
+    (*q).hasForUpdate = true;
+    Operation::SelectForUpdate
+}
+
 /// What to ask for a column; system columns mean nothing elsewhere and come as NULL.
 unsafe fn remote_column(v: *mut Var, shift: impl Fn(*mut Node) -> *mut Node) -> *mut Node {
-    if (*v).varattno > 0 {
+    if (*v).varattno > 0 || (*v).varattno == pg_sys::SelfItemPointerAttributeNumber as i16 {
         return shift(v as *mut Node);
+    }
+    if (*v).varattno == super::modify::SHARD_ATTRIBUTE {
+        // Stands for the number of the shard until the text is made.
+        return pg_sys::makeConst(
+            pg_sys::OIDOID,
+            -1,
+            pg_sys::Oid::INVALID,
+            4,
+            pg_sys::Datum::from(SHARD_MARK),
+            false,
+            true,
+        ) as *mut Node;
     }
     pg_sys::makeNullConst((*v).vartype, (*v).vartypmod, (*v).varcollid) as *mut Node
 }
@@ -325,7 +363,8 @@ unsafe fn exec_param(n: *mut Node, values: &mut Values) -> Option<*mut Node> {
     Some(deparse::parameter(n, values).or_raise())
 }
 
-unsafe fn range_ref(rti: i32) -> *mut pg_sys::RangeTblRef {
+/// A reference to range table entry `rti`.
+pub unsafe fn range_ref(rti: i32) -> *mut pg_sys::RangeTblRef {
     let r: *mut pg_sys::RangeTblRef = nodes::make(NodeTag::T_RangeTblRef);
     (*r).rtindex = rti;
     r

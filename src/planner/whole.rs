@@ -56,7 +56,11 @@ pub unsafe fn scan_node(plan: &DistPlan, exprs: &[*mut Node]) -> *mut CustomScan
 
 /// A plan as a node that PostgreSQL can copy.
 pub unsafe fn encode(plan: &DistPlan) -> *mut Node {
-    let bytes = plan.encode();
+    encode_bytes(&plan.encode())
+}
+
+/// Bytes as a node that PostgreSQL can copy.
+pub unsafe fn encode_bytes(bytes: &[u8]) -> *mut Node {
     let size = bytes.len() + pg_sys::VARHDRSZ as usize;
     let v = pg_sys::palloc(size) as *mut u8;
     (v as *mut u32).write((size as u32) << 2);
@@ -67,25 +71,48 @@ pub unsafe fn encode(plan: &DistPlan) -> *mut Node {
 
 /// Reads what [`encode`] wrote.
 pub unsafe fn decode(list: *mut List) -> Option<DistPlan> {
-    let node: *mut Node = nodes::nth(list, 0);
+    DistPlan::decode(decode_bytes(list, 0)?)
+}
+
+/// Reads what [`encode_bytes`] wrote.
+pub unsafe fn decode_bytes<'a>(list: *mut List, i: usize) -> Option<&'a [u8]> {
+    let node: *mut Node = nodes::nth(list, i);
     let c = nodes::cast::<pg_sys::Const>(node, NodeTag::T_Const)?;
     let v = (*c).constvalue.cast_mut_ptr::<u8>();
     let size = ((v as *const u32).read() >> 2) as usize;
     let head = pg_sys::VARHDRSZ as usize;
-    DistPlan::decode(std::slice::from_raw_parts(v.add(head), size.checked_sub(head)?))
+    Some(std::slice::from_raw_parts(v.add(head), size.checked_sub(head)?))
 }
 
 /// The statement whose plan is one distributed scan. `q` is the query as the user wrote it.
 pub unsafe fn statement(q: *mut Query, plan: &DistPlan, exprs: &[*mut Node]) -> *mut PlannedStmt {
     let scan = scan_node(plan, exprs);
     let results = result_list(q);
+    set_targets(scan, results, 1);
+    let stmt: *mut PlannedStmt = nodes::make(NodeTag::T_PlannedStmt);
+    (*stmt).commandType = (*q).commandType;
+    (*stmt).queryId = (*q).queryId;
+    (*stmt).hasReturning = !(*q).returningList.is_null();
+    (*stmt).hasModifyingCTE = (*q).hasModifyingCTE;
+    (*stmt).canSetTag = (*q).canSetTag;
+    (*stmt).dependsOnRole = (*q).hasRowSecurity;
+    (*stmt).planTree = scan as *mut pg_sys::Plan;
+    (*stmt).rtable = nodes::list([remote_rte(results)]);
+    add_relations(stmt, q);
+    (*stmt).stmt_location = (*q).stmt_location;
+    (*stmt).stmt_len = (*q).stmt_len;
+    stmt
+}
+
+/// Target lists of a scan that delivers the columns of `results`, named by entry `rti`.
+pub unsafe fn set_targets(scan: *mut CustomScan, results: *mut List, rti: i32) {
     let mut scan_tlist: *mut List = std::ptr::null_mut();
     let mut tlist: *mut List = std::ptr::null_mut();
     for (i, t) in nodes::iter::<TargetEntry>(results).enumerate() {
         let n = i as i16 + 1;
         let e = (*t).expr as *mut Node;
-        let remote =
-            pg_sys::makeTargetEntry(var_like(1, n, e) as *mut pg_sys::Expr, n, (*t).resname, false);
+        let v = var_like(rti, n, e) as *mut pg_sys::Expr;
+        let remote = pg_sys::makeTargetEntry(v, n, (*t).resname, false);
         scan_tlist = pg_sys::lappend(scan_tlist, remote as *mut _);
         let out = nodes::make::<TargetEntry>(NodeTag::T_TargetEntry);
         *out = *t;
@@ -95,22 +122,13 @@ pub unsafe fn statement(q: *mut Query, plan: &DistPlan, exprs: &[*mut Node]) -> 
     }
     (*scan).custom_scan_tlist = scan_tlist;
     (*scan).scan.plan.targetlist = tlist;
-    let stmt: *mut PlannedStmt = nodes::make(NodeTag::T_PlannedStmt);
-    (*stmt).commandType = (*q).commandType;
-    (*stmt).queryId = (*q).queryId;
-    (*stmt).hasReturning = !(*q).returningList.is_null();
-    (*stmt).hasModifyingCTE = (*q).hasModifyingCTE;
-    (*stmt).canSetTag = (*q).canSetTag;
-    (*stmt).dependsOnRole = (*q).hasRowSecurity;
-    (*stmt).planTree = scan as *mut pg_sys::Plan;
-    let (rtable, relations) = relations(q);
-    let mut all: *mut List = nodes::list([remote_rte(results)]);
-    all = pg_sys::list_concat(all, rtable);
-    (*stmt).rtable = all;
-    (*stmt).relationOids = relations;
-    (*stmt).stmt_location = (*q).stmt_location;
-    (*stmt).stmt_len = (*q).stmt_len;
-    stmt
+}
+
+/// Adds a query's relations to a plan's range table and dependencies.
+pub unsafe fn add_relations(stmt: *mut PlannedStmt, q: *mut Query) {
+    let (rtable, oids) = relations(q);
+    (*stmt).rtable = pg_sys::list_concat((*stmt).rtable, rtable);
+    (*stmt).relationOids = pg_sys::list_concat((*stmt).relationOids, oids);
 }
 
 /// The relations of a query at all levels: permissions are checked, and locks taken, on them.
