@@ -186,7 +186,9 @@ impl Inner {
                 break;
             }
             let old = pg_sys::MemoryContextSwitchTo((*econtext).ecxt_per_tuple_memory);
-            pg_sys::slot_getsomeattrs_int(slot, self.columns.len() as i32);
+            if ((*slot).tts_nvalid as usize) < self.columns.len() {
+                pg_sys::slot_getsomeattrs_int(slot, self.columns.len() as i32);
+            }
             let r = self.take(&table, slot);
             pg_sys::MemoryContextSwitchTo(old);
             r?;

@@ -57,7 +57,7 @@ pub unsafe fn run(
     let mut options = pg_sys::SPIExecuteOptions::default();
     options.params = params;
     options.read_only = false;
-    let returns = !plan.columns.is_empty();
+    let returns = plan.returns_rows();
     if returns && !task.mute {
         let dest = CreateTuplestoreDestReceiver();
         SetTuplestoreDestReceiverParams(

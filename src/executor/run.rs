@@ -256,7 +256,7 @@ impl Exec {
                 Message::DataRow(body) => {
                     self.traffic.bytes += body.len() as u64;
                     if conn.tasks.get(conn.current).is_some_and(|t| t.mute)
-                        || self.plan.columns.is_empty()
+                        || !self.plan.returns_rows()
                     {
                         continue;
                     }

@@ -98,6 +98,12 @@ pub struct DistPlan {
 }
 
 impl DistPlan {
+    /// Whether rows come back: always from a query (they may have no columns), from a
+    /// modification with RETURNING.
+    pub fn returns_rows(&self) -> bool {
+        self.operation != Operation::Modify || !self.columns.is_empty()
+    }
+
     /// Serialized form for PostgreSQL's plan trees.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_allocvec(self).unwrap_or_default()

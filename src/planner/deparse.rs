@@ -62,6 +62,7 @@ unsafe fn query_text(q: *mut Query) -> Result<String> {
 pub struct Slot {
     name: String,
     token: String,
+    alias: String,
     piece: Piece,
 }
 
@@ -78,9 +79,13 @@ pub fn token() -> String {
 
 unsafe fn mark_tables(q: *mut Query, tables: &mut Vec<u32>, slots: &mut Vec<Slot>) {
     let mut entries: Vec<*mut RangeTblEntry> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     nodes::walk(q as *mut Node, &mut |n| {
         if nodes::tag(n) == NodeTag::T_RangeTblEntry {
             let rte = n as *mut RangeTblEntry;
+            if !(*rte).eref.is_null() {
+                names.push(nodes::str_of((*(*rte).eref).aliasname));
+            }
             if (*rte).rtekind == RTEKind::RTE_RELATION {
                 entries.push(rte);
             }
@@ -100,18 +105,40 @@ unsafe fn mark_tables(q: *mut Query, tables: &mut Vec<u32>, slots: &mut Vec<Slot
             }
         };
         let token = token();
+        // The name is read before it is replaced.
         let colnames =
             if (*rte).alias.is_null() { std::ptr::null_mut() } else { (*(*rte).alias).colnames };
         (*rte).alias = pg_sys::makeAlias(nodes::pstr(&token), colnames);
         // Inheritance was settled when the shards were made: a shard has no children of its own
         // that the shell's ONLY would not name, too.
-        slots.push(Slot { name: relation_name(rte), token, piece: Piece::Table(number as u32) });
+        let alias = alias(rte, &mut names);
+        let piece = Piece::Table(number as u32);
+        slots.push(Slot { name: relation_name(rte), token, alias, piece });
     }
 }
 
-/// OLD and NEW entries that views leave in the range table are not FROM items.
+/// The name by which the statement calls a table: the user's where it is the only one of its
+/// kind, so that the node's EXPLAIN and messages read as usual.
+unsafe fn alias(rte: *mut RangeTblEntry, names: &mut Vec<String>) -> String {
+    let own = nodes::str_of((*(*rte).eref).aliasname);
+    let taken = |n: &str, names: &[String]| names.iter().filter(|x| *x == n).count();
+    if taken(&own, names) <= 1 {
+        return crate::pg::fmgr::quote_ident(&own);
+    }
+    let mut i = 1;
+    loop {
+        let name = format!("{own}_{i}");
+        if taken(&name, names) == 0 {
+            names.push(name.clone());
+            return crate::pg::fmgr::quote_ident(&name);
+        }
+        i += 1;
+    }
+}
+
+/// OLD and NEW entries that views leave in the range table, and EXCLUDED, are not FROM items.
 unsafe fn is_view_reference(rte: *mut RangeTblEntry) -> bool {
-    (*rte).relkind as u8 == b'v'
+    matches!((*rte).relkind as u8, b'v' | b'c')
 }
 
 unsafe fn relation_name(rte: *mut RangeTblEntry) -> String {
@@ -120,10 +147,15 @@ unsafe fn relation_name(rte: *mut RangeTblEntry) -> String {
     crate::pg::fmgr::qualified(&schema, &name)
 }
 
-/// Cuts the text where each `schema.table token` stands; the token stays as the alias.
+/// Cuts the text where each `schema.table token` stands, and gives the tokens, which stay as
+/// aliases, readable names.
 unsafe fn cut(text: &str, slots: &[Slot]) -> Result<Template> {
     let mut at: Vec<(usize, usize, Piece)> = Vec::new();
     for s in slots {
+        // Entries that nothing refers to (the target of an INSERT taken as a query) are not printed.
+        if !text.contains(&s.token) {
+            continue;
+        }
         let found = [" ", " AS "].iter().find_map(|sep| {
             let needle = format!("{}{sep}{}", s.name, s.token);
             text.find(&needle).map(|i| (i, i + s.name.len()))
@@ -140,14 +172,16 @@ unsafe fn cut(text: &str, slots: &[Slot]) -> Result<Template> {
         }
     }
     at.sort_by_key(|x| x.0);
+    let rename =
+        |part: &str| slots.iter().fold(part.to_owned(), |t, s| t.replace(&s.token, &s.alias));
     let mut pieces = Vec::new();
     let mut from = 0;
     for (start, end, piece) in at {
-        pieces.push(Piece::Text(text[from..start].to_owned()));
+        pieces.push(Piece::Text(rename(&text[from..start])));
         pieces.push(piece);
         from = end;
     }
-    pieces.push(Piece::Text(text[from..].to_owned()));
+    pieces.push(Piece::Text(rename(&text[from..])));
     Ok(Template { pieces })
 }
 

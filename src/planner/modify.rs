@@ -142,10 +142,8 @@ unsafe fn insert_row(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut Pla
         }
     }
     let prune = prune.ok_or_else(|| null_key(table))?;
-    for list in [(*q).returningList as *mut Node, (*q).onConflict as *mut Node] {
-        if !pushdown::expression_ships(list) {
-            return Ok(None);
-        }
+    if !tail_ships(q) {
+        return Ok(None);
     }
     let anchor = u32::from(table.relid);
     let target = if table.kind == Kind::Reference {
@@ -158,6 +156,23 @@ unsafe fn insert_row(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut Pla
     }
     let (plan, vals) = pushdown::dist_plan(q, Place { target, values: vals, rows: 1.0 })?;
     Ok(Some(whole::statement(original, &plan, vals.exprs())))
+}
+
+/// Whether nodes can evaluate RETURNING and ON CONFLICT.
+unsafe fn tail_ships(q: *mut Query) -> bool {
+    let c = (*q).onConflict;
+    if !c.is_null() {
+        let parts = [
+            (*c).arbiterElems as *mut Node,
+            (*c).arbiterWhere,
+            (*c).onConflictSet as *mut Node,
+            (*c).onConflictWhere,
+        ];
+        if parts.into_iter().any(|n| !pushdown::expression_ships(n)) {
+            return false;
+        }
+    }
+    pushdown::expression_ships((*q).returningList as *mut Node)
 }
 
 unsafe fn conflict_changes_key(q: *mut Query, table: &Table) -> bool {
@@ -233,12 +248,10 @@ unsafe fn insert(
     if conflict_changes_key(q, table) {
         return Err(key_change(table));
     }
-    for list in [(*q).returningList as *mut Node, (*q).onConflict as *mut Node] {
-        if !pushdown::expression_ships(list) {
-            return Err(Error::unsupported(
-                "RETURNING or ON CONFLICT uses a function that only this node has",
-            ));
-        }
+    if !tail_ships(q) {
+        return Err(Error::unsupported(
+            "RETURNING or ON CONFLICT uses a function that only this node has",
+        ));
     }
     let (plan, vals) = insert_template(nodes::copy(q), table)?;
     let rows = as_select(nodes::copy(q));
@@ -259,6 +272,9 @@ unsafe fn as_select(q: *mut Query) -> *mut Query {
     (*q).returningList = std::ptr::null_mut();
     (*q).onConflict = std::ptr::null_mut();
     (*q).override_ = pg_sys::OverridingKind::OVERRIDING_NOT_SET;
+    for r in nodes::iter::<pg_sys::RangeTblRef>((*(*q).jointree).fromlist) {
+        (*nodes::rte((*q).rtable, (*r).rtindex as u32)).inFromCl = true;
+    }
     for (i, t) in nodes::iter::<TargetEntry>((*q).targetList).enumerate() {
         (*t).resno = i as i16 + 1;
         (*t).resname = nodes::pstr(&format!("column{}", i + 1));
