@@ -7,6 +7,7 @@ use super::target::target;
 use crate::error::{Error, Result};
 use crate::pg::wait::{check_for_interrupts, WaitSet};
 use crate::pg::xact;
+use crate::stats::counters::{count, Counter};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
@@ -63,6 +64,7 @@ fn take_idle(node: &NodeAddr, user: &str) -> Option<SessionRef> {
         if usable(&mut s) {
             s.node = node.clone();
             drop(s);
+            count(Counter::ConnectionReused);
             return Some(session);
         }
     }
@@ -182,6 +184,7 @@ fn share(s: Session) -> SessionRef {
 }
 
 fn put(done: &mut [Option<Result<SessionRef>>], i: usize, result: Result<SessionRef>) {
+    count(if result.is_ok() { Counter::ConnectionSucceeded } else { Counter::ConnectionFailed });
     if let Some(slot) = done.get_mut(i) {
         *slot = Some(result);
     }
