@@ -12,10 +12,12 @@ use super::tasks::{self, Task, Value};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::fmgr;
-use crate::plan::{DistPlan, Operation};
+use crate::plan::{DistPlan, Operation, Target};
 use crate::remote::{wait_for, Message, Param, SessionRef};
+use crate::stats::query::{self, Query};
 use crate::txn::{self, Mode, OwnerId};
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot, Tuplestorestate};
+use std::rc::Rc;
 
 /// A session at work for this execution.
 struct Conn {
@@ -62,6 +64,7 @@ pub struct Exec {
     nulls: Vec<bool>,
     ready: Vec<usize>,
     next: usize,
+    query: Option<Rc<Query>>,
 }
 
 impl Exec {
@@ -85,6 +88,7 @@ impl Exec {
             nulls: vec![true; n],
             ready: Vec::new(),
             next: 0,
+            query: query::enter(context as usize),
         }
     }
 
@@ -100,14 +104,27 @@ impl Exec {
 
     /// Sends the plan's tasks.
     pub unsafe fn start(&mut self, values: &[Value]) -> Result<()> {
+        if self.query.is_some() {
+            query::note_tenant(self.plan.tenant.clone());
+        }
         let tasks = tasks::tasks(&self.plan, values)?;
         self.start_tasks(tasks, values)
+    }
+
+    /// Colocation group and value of the tenant that the plan is about.
+    fn tenant(&self) -> Option<(i32, String)> {
+        let Target::Shards { anchor, single: true, .. } = &self.plan.target else { return None };
+        let table = catalog::table(Oid::from(*anchor)).filter(|t| t.key.is_some())?;
+        Some((table.colocation, query::take_tenant()?))
     }
 
     /// Sends given tasks.
     pub unsafe fn start_tasks(&mut self, tasks: Vec<Task>, values: &[Value]) -> Result<()> {
         self.started = true;
         self.traffic.tasks += tasks.len();
+        if let Some(q) = &self.query {
+            q.sent(tasks.len(), self.plan.operation == Operation::Select, self.tenant());
+        }
         let here = catalog::local_group()?;
         let (local, remote): (Vec<Task>, Vec<Task>) =
             tasks.into_iter().partition(|t| t.group == here);
@@ -339,6 +356,9 @@ impl Exec {
 
     /// Ends the execution, also in the middle of its results.
     pub unsafe fn end(&mut self) {
+        if let Some(q) = self.query.take() {
+            q.finish();
+        }
         self.finish();
         if !self.store.is_null() {
             pg_sys::ExecDropSingleTupleTableSlot(self.store_slot);

@@ -39,3 +39,27 @@ pub fn now_micros() -> i64 {
 pub fn now_seconds() -> u64 {
     u64::try_from(now_micros() / 1_000_000).unwrap_or(0)
 }
+
+/// PostgreSQL's id of the statement that the client sent; 0 when ids are not computed.
+pub fn query_id() -> u64 {
+    // SAFETY: reads this backend's status entry.
+    unsafe { pgrx::pg_sys::pgstat_get_my_query_id() }
+}
+
+/// CPU time that this process used so far in microseconds.
+pub fn cpu_micros() -> u64 {
+    // SAFETY: fills a structure of plain data.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let micros = |t: libc::timeval| t.tv_sec.unsigned_abs() * 1_000_000 + t.tv_usec.unsigned_abs();
+    micros(usage.ru_utime) + micros(usage.ru_stime)
+}
+
+/// A number from 0 to below 1, different each time but of no cryptographic use.
+pub fn random_fraction() -> f64 {
+    let bits = now_micros().unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11;
+    bits as f64 / (1u64 << 53) as f64
+}

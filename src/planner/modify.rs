@@ -511,6 +511,7 @@ unsafe fn place_plan(table: &Rc<Table>, columns: &[(String, String)]) -> Result<
         merge: Vec::new(),
         rows: 1000.0,
         prepare: false,
+        tenant: None,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::pg::nodes;
 use crate::plan::{Column, DistPlan, Operation, Prune, Target};
+use crate::stats::query;
 use pgrx::pg_sys::{self, CmdType, Node, PlannedStmt, Query, TargetEntry};
 use std::rc::Rc;
 
@@ -47,6 +48,7 @@ pub unsafe fn dist_plan(q: *mut Query, place: Place) -> Result<(DistPlan, Values
         Operation::Select
     };
     let prepare = !deparsed.params.is_empty() && is_single(&place.target);
+    let tenant = query::take_tenant().filter(|_| is_single(&place.target));
     let plan = DistPlan {
         operation,
         target: place.target,
@@ -57,6 +59,7 @@ pub unsafe fn dist_plan(q: *mut Query, place: Place) -> Result<(DistPlan, Values
         merge: Vec::new(),
         rows: place.rows,
         prepare,
+        tenant,
     };
     Ok((plan, values))
 }

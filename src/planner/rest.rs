@@ -312,6 +312,7 @@ unsafe fn source(
         merge: Vec::new(),
         rows,
         prepare: false,
+        tenant: None,
     };
     Ok((plan, values.exprs().to_vec()))
 }

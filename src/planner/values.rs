@@ -6,6 +6,7 @@ use super::ship;
 use crate::catalog::{Key, Table};
 use crate::pg::{guard, nodes};
 use crate::plan::Prune;
+use crate::stats::query;
 use pgrx::pg_sys::{self, Datum, Node, NodeTag, Oid};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -98,6 +99,9 @@ pub unsafe fn shard_of(table: &Table, typ: Oid, value: Option<Datum>) -> Option<
         None => Some(Vec::new()),
         Some(v) => {
             let h = hash(key, typ, v)?;
+            if query::wants_tenant() {
+                query::note_tenant(Some(crate::pg::fmgr::output(typ, v)));
+            }
             Some(table.shard_index(h).map(|i| i as u32).into_iter().collect())
         }
     }

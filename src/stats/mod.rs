@@ -2,6 +2,7 @@
 //! [`tenants`] per tenant. Recording costs a look at a setting while it is off.
 
 pub mod counters;
+pub mod query;
 pub mod statements;
 pub mod tenants;
 
