@@ -149,8 +149,12 @@ fn load(
     let (true, Some(rows)) = (output.status.success(), rows) else {
         return fail(format!("loading {table}: {}", String::from_utf8_lossy(&output.stderr)));
     };
+    let found = coordinator.sql(pg, &format!("SELECT count(*) FROM {table}"))?;
+    if found != rows.to_string() {
+        return fail(format!("{rows} rows were loaded into {table}, but it has {found}"));
+    }
     let speed = u128::from(rows) * 1000 / time.as_millis().max(1);
-    println!("    {table:9} {rows:7} rows in {} ({speed} rows/s)", seconds(time));
+    println!("    {table:9} {rows:7} rows in {:>6} ({speed} rows/s)", seconds(time));
     Ok(())
 }
 

@@ -61,7 +61,7 @@ fn dispatch(command: &str, mut args: Args) -> Result<()> {
         "test" => {
             let filter = args.word();
             args.finish()?;
-            setup::ensure(Need::Build)?;
+            setup::ensure(Need::Test)?;
             test::test(&Postgres::find()?, filter.as_deref())
         }
         "docs" => {

@@ -16,7 +16,9 @@ const CREATE_CLUSTER_CONF: &str = "/etc/postgresql-common/createcluster.conf";
 pub enum Need {
     /// To compile the extension and run servers.
     Build,
-    /// The same and Python's package installer, to fetch the demo's data.
+    /// The same and what unpacks PostgreSQL's source, whose test suite is one of our tests.
+    Test,
+    /// What building needs and Python's package installer, to fetch the demo's data.
     Demo,
 }
 
@@ -79,6 +81,9 @@ fn missing_packages(need: Need) -> Vec<&'static str> {
     require(has_libclang(), "libclang-dev");
     require(which("clang").is_some(), "clang");
     require(which("pkg-config").is_some(), "pkg-config");
+    if need != Need::Build {
+        require(which("bzip2").is_some(), "bzip2");
+    }
     if need == Need::Demo {
         let pip = succeeds(Command::new("python3").args(["-m", "pip", "--version"]));
         require(pip, "python3-pip");

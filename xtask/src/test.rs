@@ -63,7 +63,10 @@ impl Summary {
 
     fn note(&mut self, line: &str) {
         // What a passing test says about itself: how much it compared, and what it excuses.
-        if line.contains(" statements, ") || line.starts_with("  known: ") {
+        if line.contains(" statements, ")
+            || line.starts_with("  known: ")
+            || line.starts_with("skipped: ")
+        {
             self.remarks.push(line.to_string());
         }
         let Some(counts) = line.strip_prefix("test result: ") else { return };
