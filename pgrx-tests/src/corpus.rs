@@ -187,7 +187,7 @@ fn parse(
         let first = rest.split('\n').next().unwrap_or_default();
         if let Some(comment) = first.strip_prefix("--") {
             if let Some(mark) = comment.trim().strip_prefix('@') {
-                let words: Vec<&str> = mark.split_whitespace().collect();
+                let words = mark_words(mark);
                 if !special(&words, line) && !marks.read(mark) {
                     panic!("{file}:{line}: unknown mark @{mark}");
                 }
@@ -252,6 +252,16 @@ impl Marks {
         }
         true
     }
+}
+
+/// The words of a mark; a word may have parts in double quotes, with blanks.
+fn mark_words(mark: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let blank = move |c: char| {
+        quoted ^= c == '"';
+        c.is_whitespace() && !quoted
+    };
+    mark.split(blank).filter(|w| !w.is_empty()).collect()
 }
 
 /// `1, 'a''b', NULL` as parameter texts.

@@ -82,16 +82,24 @@ pub struct Report {
     pub known: Vec<String>,
 }
 
+/// What a configuration does besides running the statements.
+#[derive(Clone, Copy)]
+pub struct Mode {
+    /// The cluster side has distributed tables (else the corpus itself is on trial).
+    pub distributed: bool,
+    /// Tables are distributed when they have their rows already.
+    pub filled: bool,
+    /// Reads run a second time through the extended protocol.
+    pub twice: bool,
+}
+
 /// A unit being run in one configuration.
 pub struct Duel<'a> {
     config: &'a str,
     unit: &'a Unit,
     plain: Side<'a>,
     cluster: Side<'a>,
-    /// The cluster side knows distributed tables (else the corpus itself is on trial).
-    distributed: bool,
-    /// Run reads a second time through the extended protocol.
-    twice: bool,
+    mode: Mode,
     report: Report,
 }
 
@@ -101,10 +109,9 @@ impl<'a> Duel<'a> {
         unit: &'a Unit,
         plain: Side<'a>,
         cluster: Side<'a>,
-        distributed: bool,
-        twice: bool,
+        mode: Mode,
     ) -> Self {
-        Duel { config, unit, plain, cluster, distributed, twice, report: Report::default() }
+        Duel { config, unit, plain, cluster, mode, report: Report::default() }
     }
 
     /// Makes the tables and runs every file.
@@ -120,14 +127,18 @@ impl<'a> Duel<'a> {
     }
 
     fn make_schema(&mut self) -> bool {
-        for step in &self.unit.schema {
+        let mut steps: Vec<&Step> = self.unit.schema.iter().collect();
+        if self.mode.filled {
+            steps.sort_by_key(|s| matches!(s, Step::Spread(..)));
+        }
+        for step in steps {
             let (at, sql, outcome) = match step {
                 Step::Both(s) => {
                     let want = self.plain.query("", &s.sql, &s.copy_data);
                     let got = self.cluster.query("", &s.sql, &s.copy_data);
                     (s.line, s.sql.clone(), want.and(got))
                 }
-                Step::Spread(_, _) if !self.distributed => continue,
+                Step::Spread(_, _) if !self.mode.distributed => continue,
                 Step::Spread(spread, line) => {
                     (*line, spread.sql(), self.cluster.query("", &spread.sql(), &[]))
                 }
@@ -180,10 +191,10 @@ impl<'a> Duel<'a> {
         let head = format!("{}:{} [{}]", s.file, s.line, self.config);
         match (found, known) {
             (None, None) => {}
-            (Some(_), Some((_, reason))) if self.distributed => {
+            (Some(_), Some((_, reason))) if self.mode.distributed => {
                 self.report.known.push(format!("{head} {reason}"))
             }
-            (None, Some(_)) if self.distributed => {
+            (None, Some(_)) if self.mode.distributed => {
                 self.report
                     .failures
                     .push(format!("{head} works now: remove its `-- @known` line\n{}", s.sql));
@@ -216,7 +227,7 @@ impl<'a> Duel<'a> {
         if w != g {
             return Some(format!("expected transaction status {}, got {}", w as char, g as char));
         }
-        if self.twice && reads_only(s) {
+        if self.mode.twice && reads_only(s) {
             let again = extended(&mut self.cluster, session, &s.sql);
             if let Some(text) = want.first().and_then(|w| difference(w, &again, &s.marks)) {
                 return Some(format!("through the extended protocol: {text}"));
@@ -246,7 +257,13 @@ impl<'a> Duel<'a> {
         let text = match (&want, &got) {
             (Ok(w), Ok(g)) => rows_difference(&w.rows, &g.rows, false)?,
             (Err(w), Err(g)) if w.code() == g.code() => return None,
-            _ => format!("{want:?} and {got:?}"),
+            (w, g) => {
+                let brief = |r: &Result<ResultSet, Error>| match r {
+                    Ok(set) => set.tag.clone(),
+                    Err(e) => e.to_string(),
+                };
+                format!("expected {}, got {}", brief(w), brief(g))
+            }
         };
         Some(format!("afterwards the content of {table} differs: {text}"))
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use citus_tests::cluster::Cluster;
 use citus_tests::corpus::{Marks, Statement, Step, Unit};
-use citus_tests::oracle::{Duel, Report, Side};
+use citus_tests::oracle::{Duel, Mode, Report, Side};
 use citus_tests::server::Kind;
 
 fn statement(line: usize, sql: &str) -> Statement {
@@ -29,7 +29,14 @@ fn planted(cluster: &Cluster, difference: &str, statements: &[&str]) -> Report {
         files: vec![file],
     };
     let side = |d: &str| Side::new(&cluster.coordinator, d);
-    Duel::new("test", &unit, side(&databases[0]), side(&databases[1]), false, true).run()
+    Duel::new(
+        "test",
+        &unit,
+        side(&databases[0]),
+        side(&databases[1]),
+        Mode { distributed: false, filled: false, twice: true },
+    )
+    .run()
 }
 
 #[test]

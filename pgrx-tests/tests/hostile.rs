@@ -92,6 +92,7 @@ fn bad_arguments_change_nothing() {
                     found =
                         Some(format!("metadata changed\nbefore:\n{}after:\n{}", before.0, after.0));
                 }
+                before = after;
             }
             Err(e) => found = Some(format!("the server is gone: {e}")),
         }

@@ -8,11 +8,13 @@ use std::sync::OnceLock;
 
 use citus_tests::cluster::Cluster;
 use citus_tests::corpus::{read_unit, Unit};
-use citus_tests::oracle::{Duel, Report, Side};
+use citus_tests::oracle::{Duel, Mode, Report, Side};
 use citus_tests::server::Kind;
 
-/// Name, and shard count; `single` has no workers.
-const CONFIGS: [(&str, u32); 3] = [("w2s4", 4), ("w2s32", 32), ("single", 4)];
+/// Name, shard count, and whether tables are filled before they are distributed; `single` has no
+/// workers.
+const CONFIGS: [(&str, u32, bool); 3] =
+    [("w2s4", 4, false), ("w2s32", 32, true), ("single", 4, false)];
 
 fn plain() -> &'static Cluster {
     static IT: OnceLock<Cluster> = OnceLock::new();
@@ -35,14 +37,21 @@ fn single() -> &'static Cluster {
     IT.get_or_init(|| Cluster::start(0, Kind::FAST, ""))
 }
 
-fn run_config(unit: &Unit, config: &str, shards: u32) -> Report {
+fn run_config(unit: &Unit, config: &str, shards: u32, filled: bool) -> Report {
     let oracle = plain();
     let plain_db = oracle.bare_database(&unit.name);
     let plain_side = Side::new(&oracle.coordinator, &plain_db);
     if config == "plain" {
         let other_db = other_plain().bare_database(&unit.name);
         let other = Side::new(&other_plain().coordinator, &other_db);
-        return Duel::new(config, unit, plain_side, other, false, true).run();
+        return Duel::new(
+            config,
+            unit,
+            plain_side,
+            other,
+            Mode { distributed: false, filled, twice: true },
+        )
+        .run();
     }
     let cluster = if config == "single" { single() } else { two_workers() };
     let database = cluster.database(&unit.name);
@@ -50,21 +59,23 @@ fn run_config(unit: &Unit, config: &str, shards: u32) -> Report {
         .connect(&database)
         .run(&format!("ALTER DATABASE {database} SET citus.shard_count = {shards}"));
     let side = Side::new(&cluster.coordinator, &database);
-    Duel::new(config, unit, plain_side, side, true, config == "w2s4").run()
+    let filled = filled || std::env::var_os("CITUS_TEST_FILLED").is_some();
+    let mode = Mode { distributed: true, filled, twice: config == "w2s4" };
+    Duel::new(config, unit, plain_side, side, mode).run()
 }
 
 fn run_unit(name: &str) {
     let unit = read_unit(&corpus().join(name));
     let wanted = std::env::var("CITUS_TEST_CONFIG").ok();
-    let configs: Vec<(&str, u32)> = match wanted.as_deref() {
-        Some("plain") => vec![("plain", 0)],
+    let configs: Vec<(&str, u32, bool)> = match wanted.as_deref() {
+        Some("plain") => vec![("plain", 0, false)],
         Some(one) => CONFIGS.into_iter().filter(|c| c.0 == one).collect(),
-        None => vec![("plain", 0)],
+        None => vec![("plain", 0, false)],
     };
     let mut failures = Vec::new();
-    for (config, shards) in configs {
+    for (config, shards, filled) in configs {
         let began = std::time::Instant::now();
-        let report = run_config(&unit, config, shards);
+        let report = run_config(&unit, config, shards, filled);
         println!(
             "{name} {config}: {} statements, {} failures, {} skipped after them, {} known failures, {:.1} s",
             report.statements,
