@@ -138,7 +138,7 @@ impl Server {
             )?;
         }
         if !kind.durable {
-            writeln!(conf, "fsync = off\nsynchronous_commit = off\nfull_page_writes = off")?;
+            writeln!(conf, "fsync = off\nfull_page_writes = off")?;
         }
         writeln!(conf, "{extra_conf}")?;
         let server = Server { name: name.to_owned(), dir, port, child: Mutex::new(None) };

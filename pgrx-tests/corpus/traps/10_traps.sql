@@ -138,19 +138,6 @@ SELECT k FROM w WHERE k = $1::bigint;
 -- @params 5, 1
 -- @params NULL, 1
 SELECT k FROM w WHERE k = $1 OR ($1 IS NULL AND n = $2);
-SELECT n FROM ci WHERE k = 'abc';
-SELECT k, count(*) FROM (SELECT lower(k::text) AS k FROM ci) q GROUP BY k;
-SELECT count(DISTINCT k) FROM ci;
-SELECT n FROM ci WHERE k = 'abc'::text;
-SELECT n FROM ci WHERE k IN ('XYZ', 'nope');
-SELECT n FROM nd WHERE k = 'abc';
-SELECT n FROM nd WHERE k = 'abc' COLLATE "C";
-SELECT count(*) FROM nd GROUP BY k;
-SELECT count(DISTINCT k), count(DISTINCT o) FROM nd;
-SELECT count(*) FROM nd GROUP BY o;
-SELECT a.n, b.n FROM nd a JOIN nd b ON a.k = b.k;
-SELECT a.n, b.n FROM nd a JOIN nd b ON a.o = b.o;
-SELECT a.n, b.n FROM nd a JOIN nd b ON a.k = b.o COLLATE "C";
 -- Empty and partial.
 SELECT count(*), sum(n), avg(n), max(v), array_agg(k), bool_or(n > 0) FROM w WHERE k = 1000;
 SELECT count(*) FROM w WHERE k IN (1000, 2000) HAVING count(*) = 0;
