@@ -21,6 +21,8 @@
 //! -- @tag                        only success and the command tag are compared
 //! -- @session NAME               goes through another connection; `-- @session` alone is the first
 //! -- @simple                     not run a second time through the extended protocol
+//! -- @expect VALUE               the first value of the result (only in tests that have no oracle)
+//! -- @plan TEXT                  some line of the result contains this (likewise)
 //! -- @known CONFIG reason        does not work yet in CONFIG (or `all`): reported, and the test
 //!                                fails as soon as it works, so that the line is removed
 //! ```
@@ -43,6 +45,8 @@ pub struct Marks {
     pub tag_only: bool,
     pub session: Option<String>,
     pub simple: bool,
+    pub expect: Option<String>,
+    pub plan: Option<String>,
     pub known: Vec<(String, String)>,
 }
 
@@ -244,6 +248,8 @@ impl Marks {
             "tag" => self.tag_only = true,
             "session" => self.session = Some(rest.to_owned()),
             "simple" => self.simple = true,
+            "expect" => self.expect = Some(rest.to_owned()),
+            "plan" => self.plan = Some(rest.to_owned()),
             "known" => {
                 let (config, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
                 self.known.push((config.to_owned(), reason.to_owned()));
