@@ -17,6 +17,13 @@ extern "C-unwind" {
     fn c_expression_walker(node: *mut Node, walker: CWalker, context: *mut c_void) -> bool;
     #[link_name = "query_tree_walker"]
     fn c_query_walker(q: *mut Query, walker: CWalker, context: *mut c_void, flags: c_int) -> bool;
+    #[link_name = "range_table_walker"]
+    fn c_range_table_walker(
+        rtable: *mut List,
+        walker: CWalker,
+        context: *mut c_void,
+        flags: c_int,
+    ) -> bool;
     #[link_name = "expression_tree_mutator"]
     fn c_expression_mutator(n: *mut Node, mutator: CMutator, context: *mut c_void) -> *mut Node;
     #[link_name = "query_tree_mutator"]
@@ -192,6 +199,17 @@ pub unsafe fn walk_query(
     let mut w = Walk { visit };
     let context = &mut w as *mut Walk as *mut c_void;
     guard::call(|| c_query_walker(q, walk_step, context, flags | RTES_BEFORE))
+}
+
+/// Visits the range table of a query.
+pub unsafe fn walk_rtable(
+    q: *mut Query,
+    flags: c_int,
+    visit: &mut dyn FnMut(*mut Node) -> Visit,
+) -> bool {
+    let mut w = Walk { visit };
+    let context = &mut w as *mut Walk as *mut c_void;
+    guard::call(|| c_range_table_walker((*q).rtable, walk_step, context, flags | RTES_BEFORE))
 }
 
 struct Mutate<'a> {

@@ -109,6 +109,8 @@ pub struct Analyzer<'a> {
     pub reference: Option<Rc<Table>>,
     /// Only collect leaves: single-shard queries need no alignment.
     pinning: bool,
+    /// Do not look at what the outermost query does with its rows.
+    from_only: bool,
 }
 
 impl<'a> Analyzer<'a> {
@@ -122,6 +124,7 @@ impl<'a> Analyzer<'a> {
             leaves: Vec::new(),
             reference: None,
             pinning,
+            from_only: false,
         }
     }
 
@@ -140,6 +143,39 @@ impl<'a> Analyzer<'a> {
     /// The FROM and WHERE of the outermost query.
     pub unsafe fn top(&mut self, q: *mut Query) -> Answer<Part> {
         self.query_body(q, &Filters::default())
+    }
+
+    /// The FROM and WHERE only, whatever the query does with the rows.
+    pub unsafe fn top_from(&mut self, q: *mut Query) -> Answer<Part> {
+        self.from_only = true;
+        self.query_body(q, &Filters::default())
+    }
+
+    /// Columns of a query analyzed by [`Analyzer::top_from`] that equal the distribution key.
+    pub unsafe fn key_columns(&mut self, q: *mut Query, part: &Part) -> Vec<*mut Node> {
+        let id = self.queries.iter().position(|x| *x == q).unwrap_or(0);
+        let mut out = Vec::new();
+        for t in part.filters.closure(&part.keys) {
+            if let Term::Col((qid, rti, attno)) = t {
+                if qid == id && rti > 0 {
+                    let rte = nodes::rte((*q).rtable, rti);
+                    if (*rte).rtekind != RTEKind::RTE_RELATION {
+                        continue;
+                    }
+                    let (mut typ, mut typmod, mut coll) =
+                        (pg_sys::Oid::INVALID, 0, pg_sys::Oid::INVALID);
+                    pg_sys::get_atttypetypmodcoll(
+                        (*rte).relid,
+                        attno,
+                        &mut typ,
+                        &mut typmod,
+                        &mut coll,
+                    );
+                    out.push(pg_sys::makeVar(rti as i32, attno, typ, typmod, coll, 0) as *mut Node);
+                }
+            }
+        }
+        out
     }
 
     /// FROM, WHERE and the sub-queries in all expressions of a query.

@@ -9,12 +9,15 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+mod aggregate;
 pub mod analyze;
+mod combine;
 mod deparse;
 pub mod modify;
 mod pushdown;
 pub mod rest;
 pub mod ship;
+mod source;
 pub mod values;
 pub mod whole;
 

@@ -111,7 +111,11 @@ pub unsafe fn place(q: *mut Query) -> Result<Option<Place>> {
         Ok(p) => p,
         Err(r) => return rejected(r),
     };
-    let why = a.needs_combining(q, &part);
+    let why = if (*q).sortClause.is_null() {
+        a.needs_combining(q, &part)
+    } else {
+        Some("ORDER BY over several shards")
+    };
     let Some(anchor) = part.anchor.clone() else { return Ok(None) };
     let prune = part.prune.clone().unwrap_or(Prune::All);
     let single = prune.is_single();

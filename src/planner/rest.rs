@@ -4,9 +4,11 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 use super::analyze::is_hash_equality;
+use super::combine;
 use super::deparse;
 use super::pushdown;
 use super::ship;
+use super::source;
 use super::values::{self, Values};
 use super::whole;
 use crate::catalog::{self, Kind, Table};
@@ -25,8 +27,57 @@ pub unsafe fn plan(
     q: *mut Query,
     standard: &mut dyn FnMut(*mut Query) -> *mut PlannedStmt,
 ) -> Result<*mut PlannedStmt> {
+    sources(q, true)?;
     prepare(q);
     Ok(standard(q))
+}
+
+/// Finds the largest parts that shard groups can answer: this query's own, or those of its
+/// sub-queries.
+unsafe fn sources(q: *mut Query, outermost: bool) -> Result<()> {
+    if (*q).commandType == CmdType::CMD_SELECT && !is_correlated(q) && super::concerns_us(q) {
+        if !outermost && !(*q).hasModifyingCTE {
+            if let Some(place) = pushdown::place(q)? {
+                if place_is_wanted(q, &place) {
+                    let (plan, values) = pushdown::dist_plan(q, place)?;
+                    return source::become_source(q, &plan, values.exprs());
+                }
+            }
+        }
+        if combine::rewrite(q)? {
+            return Ok(());
+        }
+    }
+    let mut inner: Vec<*mut Query> = Vec::new();
+    nodes::walk_query(q, 0, &mut |n| {
+        if nodes::tag(n) == NodeTag::T_Query {
+            inner.push(n as *mut Query);
+            return nodes::Visit::Skip;
+        }
+        nodes::Visit::Descend
+    });
+    for i in inner {
+        sources(i, false)?;
+    }
+    Ok(())
+}
+
+/// A plain read of one table is left to PostgreSQL's planner, which may add conditions to it.
+unsafe fn place_is_wanted(q: *mut Query, place: &pushdown::Place) -> bool {
+    let plain = nodes::len((*q).rtable) == 1
+        && !(*q).hasAggs
+        && (*q).groupClause.is_null()
+        && (*q).distinctClause.is_null()
+        && !(*q).hasWindowFuncs
+        && !(*q).hasTargetSRFs
+        && (*q).limitCount.is_null()
+        && (*q).limitOffset.is_null();
+    !(plain && matches!(place.target, Target::Shards { .. }))
+}
+
+/// Whether a query refers to columns of a query around it.
+unsafe fn is_correlated(q: *mut Query) -> bool {
+    (1..8).any(|level| pg_sys::contain_vars_of_level(q as *mut Node, level))
 }
 
 /// Makes shells look like plain tables without children, and moves row locks into the scans.
@@ -78,11 +129,22 @@ pub unsafe fn set_rel_pathlist(
     rel: *mut RelOptInfo,
     rte: *mut RangeTblEntry,
 ) {
-    if (*rte).rtekind != RTEKind::RTE_RELATION || !catalog::extension_ready() {
-        return;
-    }
-    let Some(table) = catalog::table((*rte).relid) else { return };
-    let rows = rows_of(&table, rel);
+    let rows = match (*rte).rtekind {
+        RTEKind::RTE_RELATION => {
+            if !catalog::extension_ready() {
+                return;
+            }
+            let Some(table) = catalog::table((*rte).relid) else { return };
+            rows_of(&table, rel)
+        }
+        RTEKind::RTE_FUNCTION => {
+            let Some(call) = source::call_of(rte) else { return };
+            let known = whole::decode((*call).args).map_or(1000.0, |p| p.rows);
+            let filters = nodes::len((*rel).baserestrictinfo) as i32;
+            (known * 0.3f64.powi(filters)).max(1.0)
+        }
+        _ => return,
+    };
     let path: *mut CustomPath = nodes::make(NodeTag::T_CustomPath);
     (*path).path.pathtype = NodeTag::T_CustomScan;
     (*path).path.parent = rel;
@@ -134,6 +196,11 @@ unsafe fn make_plan(
 ) -> Result<*mut Plan> {
     let rti = (*rel).relid;
     let rte: *mut RangeTblEntry = *(*root).simple_rte_array.add(rti as usize);
+    if let Some(call) = source::call_of(rte) {
+        let quals = pg_sys::extract_actual_clauses(clauses, false);
+        let rows = (*best).path.rows;
+        return Ok(source::scan(rel, rte, call, tlist, quals, rows)? as *mut Plan);
+    }
     let table = catalog::table((*rte).relid)
         .ok_or_else(|| crate::error::Error::internal("table vanished while planning"))?;
     let mut remote = Vec::new();
@@ -278,8 +345,7 @@ unsafe fn source(
     let mut values = Values::default();
     let mut quals = Vec::new();
     for e in remote {
-        let e = nodes::mutate(shift(*e), &mut |x| exec_param(x, &mut values));
-        quals.push(e);
+        quals.push(shift(*e));
     }
     let target = target(table, &quals, &mut values);
     let from = pg_sys::makeFromExpr(nodes::list([range_ref(1)]), and(&quals));
@@ -353,15 +419,6 @@ unsafe fn remote_column(v: *mut Var, shift: impl Fn(*mut Node) -> *mut Node) -> 
         ) as *mut Node;
     }
     pg_sys::makeNullConst((*v).vartype, (*v).vartypmod, (*v).varcollid) as *mut Node
-}
-
-/// Parameters of outer plan nodes travel like outside ones; their value is read at each start.
-unsafe fn exec_param(n: *mut Node, values: &mut Values) -> Option<*mut Node> {
-    let p = nodes::cast::<pg_sys::Param>(n, NodeTag::T_Param)?;
-    if (*p).paramkind != pg_sys::ParamKind::PARAM_EXEC {
-        return None;
-    }
-    Some(deparse::parameter(n, values).or_raise())
 }
 
 /// A reference to range table entry `rti`.
@@ -450,18 +507,8 @@ unsafe fn prune_one(table: &Table, node: *mut Node, values: &mut Values) -> Prun
     }
 }
 
-/// In the quals, values of outer nodes have become parameters `$n` already.
+/// Values of outer plan nodes are parameters like those from outside; read at each start.
 unsafe fn value_prune(table: &Table, value: *mut Node, values: &mut Values) -> Prune {
-    let stripped = nodes::strip_relabel(value);
-    if let Some(p) = nodes::cast::<pg_sys::Param>(stripped, NodeTag::T_Param) {
-        let n = (*p).paramid as usize;
-        let known = n.checked_sub(1).and_then(|i| values.exprs().get(i)).copied();
-        if let Some(e) = known.filter(|e| nodes::tag(*e) == NodeTag::T_Param) {
-            if (*(e as *mut pg_sys::Param)).paramkind == pg_sys::ParamKind::PARAM_EXEC {
-                return values::prune_value(table, e, values);
-            }
-        }
-    }
     if ship::classify(value).is_value() {
         return values::prune_value(table, value, values);
     }

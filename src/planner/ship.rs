@@ -116,7 +116,9 @@ pub unsafe fn classify(node: *mut Node) -> Class {
                 c.local_only = true;
             }
             NodeTag::T_Param => {
-                if (*(n as *mut pg_sys::Param)).paramkind == pg_sys::ParamKind::PARAM_EXTERN {
+                let kind = (*(n as *mut pg_sys::Param)).paramkind;
+                if kind == pg_sys::ParamKind::PARAM_EXTERN || kind == pg_sys::ParamKind::PARAM_EXEC
+                {
                     c.param = true;
                 } else {
                     c.rows = true;

@@ -1,0 +1,210 @@
+//! A distributed plan as a FROM item of the rest of a query.
+//!
+//! It stands as a call of `citus_source(plan, values ...)`. PostgreSQL's planner treats
+//! the values as it treats any function's arguments (parameters and outer columns included), and
+//! the path hook turns the call into a scan of the plan.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+use super::whole;
+use crate::error::{sqlstate, Error, Result};
+use crate::pg::nodes;
+use crate::plan::DistPlan;
+use pgrx::pg_sys::{
+    self, CustomScan, List, Node, NodeTag, Oid, Query, RTEKind, RangeTblEntry, RelOptInfo,
+    TargetEntry,
+};
+use std::cell::Cell;
+
+thread_local! { static FUNCTION: Cell<(u64, u32)> = const { Cell::new((0, 0)) }; }
+
+/// OID of `citus_source`.
+pub unsafe fn function() -> Result<Oid> {
+    let now = crate::catalog::generation();
+    let (seen, oid) = FUNCTION.with(Cell::get);
+    if seen == now && oid != 0 {
+        return Ok(Oid::from(oid));
+    }
+    let name = nodes::list([nodes::string_node("pg_catalog"), nodes::string_node("citus_source")]);
+    let f = pg_sys::LookupFuncName(name, -1, std::ptr::null(), true);
+    if f == Oid::INVALID {
+        return Err(Error::new(
+            sqlstate::UNDEFINED_FUNCTION,
+            "function citus_source does not exist",
+        )
+        .hint("Run ALTER EXTENSION citus UPDATE."));
+    }
+    FUNCTION.with(|c| c.set((now, u32::from(f))));
+    Ok(f)
+}
+
+/// OID of a function of ours by its name.
+pub unsafe fn internal_function(name: &str) -> Result<Oid> {
+    let names = nodes::list([nodes::string_node("pg_catalog"), nodes::string_node(name)]);
+    let f = pg_sys::LookupFuncName(names, -1, std::ptr::null(), true);
+    if f == Oid::INVALID {
+        return Err(Error::internal(format!("function {name} does not exist")));
+    }
+    Ok(f)
+}
+
+/// The FROM item that delivers the rows of a plan whose columns are those of `columns`.
+pub unsafe fn entry(
+    plan: &DistPlan,
+    exprs: &[*mut Node],
+    columns: *mut List,
+) -> Result<*mut RangeTblEntry> {
+    // PostgreSQL wants at least one argument for VARIADIC.
+    let filler = pg_sys::makeBoolConst(false, false);
+    let mut args: *mut List = nodes::list([whole::encode(plan), filler]);
+    for e in exprs {
+        args = pg_sys::lappend(args, nodes::copy(*e) as *mut _);
+    }
+    let call = pg_sys::makeFuncExpr(
+        function()?,
+        pg_sys::RECORDOID,
+        args,
+        Oid::INVALID,
+        Oid::INVALID,
+        pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+    );
+    (*call).funcretset = true;
+    let f: *mut pg_sys::RangeTblFunction = nodes::make(NodeTag::T_RangeTblFunction);
+    (*f).funcexpr = call as *mut Node;
+    let (mut names, mut types, mut typmods, mut collations) =
+        (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+    for (i, t) in nodes::iter::<TargetEntry>(columns).enumerate() {
+        let e = (*t).expr as *mut Node;
+        let name = if (*t).resname.is_null() {
+            format!("column{}", i + 1)
+        } else {
+            nodes::str_of((*t).resname)
+        };
+        names = pg_sys::lappend(names, nodes::string_node(&name) as *mut _);
+        types = pg_sys::lappend_oid(types, pg_sys::exprType(e));
+        typmods = pg_sys::lappend_int(typmods, pg_sys::exprTypmod(e));
+        collations = pg_sys::lappend_oid(collations, pg_sys::exprCollation(e));
+    }
+    (*f).funccolcount = nodes::len(columns) as i32;
+    (*f).funccolnames = names;
+    (*f).funccoltypes = types;
+    (*f).funccoltypmods = typmods;
+    (*f).funccolcollations = collations;
+    let rte: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
+    (*rte).rtekind = RTEKind::RTE_FUNCTION;
+    (*rte).functions = nodes::list([f]);
+    (*rte).eref = pg_sys::makeAlias(c"remote_scan".as_ptr(), nodes::copy(names));
+    (*rte).inFromCl = true;
+    Ok(rte)
+}
+
+/// The call of a source in a range table entry, if it is one.
+pub unsafe fn call_of(rte: *mut RangeTblEntry) -> Option<*mut pg_sys::FuncExpr> {
+    if (*rte).rtekind != RTEKind::RTE_FUNCTION {
+        return None;
+    }
+    let f: *mut pg_sys::RangeTblFunction = nodes::nth((*rte).functions, 0);
+    if f.is_null() {
+        return None;
+    }
+    let call = nodes::cast::<pg_sys::FuncExpr>((*f).funcexpr, NodeTag::T_FuncExpr)?;
+    if u32::from((*call).funcid) < pg_sys::FirstNormalObjectId {
+        return None;
+    }
+    (function().ok()? == (*call).funcid).then_some(call)
+}
+
+/// The scan node of a source.
+pub unsafe fn scan(
+    rel: *mut RelOptInfo,
+    rte: *mut RangeTblEntry,
+    call: *mut pg_sys::FuncExpr,
+    tlist: *mut List,
+    quals: *mut List,
+    rows: f64,
+) -> Result<*mut CustomScan> {
+    let mut plan = whole::decode((*call).args)
+        .ok_or_else(|| Error::internal("unreadable distributed plan"))?;
+    plan.rows = rows;
+    let exprs: Vec<*mut Node> = nodes::iter((*call).args).skip(2).collect();
+    let scan = whole::scan_node(&plan, &exprs);
+    let f: *mut pg_sys::RangeTblFunction = nodes::nth((*rte).functions, 0);
+    let oids = |l: *mut List, i: usize| (*(*l).elements.add(i)).oid_value;
+    let mut columns: *mut List = std::ptr::null_mut();
+    for i in 0..(*f).funccolcount as usize {
+        let n = i as i16 + 1;
+        let v = pg_sys::makeVar(
+            (*rel).relid as i32,
+            n,
+            oids((*f).funccoltypes, i),
+            (*(*(*f).funccoltypmods).elements.add(i)).int_value,
+            oids((*f).funccolcollations, i),
+            0,
+        );
+        let t = pg_sys::makeTargetEntry(v as *mut pg_sys::Expr, n, std::ptr::null_mut(), false);
+        columns = pg_sys::lappend(columns, t as *mut _);
+    }
+    (*scan).custom_scan_tlist = columns;
+    (*scan).scan.plan.targetlist = tlist;
+    (*scan).scan.plan.qual = quals;
+    Ok(scan)
+}
+
+/// Makes a query a plain read of a source: `SELECT its columns FROM source`.
+pub unsafe fn become_source(q: *mut Query, plan: &DistPlan, exprs: &[*mut Node]) -> Result<()> {
+    let results = whole::result_list(q);
+    let rte = entry(plan, exprs, results)?;
+    let mut tlist: *mut List = std::ptr::null_mut();
+    for (i, t) in nodes::iter::<TargetEntry>(results).enumerate() {
+        let n = i as i16 + 1;
+        let out: *mut TargetEntry = nodes::copy(t);
+        (*out).expr = whole::var_like(1, n, (*t).expr as *mut Node) as *mut pg_sys::Expr;
+        (*out).resno = n;
+        (*out).ressortgroupref = 0;
+        tlist = pg_sys::lappend(tlist, out as *mut _);
+    }
+    read_from(q, rte, tlist);
+    (*q).groupClause = std::ptr::null_mut();
+    (*q).groupDistinct = false;
+    (*q).groupingSets = std::ptr::null_mut();
+    (*q).havingQual = std::ptr::null_mut();
+    (*q).windowClause = std::ptr::null_mut();
+    (*q).distinctClause = std::ptr::null_mut();
+    (*q).sortClause = std::ptr::null_mut();
+    (*q).limitCount = std::ptr::null_mut();
+    (*q).limitOffset = std::ptr::null_mut();
+    (*q).hasAggs = false;
+    (*q).hasWindowFuncs = false;
+    (*q).hasDistinctOn = false;
+    (*q).hasSubLinks = false;
+    Ok(())
+}
+
+/// Gives a query a source as its only FROM item and a new target list.
+pub unsafe fn read_from(q: *mut Query, rte: *mut RangeTblEntry, tlist: *mut List) {
+    (*q).commandType = pg_sys::CmdType::CMD_SELECT;
+    (*q).rtable = nodes::list([rte]);
+    let from = nodes::list([super::rest::range_ref(1)]);
+    (*q).jointree = pg_sys::makeFromExpr(from, std::ptr::null_mut());
+    (*q).targetList = tlist;
+    (*q).returningList = std::ptr::null_mut();
+    (*q).cteList = std::ptr::null_mut();
+    (*q).rowMarks = std::ptr::null_mut();
+    (*q).setOperations = std::ptr::null_mut();
+    (*q).hasTargetSRFs = false;
+    (*q).hasModifyingCTE = false;
+    (*q).hasRecursive = false;
+    (*q).hasForUpdate = false;
+    (*q).constraintDeps = std::ptr::null_mut();
+}
+
+crate::pg_function!(
+    /// `citus_source(bytea, VARIADIC "any")`: planned away; calling it is a mistake.
+    citus_source,
+    |_args| {
+        Err(Error::new(
+            sqlstate::FEATURE_NOT_SUPPORTED,
+            "citus_source cannot be called directly",
+        ))
+    }
+);
