@@ -3,6 +3,7 @@
 
 use super::message::TxStatus;
 use super::session::{NodeAddr, Session};
+use super::tls::{self, Files};
 use super::transport::Transport;
 use super::wire;
 use crate::error::{sqlstate, Error, Result};
@@ -11,14 +12,29 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256, SCRAM_SHA_256};
 use std::collections::VecDeque;
 use std::net::ToSocketAddrs;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// How encryption is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SslMode {
+    /// Never.
     Disable,
+    /// Where the node offers it.
     Prefer,
+    /// Always.
     Require,
+}
+
+/// What is verified of a node's certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trust {
+    /// Nothing.
+    Any,
+    /// That a known authority signed it.
+    Authority,
+    /// Also that it is for the node's name.
+    Full,
 }
 
 /// Everything that connecting needs to know.
@@ -31,6 +47,8 @@ pub(super) struct Target {
     pub user: String,
     pub password: Option<String>,
     pub sslmode: SslMode,
+    pub trust: Trust,
+    pub files: Files,
     /// Parameters of the startup message beyond the user.
     pub parameters: Vec<(String, String)>,
     pub deadline: Instant,
@@ -108,7 +126,7 @@ impl Connecting {
             match Socket::connect(&address) {
                 Ok(socket) => {
                     let (node, user) = (self.target.node.clone(), self.target.user.clone());
-                    let mut session = Session::new(node, user, Transport::Plain(socket));
+                    let mut session = Session::new(node, user, Transport::Plain(Rc::new(socket)));
                     session.address = Some(address);
                     self.session = Some(session);
                     self.phase = Phase::Socket;
@@ -136,24 +154,14 @@ impl Connecting {
                         return Ok(Step::Write);
                     }
                     let unix = self.target.host.starts_with('/');
-                    if self.target.sslmode == SslMode::Require && !unix {
+                    if self.target.sslmode != SslMode::Disable && !unix {
                         wire::ssl_request(session.output());
                         self.phase = Phase::Encryption;
                     } else {
                         self.queue_startup();
                     }
                 }
-                Phase::Encryption => match session.input.byte() {
-                    Some(b'S') => return Err(no_tls(&self.target)),
-                    Some(_) => {
-                        return Err(failed(
-                            &self.target,
-                            "server does not support SSL, but SSL was required",
-                        )
-                        .hint("Turn on ssl on the node, or set sslmode in citus.node_conninfo."))
-                    }
-                    None => {}
-                },
+                Phase::Encryption => self.encryption()?,
                 Phase::Startup(_) => {
                     if self.startup()? {
                         self.phase = Phase::Ready;
@@ -174,6 +182,33 @@ impl Connecting {
                 }
             }
         }
+    }
+
+    /// The node's answer to the request for encryption.
+    fn encryption(&mut self) -> Result<()> {
+        let Some(session) = self.session.as_mut() else { return Ok(()) };
+        match session.input.byte() {
+            None => return Ok(()),
+            Some(b'S') => {
+                // What came unencrypted after the answer was not sent by the node.
+                if session.input.len() > 0 {
+                    return Err(failed(
+                        &self.target,
+                        "received unencrypted data after SSL response",
+                    ));
+                }
+                let tls = tls::client(&self.target).map_err(|e| failed(&self.target, &e))?;
+                session.transport.encrypt(tls);
+            }
+            Some(_) if self.target.sslmode == SslMode::Prefer => {}
+            Some(_) => {
+                let why = "server does not support SSL, but SSL was required";
+                return Err(failed(&self.target, why)
+                    .hint("Turn on ssl on the node, or set sslmode in citus.node_conninfo."));
+            }
+        }
+        self.queue_startup();
+        Ok(())
     }
 
     fn queue_startup(&mut self) {
@@ -309,8 +344,4 @@ pub(super) fn reason(e: &std::io::Error) -> String {
 fn failed(target: &Target, why: &str) -> Error {
     let message = format!("could not connect to node {} as user \"{}\"", target.node, target.user);
     Error::new(sqlstate::CONNECTION_FAILURE, message).detail(why.to_owned())
-}
-
-fn no_tls(target: &Target) -> Error {
-    failed(target, "encrypted connections are not supported")
 }

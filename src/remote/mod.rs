@@ -12,6 +12,7 @@ mod message;
 mod session;
 mod statements;
 mod target;
+mod tls;
 mod transport;
 mod wait;
 mod wire;

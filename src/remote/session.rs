@@ -284,6 +284,10 @@ impl Session {
                 Err(_) => self.write_failed = true,
             }
         }
+        match self.transport.flush() {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => self.write_failed = true,
+            _ => {}
+        }
         self.out.clear();
         self.written = 0;
         if self.out.capacity() > 4 * 1024 * 1024 {
@@ -300,7 +304,14 @@ impl Session {
         let transport = &mut self.transport;
         match self.input.fill(|to| transport.read(to)) {
             Ok(0) => Err(self.lost("server closed the connection unexpectedly")),
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                while transport.has_buffered() {
+                    if !matches!(self.input.fill(|to| transport.read(to)), Ok(1..)) {
+                        break;
+                    }
+                }
+                Ok(true)
+            }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 if self.write_failed {
                     return Err(self.lost("the connection does not take data any more"));

@@ -1,8 +1,9 @@
 //! What it takes to connect to a node: names, secrets and pinned settings.
 
-use super::connect::{SslMode, Target};
+use super::connect::{SslMode, Target, Trust};
 use super::limits;
 use super::session::NodeAddr;
+use super::tls::Files;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{scan, session};
 use crate::settings::{self, parse_conninfo};
@@ -36,6 +37,8 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
         user: user.to_owned(),
         password: None,
         sslmode: SslMode::Prefer,
+        trust: Trust::Any,
+        files: Files::default(),
         parameters: Vec::new(),
         deadline: Instant::now() + limits::connect_timeout(),
     };
@@ -45,6 +48,10 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
     }
     if let Some(auth) = auth_info(node.id, user) {
         apply(&mut t, &auth)?;
+    }
+    // As libpq: a given authority is made use of.
+    if t.sslmode == SslMode::Require && t.trust == Trust::Any && t.files.root.is_some() {
+        t.trust = Trust::Authority;
     }
     let mut parameter = |name: &str, value: &str| {
         t.parameters.push((name.to_owned(), value.to_owned()));
@@ -70,7 +77,10 @@ fn apply(t: &mut Target, conninfo: &str) -> Result<()> {
         .map_err(|e| Error::new(sqlstate::INVALID_PARAMETER_VALUE, e.to_string()))?;
     for (key, value) in pairs {
         match key.as_str() {
-            "sslmode" => t.sslmode = ssl_mode(&value)?,
+            "sslmode" => (t.sslmode, t.trust) = ssl_mode(&value)?,
+            "sslrootcert" => t.files.root = Some(value),
+            "sslcert" => t.files.cert = Some(value),
+            "sslkey" => t.files.key = Some(value),
             "connect_timeout" => {
                 if let Ok(seconds @ 1..) = value.parse::<u64>() {
                     let limit = Instant::now() + Duration::from_secs(seconds);
@@ -88,11 +98,13 @@ fn apply(t: &mut Target, conninfo: &str) -> Result<()> {
     Ok(())
 }
 
-fn ssl_mode(word: &str) -> Result<SslMode> {
+fn ssl_mode(word: &str) -> Result<(SslMode, Trust)> {
     match word {
-        "disable" => Ok(SslMode::Disable),
-        "allow" | "prefer" => Ok(SslMode::Prefer),
-        "require" | "verify-ca" | "verify-full" => Ok(SslMode::Require),
+        "disable" => Ok((SslMode::Disable, Trust::Any)),
+        "allow" | "prefer" => Ok((SslMode::Prefer, Trust::Any)),
+        "require" => Ok((SslMode::Require, Trust::Any)),
+        "verify-ca" => Ok((SslMode::Require, Trust::Authority)),
+        "verify-full" => Ok((SslMode::Require, Trust::Full)),
         _ => Err(Error::new(
             sqlstate::INVALID_PARAMETER_VALUE,
             format!("\"{word}\" is not a valid sslmode"),
