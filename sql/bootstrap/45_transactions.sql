@@ -19,11 +19,12 @@ BEGIN ATOMIC
         AND v.virtualxid = v.virtualtransaction
     CROSS JOIN LATERAL (
         SELECT coalesce(a.application_name ~ '^citus_[a-z_]+ gpid=[0-9]{1,18}$', false),
-            -- Whose session it is, is not everybody's business.
-            CASE WHEN a.application_name IS NOT NULL THEN citus_internal.gpid_of(
-                a.application_name, citus_internal.local_nodeid(), coalesce(a.leader_pid, a.pid))
-            END) g(internal, gpid)
-    WHERE a.backend_type IN ('client backend', 'parallel worker');
+            citus_internal.gpid_of(
+                a.application_name, citus_internal.local_nodeid(), coalesce(a.leader_pid, a.pid)))
+        g(internal, gpid)
+    -- What kind of backend another user's is, is not for everybody to see.
+    WHERE a.datid IS NOT NULL
+        AND coalesce(a.backend_type, 'client backend') IN ('client backend', 'parallel worker');
 END;
 COMMENT ON FUNCTION pg_catalog.get_all_active_transactions() IS
     'sessions of this node and their transactions';
@@ -77,11 +78,13 @@ CREATE FUNCTION pg_catalog.citus_internal_local_blocked_processes(
     OUT blocking_transaction_waiting boolean) RETURNS SETOF record
     LANGUAGE sql STRICT
 BEGIN ATOMIC
-    -- pg_blocking_pids stops the lock manager for a moment: only for those who wait.
+    -- pg_blocking_pids stops the lock manager for a moment: only for those who wait. Other
+    -- databases are other clusters, with nodes of the same numbers.
     WITH t AS MATERIALIZED (
         SELECT s.*, EXISTS (
             SELECT FROM pg_locks l WHERE l.pid = s.process_id AND NOT l.granted) AS waiting
-        FROM get_all_active_transactions() s)
+        FROM get_all_active_transactions() s
+        WHERE s.datid = (SELECT oid FROM pg_database WHERE datname = current_database()))
     SELECT w.global_pid, w.process_id, w.initiator_node_identifier, w.transaction_number,
         w.transaction_stamp, b.global_pid, b.process_id, b.initiator_node_identifier,
         b.transaction_number, b.transaction_stamp, b.waiting
