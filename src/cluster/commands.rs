@@ -59,27 +59,27 @@ impl Answer {
         Answer { success: false, result: result.into(), unreachable: false }
     }
 
-    fn of(result: Result<TextResult>) -> Result<Self> {
+    fn of(result: Result<TextResult>) -> Self {
         let r = match result {
             Ok(r) => r,
-            Err(e) if subxact::is_final(&e) => return Err(e),
+            // A node's own time limit is its answer; a cancel of this session never gets here.
             Err(e) => {
                 let unreachable = guard::is_connection_error(&e);
-                return Ok(Answer { success: false, result: error_text(&e), unreachable });
+                return Answer { success: false, result: error_text(&e), unreachable };
             }
         };
         if r.columns.is_empty() {
-            return Ok(Answer { success: true, result: r.tag, unreachable: false });
+            return Answer { success: true, result: r.tag, unreachable: false };
         }
         if r.columns.len() != 1 {
-            return Ok(Answer::failure("expected a single column in query result"));
+            return Answer::failure("expected a single column in query result");
         }
         let mut rows = r.rows.into_iter();
         let first = rows.next().and_then(|row| row.into_iter().next()).flatten();
         if rows.next().is_some() {
-            return Ok(Answer::failure("expected a single row in query result"));
+            return Answer::failure("expected a single row in query result");
         }
-        Ok(Answer { success: true, result: first.unwrap_or_default(), unreachable: false })
+        Answer { success: true, result: first.unwrap_or_default(), unreachable: false }
     }
 }
 
@@ -100,7 +100,7 @@ pub fn run(tasks: &[Task], parallel: bool) -> Result<Vec<Answer>> {
     let mut answers: Vec<Option<Answer>> = tasks.iter().map(|_| None).collect();
     for (task, answer) in tasks.iter().zip(&mut answers) {
         if task.place == Place::Here {
-            *answer = Some(Answer::of(subxact::attempt(|| run::here(&task.sql))?)?);
+            *answer = Some(Answer::of(subxact::attempt(|| run::here(&task.sql))?));
         }
     }
     let lists = lists(tasks, parallel);
@@ -120,7 +120,7 @@ pub fn run(tasks: &[Task], parallel: bool) -> Result<Vec<Answer>> {
         for (list, results) in batch.iter().zip(run::apart(&work)?) {
             for (i, result) in list.tasks.iter().zip(results.into_iter().skip(1)) {
                 if let Some(slot) = answers.get_mut(*i) {
-                    *slot = Some(Answer::of(result)?);
+                    *slot = Some(Answer::of(result));
                 }
             }
         }
@@ -290,7 +290,8 @@ pub fn tasks(places: &[ShardPlace], command: &str) -> Result<Vec<Task>> {
         }
         _ => {
             "SELECT pg_catalog.format($1, n.a, n.b) \
-              FROM pg_catalog.unnest($2::text[], $3::text[]) WITH ORDINALITY AS n(a, b, i) \
+              FROM ROWS FROM (pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::text[])) \
+              WITH ORDINALITY AS n(a, b, i) \
               ORDER BY n.i"
         }
     };

@@ -5,7 +5,7 @@ use super::probe::Probe;
 use crate::catalog::{self, NewNode, Node, COORDINATOR_GROUP};
 use crate::ddl::replicate;
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::{guard, spi};
+use crate::pg::{guard, session, spi};
 use crate::settings;
 use crate::txn::run;
 
@@ -146,6 +146,24 @@ pub fn add_secondary(name: &str, port: i32, primary: (&str, i32), cluster: &str)
         ));
     }
     add(&Request { name, port, group: primary.group, role: "secondary", cluster }, true)
+}
+
+/// Registers the coordinator where it is not yet: it is about to hold a shard itself, a table that
+/// is managed but not distributed.
+pub fn ensure_coordinator() -> Result<()> {
+    catalog::ensure_local_node()?;
+    if catalog::coordinator_node()?.is_some() {
+        return Ok(());
+    }
+    catalog::lock_nodes()?;
+    if catalog::coordinator_node()?.is_some() {
+        return Ok(());
+    }
+    let host = Some(settings::local_hostname()).filter(|h| !h.is_empty());
+    let name = host.as_deref().unwrap_or("localhost");
+    let port = session::server_port();
+    let r = Request { name, port, group: COORDINATOR_GROUP, role: "primary", cluster: "default" };
+    insert_coordinator(&r).map(|_| ())
 }
 
 fn insert_coordinator(r: &Request) -> Result<i32> {

@@ -8,6 +8,7 @@ use super::metadata::{self, NewTable};
 use super::send::{self, Named};
 use super::{dependencies, rows};
 use crate::catalog::{self, Kind, Table};
+use crate::cluster::join;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{guard, relation};
 use crate::settings;
@@ -88,7 +89,10 @@ pub fn convert(request: &Request) -> Result<()> {
     checks::uniqueness(&plan.rel, &plan.columns, key_no)?;
     let partner = partner(request, &plan)?;
     check_options(request)?;
-    catalog::ensure_local_node()?;
+    match request.target {
+        Target::Local => join::ensure_coordinator()?,
+        _ => catalog::ensure_local_node()?,
+    }
     catalog::lock_nodes_shared()?;
     let layout = layout_for(request, &plan, partner.as_deref())?;
     let colocated = |o: Oid| catalog::table(o).is_some_and(|t| t.colocation == layout.colocation);
