@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod cluster;
+pub mod copy;
 pub mod ddl;
 pub mod error;
 pub mod executor;

@@ -4,6 +4,7 @@
 pub mod catalog_write;
 pub mod column;
 pub mod command;
+pub mod copy;
 pub mod fmgr;
 pub mod guard;
 pub mod guc;

@@ -1,0 +1,34 @@
+//! COPY of tables under our management.
+//!
+//! COPY FROM reads the client, the file or the program with PostgreSQL's own code, looks only for
+//! the distribution column in a line, and passes the line on to its shard as it is. COPY TO is a
+//! query for the planner.
+
+mod chunk;
+mod errors;
+mod format;
+mod from;
+mod key;
+mod router;
+mod scan;
+mod sink;
+mod streams;
+
+pub use sink::RowSink;
+
+use crate::catalog;
+use crate::error::Result;
+use crate::pg::copy::Command;
+
+/// Runs a COPY statement that names a table under our management; answers the number of rows.
+/// `None` means that the statement is PostgreSQL's to run.
+pub fn process_utility(command: &Command) -> Result<Option<u64>> {
+    let Some(relid) = command.relation() else { return Ok(None) };
+    if catalog::table(relid).is_none() {
+        return Ok(None);
+    }
+    if command.is_from() {
+        return from::run(command).map(Some);
+    }
+    command.run_as_query(relid).map(Some)
+}
