@@ -33,5 +33,6 @@ pub extern "C-unwind" fn _PG_init() {
     catalog::register();
     txn::register();
     executor::register();
+    hooks::copy::register();
     hooks::planner::register();
 }

@@ -1,4 +1,5 @@
 //! PostgreSQL's hooks; the only writers of hook pointers.
 
+pub mod copy;
 pub mod planner;
 pub mod shmem;
