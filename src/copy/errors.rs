@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn lines_are_the_clients() {
         assert_eq!(
-            context("COPY t_102008, line 2: \"9\t2\tb\"\nwhile executing command on h:1").as_deref(),
+            context("COPY t_102008, line 2: \"9\t2\tb\"\nwhile executing command on h:1")
+                .as_deref(),
             Some("COPY t, line 17: \"2\tb\"")
         );
         assert_eq!(

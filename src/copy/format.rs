@@ -132,7 +132,10 @@ impl Format {
             while let Some(&b) = line.get(at) {
                 at += 1;
                 if o.csv {
-                    if quoted && b == o.escape && matches!(line.get(at), Some(c) if *c == o.quote || *c == o.escape) {
+                    if quoted
+                        && b == o.escape
+                        && matches!(line.get(at), Some(c) if *c == o.quote || *c == o.escape)
+                    {
                         at += 1;
                     } else if b == o.quote {
                         quoted = !quoted;

@@ -83,7 +83,8 @@ impl Router {
             };
             let found: Vec<Place> = shard.placements.iter().map(|p| of(p.group)).collect();
             if found.is_empty() {
-                let what = format!("shard {} of table \"{name}\" has no healthy placement", shard.id);
+                let what =
+                    format!("shard {} of table \"{name}\" has no healthy placement", shard.id);
                 return Err(Error::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, what));
             }
             if let Some(Place::Node(n)) = found.first() {
@@ -97,7 +98,14 @@ impl Router {
         let chunks = (0..to.table.shards.len()).map(Chunk::new).collect();
         let streams = Streams::new(&groups);
         Ok(Router {
-            to, schema, name, options, chunks, places, shards_of, streams,
+            to,
+            schema,
+            name,
+            options,
+            chunks,
+            places,
+            shards_of,
+            streams,
             buffered: 0,
             local_rows: 0,
         })
@@ -184,11 +192,8 @@ impl Router {
         let chunk = Rc::new(std::mem::replace(slot, Chunk::new(shard)));
         self.buffered -= chunk.size();
         let command = self.command(shard)?;
-        let frame: (&[u8], &[u8]) = if self.to.format.is_binary() {
-            (BINARY_HEADER, BINARY_TRAILER)
-        } else {
-            (b"", b"")
-        };
+        let frame: (&[u8], &[u8]) =
+            if self.to.format.is_binary() { (BINARY_HEADER, BINARY_TRAILER) } else { (b"", b"") };
         let places = self.places.get(shard).cloned().unwrap_or_default();
         for (i, place) in places.iter().enumerate() {
             let Place::Node(node) = *place else { continue };

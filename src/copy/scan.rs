@@ -77,8 +77,7 @@ impl Scanner {
                 }
             }
         }
-        let inside =
-            if quoted { memchr_iter(b'\n', input.get(..at)?).count() as u64 } else { 0 };
+        let inside = if quoted { memchr_iter(b'\n', input.get(..at)?).count() as u64 } else { 0 };
         Some((at, inside + 1))
     }
 
@@ -231,7 +230,8 @@ mod tests {
     #[test]
     fn csv_with_another_escape() {
         let s = Scanner::new(&options(true, b'\\'), Some(1)).map(|s| {
-            s.next(b"\"a\\\"\n,\\\\\",7\nx").map(|l| (l.text.len(), l.key.map(<[u8]>::to_vec), l.lines))
+            s.next(b"\"a\\\"\n,\\\\\",7\nx")
+                .map(|l| (l.text.len(), l.key.map(<[u8]>::to_vec), l.lines))
         });
         assert_eq!(s, Some(Some((12, Some(b"7".to_vec()), 2))));
     }

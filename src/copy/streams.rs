@@ -48,8 +48,7 @@ impl Streams {
             .iter()
             .map(|g| Node { group: *g, session: None, items: VecDeque::new() })
             .collect();
-        let inner =
-            Rc::new(RefCell::new(Inner { nodes, rows: 0, bytes: 0, failure: None }));
+        let inner = Rc::new(RefCell::new(Inner { nodes, rows: 0, bytes: 0, failure: None }));
         let weak = Rc::downgrade(&inner);
         let owner = txn::register_owner(Box::new(move || drain(&weak)));
         Streams { inner, owner }

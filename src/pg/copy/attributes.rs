@@ -1,7 +1,7 @@
 //! Columns of a relation.
 
-use crate::pg::guard;
 use crate::error::{sqlstate, Error, Result};
+use crate::pg::guard;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{c_int, CStr};
 

@@ -44,10 +44,8 @@ pub fn binary_transfer(typ: Oid) -> bool {
         if element != Oid::INVALID && (names_an_object(element) || element == pg_sys::RECORDOID) {
             return false;
         }
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::TYPEOID as i32,
-            Datum::from(typ),
-        );
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::TYPEOID as i32, Datum::from(typ));
         if tuple.is_null() {
             return false;
         }

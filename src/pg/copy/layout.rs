@@ -103,10 +103,8 @@ pub(super) mod raw {
             typioparam: Oid,
             typmod: i32,
         ) -> Datum;
-        pub fn table_openrv(
-            relation: *const pg_sys::RangeVar,
-            lockmode: c_int,
-        ) -> pg_sys::Relation;
+        pub fn table_openrv(relation: *const pg_sys::RangeVar, lockmode: c_int)
+            -> pg_sys::Relation;
         pub fn table_open(relid: Oid, lockmode: c_int) -> pg_sys::Relation;
         pub fn make_parsestate(parent: *mut pg_sys::ParseState) -> *mut pg_sys::ParseState;
         pub fn addRangeTableEntryForRelation(
@@ -139,10 +137,7 @@ pub(super) mod raw {
             root: *mut pg_sys::PlannerInfo,
             node: *mut pg_sys::Node,
         ) -> *mut pg_sys::Node;
-        pub fn canonicalize_qual(
-            qual: *mut pg_sys::Expr,
-            is_check: bool,
-        ) -> *mut pg_sys::Expr;
+        pub fn canonicalize_qual(qual: *mut pg_sys::Expr, is_check: bool) -> *mut pg_sys::Expr;
         pub fn make_ands_implicit(clause: *mut pg_sys::Expr) -> *mut pg_sys::List;
         pub fn CopyGetAttnums(
             desc: pg_sys::TupleDesc,
@@ -182,9 +177,7 @@ pub(super) unsafe fn integers(list: *const pg_sys::List) -> Vec<i32> {
     }
     // SAFETY: the caller promises a valid integer list.
     unsafe {
-        (0..(*list).length.max(0) as usize)
-            .map(|i| (*(*list).elements.add(i)).int_value)
-            .collect()
+        (0..(*list).length.max(0) as usize).map(|i| (*(*list).elements.add(i)).int_value).collect()
     }
 }
 

@@ -99,7 +99,11 @@ impl Reader {
             let o = &(*self.state).opts;
             let byte = |p: *mut c_char| if p.is_null() { 0 } else { *p as u8 };
             let text = |p: *mut c_char| {
-                if p.is_null() { Vec::new() } else { CStr::from_ptr(p).to_bytes().to_vec() }
+                if p.is_null() {
+                    Vec::new()
+                } else {
+                    CStr::from_ptr(p).to_bytes().to_vec()
+                }
             };
             Options {
                 binary: o.binary,

@@ -205,10 +205,7 @@ unsafe fn refuse_generated(rel: pg_sys::Relation, expr: *mut pg_sys::Node) -> Re
 }
 
 /// Parses the options once before the client is asked for data, to refuse what cannot work.
-unsafe fn check_options(
-    pstate: *mut pg_sys::ParseState,
-    options: *mut pg_sys::List,
-) -> Result<()> {
+unsafe fn check_options(pstate: *mut pg_sys::ParseState, options: *mut pg_sys::List) -> Result<()> {
     let mut parsed = pg_sys::CopyFormatOptions::default();
     let out: *mut pg_sys::CopyFormatOptions = &mut parsed;
     // SAFETY: a zeroed structure as PostgreSQL passes it itself.
