@@ -1,5 +1,6 @@
 //! PostgreSQL's hooks; the only writers of hook pointers.
 
 pub mod copy;
+pub mod nesting;
 pub mod planner;
 pub mod shmem;

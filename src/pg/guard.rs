@@ -16,6 +16,7 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 extern "C-unwind" {
     fn ReThrowError(edata: *mut pg_sys::ErrorData);
     fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
+    fn pg_re_throw() -> !;
 }
 
 /// Severity ERROR (pgrx keeps this constant for itself).
@@ -109,6 +110,35 @@ pub unsafe fn call<R>(f: impl FnOnce() -> R) -> R {
         pg_sys::FreeErrorData(data);
         pg_sys::FlushErrorState();
         error.raise()
+    }
+}
+
+/// Runs C code and `after` it, also when it raises an error, which goes on unchanged.
+///
+/// # Safety
+/// As for [`call`], for `f` and for the frame that calls this: the error passes through it.
+pub unsafe fn finally<R>(f: impl FnOnce() -> R, after: fn()) -> R {
+    let mut result = std::mem::MaybeUninit::<R>::uninit();
+    // SAFETY: as in `call`; after the jump nothing of Rust's is alive here.
+    unsafe {
+        let exception_stack = pg_sys::PG_exception_stack;
+        let context_stack = pg_sys::error_context_stack;
+        let slot = result.as_mut_ptr();
+        let jumped = cee_scape::call_with_sigsetjmp(false, |env| {
+            pg_sys::PG_exception_stack = std::mem::transmute::<
+                *const cee_scape::SigJmpBufFields,
+                *mut _,
+            >(env as *const cee_scape::SigJmpBufFields);
+            slot.write(f());
+            0
+        });
+        pg_sys::PG_exception_stack = exception_stack;
+        pg_sys::error_context_stack = context_stack;
+        after();
+        if jumped != 0 {
+            pg_re_throw();
+        }
+        result.assume_init()
     }
 }
 

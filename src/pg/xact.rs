@@ -200,20 +200,17 @@ extern "C-unwind" {
 /// Whether the client can no longer make the running statement part of something bigger: it came
 /// as a simple query, or the next message is its Sync.
 pub fn statement_is_alone() -> bool {
-    // SAFETY: the active portal is alive while a statement runs; peeking at a byte that is
-    // already in the buffer does not wait.
+    // SAFETY: looks at the list of portals; peeking at a byte that is already in the buffer
+    // does not wait.
     unsafe {
         if pg_sys::whereToSendOutput != pg_sys::CommandDest::DestRemote
             || (pg_sys::MyXactFlags as u32) & pg_sys::XACT_FLAGS_PIPELINING != 0
         {
             return false;
         }
-        let portal = pg_sys::ActivePortal;
-        if portal.is_null() {
-            return false;
-        }
-        // Only the simple protocol makes invisible portals here.
-        if !(*portal).visible {
+        // Only the simple protocol makes an unnamed portal that is not visible.
+        let unnamed = pg_sys::GetPortalByName(c"".as_ptr());
+        if !unnamed.is_null() && !(*unnamed).visible {
             return true;
         }
         pq_buffer_has_data() && pq_peekbyte() == i32::from(b'S')

@@ -35,26 +35,20 @@ thread_local! {
     static DEPTH: Cell<i32> = const { Cell::new(0) };
 }
 
-/// An execution in progress: made by [`enter`], ends with its drop.
-#[derive(Debug)]
-pub struct Depth(());
-
-/// To be held while an executor runs, and while CALL, DO and other commands run that may execute
-/// statements of their own: a statement that starts inside of another is never alone.
-pub fn enter() -> Depth {
+/// An executor begins to run, or a command that may execute statements of its own. Statements
+/// that start inside of another one are never alone.
+pub fn enter() {
     DEPTH.with(|d| d.set(d.get() + 1));
-    Depth(())
 }
 
-impl Drop for Depth {
-    fn drop(&mut self) {
-        DEPTH.with(|d| d.set((d.get() - 1).max(0)));
-    }
+/// What began with [`enter`] has ended, in whichever way.
+pub fn leave() {
+    DEPTH.with(|d| d.set((d.get() - 1).max(0)));
 }
 
 /// Whether a statement starting now must run inside a remote transaction: whenever it may not be
 /// the only one of its local transaction, or needs more than a single statement's guarantees.
-/// To be asked inside the statement's own [`enter`].
+/// To be asked while the statement's own executor runs.
 pub fn must_use_transaction() -> bool {
     xact::in_block()
         || xact::nest_level() > 1

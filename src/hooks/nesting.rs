@@ -1,0 +1,91 @@
+//! Keeps count of executions inside of each other, for [`crate::txn::must_use_transaction`]: a
+//! statement that a function or procedure runs is a part of something bigger.
+
+use crate::pg::guard;
+use crate::txn;
+use pgrx::pg_sys::{
+    self, DestReceiver, ParamListInfo, PlannedStmt, ProcessUtilityContext, QueryCompletion,
+    QueryDesc, QueryEnvironment, ScanDirection,
+};
+use std::ffi::c_char;
+
+static mut NEXT_RUN: pg_sys::ExecutorRun_hook_type = None;
+static mut NEXT_UTILITY: pg_sys::ProcessUtility_hook_type = None;
+
+extern "C-unwind" {
+    #[link_name = "standard_ExecutorRun"]
+    fn raw_executor_run(q: *mut QueryDesc, direction: ScanDirection::Type, count: u64, once: bool);
+    #[link_name = "standard_ProcessUtility"]
+    fn raw_process_utility(
+        pstmt: *mut PlannedStmt,
+        text: *const c_char,
+        read_only_tree: bool,
+        context: ProcessUtilityContext::Type,
+        params: ParamListInfo,
+        env: *mut QueryEnvironment,
+        dest: *mut DestReceiver,
+        qc: *mut QueryCompletion,
+    );
+}
+
+unsafe extern "C-unwind" fn run(
+    q: *mut QueryDesc,
+    direction: ScanDirection::Type,
+    count: u64,
+    once: bool,
+) {
+    txn::enter();
+    // SAFETY: the next hook or the standard function, with what we were given; this frame owns
+    // nothing.
+    unsafe {
+        guard::finally(
+            || match NEXT_RUN {
+                Some(f) => f(q, direction, count, once),
+                None => raw_executor_run(q, direction, count, once),
+            },
+            txn::leave,
+        )
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn utility(
+    pstmt: *mut PlannedStmt,
+    text: *const c_char,
+    read_only_tree: bool,
+    context: ProcessUtilityContext::Type,
+    params: ParamListInfo,
+    env: *mut QueryEnvironment,
+    dest: *mut DestReceiver,
+    qc: *mut QueryCompletion,
+) {
+    // SAFETY: the next hook or the standard function, with what we were given.
+    let next = || unsafe {
+        match NEXT_UTILITY {
+            Some(f) => f(pstmt, text, read_only_tree, context, params, env, dest, qc),
+            None => {
+                raw_process_utility(pstmt, text, read_only_tree, context, params, env, dest, qc)
+            }
+        }
+    };
+    // SAFETY: the statement is valid as long as it is executed.
+    let tag = unsafe { (*(*pstmt).utilityStmt).type_ };
+    // These run exactly the statement that they wrap.
+    if matches!(tag, pg_sys::NodeTag::T_ExecuteStmt | pg_sys::NodeTag::T_ExplainStmt) {
+        return next();
+    }
+    txn::enter();
+    // SAFETY: `next` calls C only; this frame owns nothing.
+    unsafe { guard::finally(next, txn::leave) }
+}
+
+/// Installs the hooks; once per process.
+pub fn register() {
+    // SAFETY: called from _PG_init, before any backend runs.
+    unsafe {
+        NEXT_RUN = pg_sys::ExecutorRun_hook;
+        pg_sys::ExecutorRun_hook = Some(run);
+        NEXT_UTILITY = pg_sys::ProcessUtility_hook;
+        pg_sys::ProcessUtility_hook = Some(utility);
+    }
+}
