@@ -107,9 +107,14 @@ pub mod sqlstate {
     }
 }
 
+/// An error of this crate, of the local server or of a node: a [`Fields`], boxed so that a
+/// `Result` stays as small as its value.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Fields>);
+
 /// Everything an error report can say; see the module's text.
 #[derive(Clone, Debug)]
-pub struct Error {
+pub struct Fields {
     /// What kind of error.
     pub code: SqlState,
     /// Primary message.
@@ -143,7 +148,7 @@ pub struct Error {
 impl Error {
     /// An error with its SQLSTATE and primary message.
     pub fn new(code: SqlState, message: impl Into<String>) -> Self {
-        Error {
+        Error::from(Fields {
             code,
             message: message.into(),
             detail: None,
@@ -158,7 +163,7 @@ impl Error {
             internal: None,
             rethrow: false,
             level: 0,
-        }
+        })
     }
 
     /// A broken promise inside this crate or the catalogs.
@@ -196,6 +201,26 @@ impl Error {
     /// Raises the error: unwinds to the nearest entry point, which reports it to PostgreSQL.
     pub fn raise(self) -> ! {
         std::panic::panic_any(self)
+    }
+}
+
+impl From<Fields> for Error {
+    fn from(fields: Fields) -> Self {
+        Error(Box::new(fields))
+    }
+}
+
+impl std::ops::Deref for Error {
+    type Target = Fields;
+
+    fn deref(&self) -> &Fields {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Fields {
+        &mut self.0
     }
 }
 

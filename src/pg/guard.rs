@@ -6,7 +6,7 @@
 //! guard does the same but drops constraint names, positions and contexts, which is why hooks,
 //! callbacks and SQL functions of this crate are shims around [`entry`].
 
-use crate::error::{sqlstate, Error, Result, SqlState};
+use crate::error::{sqlstate, Error, Fields, Result, SqlState};
 use pgrx::pg_sys;
 use std::any::Any;
 use std::cell::RefCell;
@@ -211,7 +211,7 @@ unsafe fn from_report(data: &pg_sys::ErrorData) -> Error {
         // SAFETY: the caller promised valid strings.
         (!p.is_null()).then(|| unsafe { CStr::from_ptr(p) }.to_string_lossy().into_owned())
     };
-    Error {
+    Error::from(Fields {
         code: SqlState(data.sqlerrcode),
         message: text(data.message).unwrap_or_default(),
         detail: text(data.detail),
@@ -226,7 +226,7 @@ unsafe fn from_report(data: &pg_sys::ErrorData) -> Error {
         internal: text(data.internalquery).map(|q| (data.internalpos, q)),
         rethrow: true,
         level: if data.elevel > ERROR { data.elevel } else { 0 },
-    }
+    })
 }
 
 /// A report on its way to PostgreSQL; plain data without destructors.
