@@ -3,8 +3,8 @@
 //! PostgreSQL writes a variable through the address it was registered with. The storage is an
 //! atomic, so that reading one is safe code; there is one thread, so relaxed order is enough.
 
-use pgrx::pg_sys::{self, GucContext};
-use std::ffi::{c_char, c_int, CStr, CString};
+use pgrx::pg_sys::{self, GucContext, GucSource};
+use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 /// When and by whom a setting can be changed.
@@ -107,7 +107,7 @@ pub struct Real(AtomicU64);
 /// Storage of a string setting.
 pub struct Text(AtomicPtr<c_char>);
 
-/// Checks a new string value; the text of an error becomes the detail of PostgreSQL's.
+/// Checks a new value of a string setting, see [`check_hook`].
 pub type TextCheck = pg_sys::GucStringCheckHook;
 
 impl Bool {
@@ -289,20 +289,30 @@ pub fn preloading() -> bool {
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
-/// The body of a string setting's check hook: an error's text becomes the detail of the report.
-pub fn check_text(
+/// What values a string setting may have.
+pub trait TextRule {
+    /// Says what is wrong with a value; the text becomes the detail of PostgreSQL's report.
+    fn check(value: &str) -> std::result::Result<(), String>;
+}
+
+/// A string setting's check hook.
+///
+/// # Safety
+/// For PostgreSQL only, which passes the address of a zero-terminated string or of null.
+pub unsafe extern "C-unwind" fn check_hook<R: TextRule>(
     value: *mut *mut c_char,
-    check: impl FnOnce(&str) -> std::result::Result<(), String>,
+    _extra: *mut *mut c_void,
+    _source: GucSource::Type,
 ) -> bool {
     super::guard::entry(|| {
-        // SAFETY: PostgreSQL passes the address of a zero-terminated string or of null.
+        // SAFETY: as promised by the caller.
         let text = unsafe {
             match value.as_ref() {
                 Some(p) if !p.is_null() => CStr::from_ptr(*p).to_string_lossy().into_owned(),
                 _ => return true,
             }
         };
-        let Err(detail) = check(&text) else { return true };
+        let Err(detail) = R::check(&text) else { return true };
         // SAFETY: the string lives in ErrorContext like those of GUC_check_errdetail().
         unsafe {
             let detail = CString::new(detail).unwrap_or_default();

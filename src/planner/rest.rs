@@ -12,7 +12,7 @@ use super::source;
 use super::values::{self, Values};
 use super::whole;
 use crate::catalog::{self, Kind, Table};
-use crate::error::{OrRaise, Result};
+use crate::error::Result;
 use crate::pg::{guard, nodes};
 use crate::plan::{DistPlan, Operation, Prune, Target};
 use pgrx::pg_sys::{

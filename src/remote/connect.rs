@@ -246,8 +246,8 @@ impl Connecting {
                     let mut out = failed(target, &e.message);
                     // Too many clients, starting up, wrong password: worth knowing by code.
                     out.code = e.code;
-                    out.detail = e.detail.or(out.detail);
-                    out.hint = e.hint;
+                    out.detail = e.detail.clone().or(out.detail.take());
+                    out.hint = e.hint.clone();
                     return Err(out);
                 }
                 b'Z' => {

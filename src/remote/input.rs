@@ -114,8 +114,7 @@ impl Session {
     fn failed(&mut self, frame: &Frame, answers: Answers) -> Result<bool> {
         let report = wire::report(self.input.slice(&frame.body));
         if report.level > 21 || self.batches.is_empty() {
-            let text = report.error.message;
-            return Err(self.lost(&text));
+            return Err(self.lost(&report.error.message));
         }
         self.copy_in = false;
         let e = report.error;

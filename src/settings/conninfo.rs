@@ -1,8 +1,6 @@
 //! Connection strings of the form `key=value key='quoted value'`.
 
 use crate::pg::guc;
-use pgrx::pg_sys;
-use std::ffi::{c_char, c_void};
 use std::fmt;
 
 /// Why a connection string cannot be read.
@@ -113,13 +111,13 @@ fn check_node_conninfo(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// PostgreSQL's check of a new value of `citus.node_conninfo`.
-pub(super) extern "C-unwind" fn node_conninfo_hook(
-    value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    guc::check_text(value, check_node_conninfo)
+/// The rule of `citus.node_conninfo`.
+pub(super) enum NodeConninfo {}
+
+impl guc::TextRule for NodeConninfo {
+    fn check(value: &str) -> Result<(), String> {
+        check_node_conninfo(value)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Settings that SHOW ALL lists.
 
-use super::conninfo::node_conninfo_hook;
+use super::conninfo::NodeConninfo;
 use super::values::*;
 use super::{setting_accessor, setting_define, setting_storage, settings};
 use crate::pg::guc::{self, Bool, Context, Int, Meta, Real, Text, Unit, FACT, LIST, SECRET};
@@ -98,7 +98,7 @@ settings! { register_listed;
         "Level at which queries on more than one shard are reported.";
     node_connection_timeout: ms(30000, 10, 3_600_000) User 0,
         "Time that connecting to a node may take.";
-    node_conninfo: text("sslmode=require", node_conninfo_hook) Sighup SECRET,
+    node_conninfo: text("sslmode=require", guc::check_hook::<NodeConninfo>) Sighup SECRET,
         "Connection parameters for all connections to nodes.";
     propagate_set_commands: choice(PropagateSetCommands, None) User 0,
         "Which SET commands are sent to the nodes of a transaction.";

@@ -112,7 +112,7 @@ fn commit_one(session: &SessionRef) -> Result<()> {
                 sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
                 format!("connection to node {node} was lost while it was committing"),
             )
-            .detail(e.detail.unwrap_or(e.message))
+            .detail(e.detail.as_ref().unwrap_or(&e.message))
             .hint("Check whether the changes are there before trying again."));
         }
         // Interrupted: the node is asked to stop, but what it has done counts.
@@ -224,7 +224,7 @@ fn second_phase() {
     for (session, outcome) in sessions.iter().zip(outcome) {
         let why = match outcome {
             Some(Ok(())) => continue,
-            Some(Err(e)) => e.message,
+            Some(Err(e)) => e.message.clone(),
             None => "The node did not answer.".to_owned(),
         };
         let node = session.borrow().node().to_string();

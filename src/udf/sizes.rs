@@ -105,7 +105,7 @@ fn measure_what_answers(work: &Work, m: Measure) -> Result<Vec<Size>> {
             Ok(s) => sizes.extend(s),
             Err(e) => guard::warning(
                 &Error::new(e.code, format!("no sizes of the shards on group {group}"))
-                    .detail(e.message),
+                    .detail(e.message.clone()),
             ),
         }
     }
