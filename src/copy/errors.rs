@@ -24,10 +24,9 @@ pub fn translate(
     format: &Format,
     prefix: usize,
 ) -> Error {
-    let rename = |text: &str| rename(text, names);
-    e.message = rename(&e.message);
-    e.detail = e.detail.as_deref().map(rename);
-    e.hint = e.hint.as_deref().map(rename);
+    e.message = rename(&e.message, names);
+    e.detail = e.detail.as_deref().map(|text| rename(text, names));
+    e.hint = e.hint.as_deref().map(|text| rename(text, names));
     if e.table.as_deref() == Some(names.shard) {
         e.table = Some(names.table.to_owned());
     }

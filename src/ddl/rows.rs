@@ -71,7 +71,7 @@ fn copy_rows(
         scan.append_text(&attnos, sink.buffer(at)?);
         sink.added(at)?;
         count += 1;
-        if count % PROGRESS == 0 {
+        if count.is_multiple_of(PROGRESS) {
             guard::notice(format!("Copied {count} rows"));
         }
         scan.advance();

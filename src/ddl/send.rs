@@ -31,7 +31,7 @@ pub fn batches(
             let other = o.table.shards.get(at).ok_or_else(|| {
                 Error::internal("co-located tables have different numbers of shards")
             })?;
-            ids.extend(std::iter::repeat(other.id).take(o.names.len()));
+            ids.extend(std::iter::repeat_n(other.id, o.names.len()));
         }
         for p in &shard.placements {
             let batch = by_group.entry(p.group).or_insert_with(|| Batch {

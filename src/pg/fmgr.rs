@@ -14,7 +14,8 @@ macro_rules! pg_function {
     ($(#[$doc:meta])* $name:ident, $body:expr) => {
         $(#[$doc])*
         #[no_mangle]
-        pub extern "C-unwind" fn $name(
+        #[allow(clippy::missing_safety_doc)]
+        pub unsafe extern "C-unwind" fn $name(
             fcinfo: pgrx::pg_sys::FunctionCallInfo,
         ) -> pgrx::pg_sys::Datum {
             $crate::pg::guard::entry_result(|| {
@@ -64,6 +65,11 @@ impl Args {
     pub fn len(&self) -> usize {
         // SAFETY: valid frame.
         unsafe { (*self.fcinfo).nargs.max(0) as usize }
+    }
+
+    /// Whether no argument was passed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Argument `i`, or `None` when NULL or not passed.
