@@ -51,7 +51,7 @@ fn statements(tx: u64) -> Vec<String> {
             .join(", ")
     };
     let mut list = vec![
-        "SET LOCAL lock_timeout = '5s'".to_owned(),
+        "SET LOCAL lock_timeout = '1s'".to_owned(),
         "SET LOCAL statement_timeout = '20s'".to_owned(),
         format!("UPDATE accounts SET balance = balance - 10 WHERE k = {low}"),
         format!("UPDATE accounts SET balance = balance + 10 WHERE k = {high}"),
@@ -138,10 +138,17 @@ fn client(
 
         if fate != Fate::Committed {
             // The session may be lost, and a node may need its time.
+            let end = Instant::now() + Duration::from_secs(10);
+            while c
+                .simple("SELECT count(*) FROM entries WHERE k < 0")
+                .is_err_and(|e| e.code() != "lost")
+                && Instant::now() < end
+            {
+                std::thread::sleep(Duration::from_millis(50));
+            }
             if c.simple("SELECT 1").is_err() {
                 conn = None;
             }
-            std::thread::sleep(Duration::from_millis(150));
         }
         fates.lock().unwrap().insert(tx, fate);
     }
@@ -203,6 +210,14 @@ fn torture(kill: Kill) {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 kill(&cluster, &database);
+                // Recovery while transactions run must leave those alone.
+                if cluster.nodes().all(|n| n.wait_ready().is_ok()) {
+                    let recovery = "SELECT recover_prepared_transactions()";
+                    let _ = cluster
+                        .coordinator
+                        .try_connect(&database)
+                        .and_then(|mut c| c.simple(recovery));
+                }
             }
         });
         clients.into_iter().for_each(|c| c.join().unwrap());
