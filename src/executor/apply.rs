@@ -146,7 +146,9 @@ unsafe fn outputs(tlist: *mut List) -> Vec<Output> {
             let mut info = Box::<pg_sys::FmgrInfo>::default();
             pg_sys::getTypeOutputInfo(typ, &mut f, &mut varlena);
             pg_sys::fmgr_info(f, &mut *info);
-            let cast = nodes::str_of(pg_sys::format_type_be_qualified(typ));
+            let typmod = pg_sys::exprTypmod((*t).expr as *mut Node);
+            let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY;
+            let cast = nodes::str_of(pg_sys::format_type_extended(typ, typmod, flags as u16));
             Output { typ, info, cast }
         })
         .collect()

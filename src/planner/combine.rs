@@ -248,8 +248,11 @@ unsafe fn aggregates(q: *mut Query, part: &Part, keys: &[*mut Node]) -> Result<b
         tlist = pg_sys::lappend(tlist, out as *mut _);
     }
     let having = nodes::mutate((*q).havingQual, &mut change);
-    if failed {
+    if failed || !columns.exprs.iter().all(|e| pushdown::is_transportable(pg_sys::exprType(*e))) {
         return Ok(false);
+    }
+    if columns.exprs.is_empty() {
+        columns.add(pg_sys::makeBoolConst(true, false));
     }
     let inner = part_query(q, columns.list);
     (*inner).groupClause = columns.groups;
@@ -358,6 +361,12 @@ unsafe fn joined(q: *mut Query, part: &Part) -> Result<bool> {
     }
     let having = nodes::mutate((*q).havingQual, &mut change);
     if failed || !(*q).rowMarks.is_null() {
+        return Ok(false);
+    }
+    if columns.exprs.is_empty() {
+        columns.add(pg_sys::makeBoolConst(true, false));
+    }
+    if !columns.exprs.iter().all(|e| pushdown::is_transportable(pg_sys::exprType(*e))) {
         return Ok(false);
     }
     let inner = part_query(q, columns.list);

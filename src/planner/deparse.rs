@@ -200,7 +200,7 @@ unsafe fn parametrize(q: *mut Query, values: &mut Values) -> Result<()> {
                 error = function_arguments((*f).funcexpr, values).err();
                 Some(f as *mut Node)
             }
-            NodeTag::T_Const => None,
+            t if !is_expression(t) => None,
             _ => {
                 let c = ship::classify(n);
                 if !(c.is_value() && (c.param || c.mutable || c.local_only)) {
@@ -221,6 +221,36 @@ unsafe fn parametrize(q: *mut Query, values: &mut Values) -> Result<()> {
         Some(e) => Err(e),
         None => Ok(()),
     }
+}
+
+/// Nodes that have a value of their own (constants excepted, they stay as they are).
+fn is_expression(t: NodeTag) -> bool {
+    use NodeTag::*;
+    matches!(
+        t,
+        T_Param
+            | T_SubscriptingRef
+            | T_FuncExpr
+            | T_OpExpr
+            | T_DistinctExpr
+            | T_NullIfExpr
+            | T_ScalarArrayOpExpr
+            | T_BoolExpr
+            | T_FieldSelect
+            | T_RelabelType
+            | T_CoerceViaIO
+            | T_ArrayCoerceExpr
+            | T_CollateExpr
+            | T_CaseExpr
+            | T_ArrayExpr
+            | T_CoalesceExpr
+            | T_MinMaxExpr
+            | T_SQLValueFunction
+            | T_NullTest
+            | T_BooleanTest
+            | T_CoerceToDomain
+            | T_NextValueExpr
+    )
 }
 
 /// In FROM the function itself has to stay; its arguments may be values.

@@ -444,11 +444,8 @@ unsafe fn by_place(
 
 /// Rows are locked where they are found, so that their places stay true.
 unsafe fn lock_target(s: *mut Query, target: i32) {
-    let mark: *mut pg_sys::RowMarkClause = nodes::make(NodeTag::T_RowMarkClause);
-    (*mark).rti = target as u32;
-    (*mark).strength = pg_sys::LockClauseStrength::LCS_FORUPDATE;
-    (*mark).waitPolicy = pg_sys::LockWaitPolicy::LockWaitBlock;
-    (*s).rowMarks = pg_sys::lappend((*s).rowMarks, mark as *mut _);
+    let rte = nodes::rte((*s).rtable, target as u32);
+    (*rte).enrtuples = rest::BY_PLACE + f64::from(pg_sys::LockClauseStrength::LCS_FORUPDATE);
 }
 
 /// Columns that an UPDATE assigns, in the order of its values, with their types.
@@ -470,9 +467,7 @@ unsafe fn assigned(q: *mut Query, table: &Table) -> Result<Vec<(String, String)>
             .hint("Assign the columns from a join in FROM instead."));
         }
         let name = nodes::str_of(pg_sys::get_attname(table.relid, (*t).resno, false));
-        let typ = nodes::str_of(pg_sys::format_type_be_qualified(pg_sys::exprType(
-            (*t).expr as *mut Node,
-        )));
+        let typ = String::new();
         out.push((crate::pg::fmgr::quote_ident(&name), typ));
     }
     Ok(out)

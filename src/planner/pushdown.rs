@@ -81,8 +81,17 @@ pub unsafe fn columns(q: *mut Query) -> Vec<Column> {
         .collect()
 }
 
+/// Whether values of a type can come back from another node: not those whose shape only the
+/// query knows.
+pub unsafe fn is_transportable(typ: pg_sys::Oid) -> bool {
+    typ == pg_sys::UNKNOWNOID || pg_sys::get_typtype(typ) as u8 != b'p'
+}
+
 /// Where a query can run as a whole, if anywhere.
 pub unsafe fn place(q: *mut Query) -> Result<Option<Place>> {
+    if !columns(q).iter().all(|c| is_transportable(pg_sys::Oid::from(c.typ))) {
+        return Ok(None);
+    }
     let mut values = Values::default();
     let (leaves, reference) = {
         let mut a = Analyzer::new(&mut values, true);

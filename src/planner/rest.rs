@@ -220,12 +220,21 @@ unsafe fn make_plan(
             local.push(e);
         }
     }
-    let columns = needed(rel, rti, tlist, &local);
+    let (mut columns, whole_row) = needed(rel, rti, tlist, &local);
+    if whole_row {
+        columns = all_columns((*rte).relid, rti);
+    } else if columns.is_empty() {
+        columns.push(pg_sys::makeBoolConst(true, false));
+    }
     let (dist, exprs) = source(rte, &table, rti, &columns, &remote, (*best).path.rows)?;
     let scan: *mut CustomScan = whole::scan_node(&dist, &exprs);
     (*scan).scan.scanrelid = rti;
     (*scan).scan.plan.targetlist = tlist;
     (*scan).scan.plan.qual = nodes::list(local);
+    if whole_row {
+        // Rows have the table's own shape, which whole-row references are made from.
+        return Ok(scan as *mut Plan);
+    }
     (*scan).custom_scan_tlist = nodes::list(columns.iter().enumerate().map(|(i, v)| {
         pg_sys::makeTargetEntry(
             nodes::copy(*v) as *mut pg_sys::Expr,
@@ -288,7 +297,7 @@ unsafe fn needed(
     rti: u32,
     tlist: *mut List,
     local: &[*mut Node],
-) -> Vec<*mut Var> {
+) -> (Vec<*mut Node>, bool) {
     let mut out: Vec<*mut Var> = Vec::new();
     let mut whole_row = false;
     let mut visit = |n: *mut Node| {
@@ -309,6 +318,31 @@ unsafe fn needed(
         nodes::walk(*l, &mut visit);
     }
     out.sort_by_key(|v| (**v).varattno);
+    (out.into_iter().map(|v| v as *mut Node).collect(), whole_row)
+}
+
+/// All attributes of a table in order; NULL stands for dropped ones.
+unsafe fn all_columns(relid: pg_sys::Oid, rti: u32) -> Vec<*mut Node> {
+    let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+    let desc = (*rel).rd_att;
+    let out = (0..(*desc).natts as usize)
+        .map(|i| {
+            let a = (*desc).attrs.as_ptr().add(i);
+            if (*a).attisdropped {
+                return pg_sys::makeNullConst(pg_sys::INT4OID, -1, pg_sys::Oid::INVALID)
+                    as *mut Node;
+            }
+            pg_sys::makeVar(
+                rti as i32,
+                (*a).attnum,
+                (*a).atttypid,
+                (*a).atttypmod,
+                (*a).attcollation,
+                0,
+            ) as *mut Node
+        })
+        .collect();
+    pg_sys::table_close(rel, pg_sys::NoLock as i32);
     out
 }
 
@@ -317,7 +351,7 @@ unsafe fn source(
     rte: *mut RangeTblEntry,
     table: &Rc<Table>,
     rti: u32,
-    columns: &[*mut Var],
+    columns: &[*mut Node],
     remote: &[*mut Node],
     rows: f64,
 ) -> Result<(DistPlan, Vec<*mut Node>)> {
@@ -352,16 +386,13 @@ unsafe fn source(
     (*q).jointree = from;
     let mut tlist: Vec<*mut TargetEntry> = Vec::new();
     for (i, v) in columns.iter().enumerate() {
-        let e = remote_column(*v, shift);
+        let e = remote_column(*v, rte, shift);
         tlist.push(pg_sys::makeTargetEntry(
             e as *mut pg_sys::Expr,
             i as i16 + 1,
             nodes::pstr(&format!("c{}", i + 1)),
             false,
         ));
-    }
-    if tlist.is_empty() {
-        // A row with no column: SELECT FROM t.
     }
     (*q).targetList = nodes::list(tlist);
     let columns = pushdown::columns(q);
@@ -388,7 +419,7 @@ const SHARD_MARK: u32 = 4_207_849_999;
 
 /// FOR UPDATE and the like as noted by [`drop_row_marks`].
 unsafe fn lock_rows(q: *mut Query, rte: *mut RangeTblEntry) -> Operation {
-    let code = (*rte).enrtuples as u32;
+    let code = (*rte).enrtuples as u32 % BY_PLACE as u32;
     if code == 0 {
         return Operation::Select;
     }
@@ -401,25 +432,36 @@ unsafe fn lock_rows(q: *mut Query, rte: *mut RangeTblEntry) -> Operation {
     Operation::SelectForUpdate
 }
 
-/// What to ask for a column; system columns mean nothing elsewhere and come as NULL.
-unsafe fn remote_column(v: *mut Var, shift: impl Fn(*mut Node) -> *mut Node) -> *mut Node {
+/// What to ask for a column; most system columns mean nothing elsewhere and come as NULL.
+unsafe fn remote_column(
+    n: *mut Node,
+    rte: *mut RangeTblEntry,
+    shift: impl Fn(*mut Node) -> *mut Node,
+) -> *mut Node {
+    let Some(v) = nodes::cast::<Var>(n, NodeTag::T_Var) else { return n };
     if (*v).varattno > 0 || (*v).varattno == pg_sys::SelfItemPointerAttributeNumber as i16 {
-        return shift(v as *mut Node);
+        return shift(n);
     }
     if (*v).varattno == super::modify::SHARD_ATTRIBUTE {
-        // Stands for the number of the shard until the text is made.
+        // The table's own OID; to a modification by place, the number of the shard, for which a
+        // mark stands until the text is made.
+        let by_place = (*rte).enrtuples >= BY_PLACE;
+        let value = if by_place { SHARD_MARK } else { u32::from((*rte).relid) };
         return pg_sys::makeConst(
             pg_sys::OIDOID,
             -1,
             pg_sys::Oid::INVALID,
             4,
-            pg_sys::Datum::from(SHARD_MARK),
+            pg_sys::Datum::from(value),
             false,
             true,
         ) as *mut Node;
     }
     pg_sys::makeNullConst((*v).vartype, (*v).vartypmod, (*v).varcollid) as *mut Node
 }
+
+/// Added to the lock code of a table whose rows are wanted by their place.
+pub const BY_PLACE: f64 = 1000.0;
 
 /// A reference to range table entry `rti`.
 pub unsafe fn range_ref(rti: i32) -> *mut pg_sys::RangeTblRef {
