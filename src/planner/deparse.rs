@@ -201,9 +201,10 @@ unsafe fn parametrize(q: *mut Query, values: &mut Values) -> Result<()> {
                 Some(f as *mut Node)
             }
             t if !is_expression(t) => None,
+            _ if is_ours(n) => Some(nodes::copy(n)),
             _ => {
                 let c = ship::classify(n);
-                if !(c.is_value() && (c.param || c.mutable || c.local_only)) {
+                if contains_ours(n) || !(c.is_value() && (c.param || c.mutable || c.local_only)) {
                     return None;
                 }
                 match parameter(n, values) {
@@ -221,6 +222,23 @@ unsafe fn parametrize(q: *mut Query, values: &mut Values) -> Result<()> {
         Some(e) => Err(e),
         None => Ok(()),
     }
+}
+
+/// Location that tells parameters made here from the user's.
+const OURS: i32 = -1914;
+
+unsafe fn is_ours(n: *mut Node) -> bool {
+    nodes::cast::<pg_sys::Param>(n, NodeTag::T_Param).is_some_and(|p| (*p).location == OURS)
+}
+
+unsafe fn contains_ours(n: *mut Node) -> bool {
+    nodes::walk(n, &mut |x| {
+        if is_ours(x) {
+            nodes::Visit::Stop
+        } else {
+            nodes::Visit::Descend
+        }
+    })
 }
 
 /// Nodes that have a value of their own (constants excepted, they stay as they are).
@@ -283,7 +301,7 @@ pub unsafe fn parameter(value: *mut Node, values: &mut Values) -> Result<*mut No
     (*p).paramtype = typ;
     (*p).paramtypmod = pg_sys::exprTypmod(value);
     (*p).paramcollid = pg_sys::exprCollation(value);
-    (*p).location = -1;
+    (*p).location = OURS;
     if ship::is_plain_type(typ) {
         return Ok(p as *mut Node);
     }
