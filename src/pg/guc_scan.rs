@@ -72,6 +72,76 @@ pub fn followed() -> Vec<(String, String)> {
     found
 }
 
+/// A number that changes when [`followed`] would answer differently; much cheaper than that.
+pub fn fingerprint() -> u64 {
+    let mut hash = Hash(0xcbf2_9ce4_8422_2325);
+    // SAFETY: as in `followed`; variables of settings are valid at any time.
+    unsafe {
+        hash.text(pg_sys::namespace_search_path);
+        hash.text(pg_sys::pg_get_timezone_name(pg_sys::session_timezone));
+        let n = pg_sys::GetNumConfigOptions().max(0) as usize;
+        let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), n);
+        for record in all.iter().copied() {
+            if is_set_here(record) {
+                hash.number(record as u64);
+                hash.value(record);
+            }
+        }
+    }
+    hash.0
+}
+
+/// FNV-1a, by words where possible.
+struct Hash(u64);
+
+impl Hash {
+    fn number(&mut self, n: u64) {
+        self.0 = (self.0 ^ n).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+    }
+
+    /// # Safety
+    /// `s` must be null or zero-terminated.
+    unsafe fn text(&mut self, s: *const c_char) {
+        if s.is_null() {
+            return self.number(1);
+        }
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { CStr::from_ptr(s) }.to_bytes();
+        for chunk in bytes.chunks(8) {
+            let mut word = [0u8; 8];
+            for (to, from) in word.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            self.number(u64::from_ne_bytes(word));
+        }
+        self.number(bytes.len() as u64);
+    }
+
+    /// # Safety
+    /// `record` must be a setting's record.
+    unsafe fn value(&mut self, record: *const pg_sys::config_generic) {
+        use pg_sys::config_type as T;
+        // SAFETY: the type says which structure the record is the head of.
+        unsafe {
+            match (*record).vartype {
+                T::PGC_BOOL => {
+                    self.number(u64::from(*(*record.cast::<pg_sys::config_bool>()).variable));
+                }
+                T::PGC_INT => {
+                    self.number(*(*record.cast::<pg_sys::config_int>()).variable as u64);
+                }
+                T::PGC_REAL => {
+                    self.number((*(*record.cast::<pg_sys::config_real>()).variable).to_bits());
+                }
+                T::PGC_ENUM => {
+                    self.number(*(*record.cast::<pg_sys::config_enum>()).variable as u64);
+                }
+                _ => self.text(*(*record.cast::<pg_sys::config_string>()).variable),
+            }
+        }
+    }
+}
+
 /// Whether an ordinary user's session, or its user or database, gave the setting its value.
 ///
 /// # Safety

@@ -12,15 +12,20 @@ const SAFE: &[&str] = &["TimeZone", "search_path", "lock_timeout", "work_mem"];
 /// What a node's session should have now. The same value is given back while nothing changes.
 pub(super) fn wanted() -> Rc<Settings> {
     thread_local! {
-        static LAST: RefCell<Rc<Settings>> = RefCell::default();
+        static LAST: RefCell<(u64, Rc<Settings>)> = RefCell::default();
     }
-    let now = guc_scan::followed();
+    let print = guc_scan::fingerprint();
     LAST.with(|last| {
         let mut last = last.borrow_mut();
-        if **last != now {
-            *last = Rc::new(now);
+        if last.0 != print {
+            let now = guc_scan::followed();
+            last.0 = print;
+            // Equal lists stay the same one, which is what sessions compare first.
+            if *last.1 != now {
+                last.1 = Rc::new(now);
+            }
         }
-        last.clone()
+        last.1.clone()
     })
 }
 
@@ -36,7 +41,7 @@ pub(super) struct Change {
 /// The difference between what a session has and what it should have.
 pub(super) fn change(have: &Rc<Settings>, want: &Rc<Settings>, local: bool) -> Change {
     let mut c = Change::default();
-    if Rc::ptr_eq(have, want) {
+    if Rc::ptr_eq(have, want) || have == want {
         return c;
     }
     let scope = if local { "LOCAL " } else { "" };
