@@ -6,9 +6,9 @@ use pgrx::pg_sys;
 use std::sync::OnceLock;
 
 /// All tables of the extension.
-fn tables() -> [&'static dyn Shared; 3] {
+fn tables() -> [&'static dyn Shared; 4] {
     use crate::stats::{counters, statements, tenants};
-    [&counters::TABLE, &statements::TABLE, &tenants::TABLE]
+    [&counters::TABLE, &statements::TABLE, &tenants::TABLE, &crate::remote::shared::TABLE]
 }
 
 static PREVIOUS_REQUEST: OnceLock<pg_sys::shmem_request_hook_type> = OnceLock::new();

@@ -3,6 +3,7 @@
 
 use super::message::TxStatus;
 use super::session::{NodeAddr, Session};
+use super::shared::Permit;
 use super::tls::{self, Files};
 use super::transport::Transport;
 use super::wire;
@@ -79,11 +80,12 @@ pub(super) struct Connecting {
     session: Option<Session>,
     phase: Phase,
     last_error: String,
+    permit: Permit,
 }
 
 impl Connecting {
     /// Resolves the name and starts with its first address.
-    pub fn start(target: Target) -> Result<Connecting> {
+    pub fn start(target: Target, permit: Permit) -> Result<Connecting> {
         let addresses = addresses(&target)?;
         let mut c = Connecting {
             target,
@@ -91,6 +93,7 @@ impl Connecting {
             session: None,
             phase: Phase::Socket,
             last_error: "the name has no address".into(),
+            permit,
         };
         c.next_address()?;
         Ok(c)
@@ -116,7 +119,10 @@ impl Connecting {
     /// The finished session.
     pub fn finish(self) -> Result<Session> {
         match (self.session, self.phase) {
-            (Some(s), Phase::Ready) => Ok(s),
+            (Some(mut s), Phase::Ready) => {
+                s.permit = Some(self.permit);
+                Ok(s)
+            }
             _ => Err(Error::internal("connection is not complete")),
         }
     }

@@ -10,6 +10,7 @@ mod input;
 mod limits;
 mod message;
 mod session;
+pub mod shared;
 mod statements;
 mod target;
 mod tls;

@@ -3,6 +3,7 @@
 use super::connect::{Connecting, Step};
 use super::limits;
 use super::session::{NodeAddr, Session, SessionRef};
+use super::shared;
 use super::target::target;
 use crate::error::{Error, Result};
 use crate::pg::wait::{check_for_interrupts, WaitSet};
@@ -105,7 +106,7 @@ pub fn give_back(session: SessionRef) {
     let keep = match session.try_borrow_mut() {
         Ok(mut s) => {
             s.quiet = false;
-            !s.is_broken() && !expired(&s) && s.only_internal()
+            !s.is_broken() && !expired(&s) && s.only_internal() && !shared::is_full(&s.node)
         }
         Err(_) => false,
     };
@@ -152,7 +153,7 @@ pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionR
     let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
     let mut pending: Vec<(usize, Connecting, bool)> = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
-        match target(node, user).and_then(Connecting::start) {
+        match begin(node, user) {
             Ok(c) => pending.push((i, c, true)),
             Err(e) => put(&mut done, i, Err(e)),
         }
@@ -177,6 +178,18 @@ pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionR
         pending = next;
     }
     Ok(done.into_iter().flatten().collect())
+}
+
+/// Starts a connection once the number of all backends' connections allows it.
+fn begin(node: &NodeAddr, user: &str) -> Result<Connecting> {
+    let target = target(node, user)?;
+    let deadline = target.deadline;
+    let permit = shared::await_permit(node, || {
+        check_for_interrupts()?;
+        WaitSet::new(0).wait(10, |_| ())?;
+        Ok(Instant::now() < deadline)
+    })?;
+    Connecting::start(target, permit)
 }
 
 fn share(s: Session) -> SessionRef {

@@ -8,6 +8,7 @@
 
 use super::buffer::Buffer;
 use super::message::{Param, TxStatus};
+use super::shared::Permit;
 use super::statements::Statements;
 use super::transport::Transport;
 use super::wire;
@@ -104,6 +105,8 @@ pub struct Session {
     pub(super) statements: Statements,
     pub(super) wait_set: Option<(WaitSet, i32)>,
     pub(super) created: Instant,
+    /// Its place among the connections of all backends.
+    pub(super) permit: Option<Permit>,
     /// Settings given to this session outside of transactions; kept by the transaction layer.
     pub(crate) settings: Rc<Settings>,
     /// A command of our own failed: what the settings are is not known.
@@ -137,6 +140,7 @@ impl Session {
             statements: Statements::default(),
             wait_set: None,
             created: Instant::now(),
+            permit: None,
             settings: Rc::default(),
             settings_unknown: false,
         }
