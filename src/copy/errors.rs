@@ -110,7 +110,7 @@ mod tests {
 
     fn context(text: &str) -> Option<String> {
         let e = Error::new(sqlstate::INVALID_TEXT_REPRESENTATION, "x").context(text);
-        translate(e, &NAMES, &chunk(), &Format::text(), 1).context
+        translate(e, &NAMES, &chunk(), &Format::text(), 1).context.clone()
     }
 
     #[test]
