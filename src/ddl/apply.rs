@@ -49,7 +49,35 @@ impl Batch {
         })
     }
 
+    /// Applies statements that manage transactions themselves, one after the other.
+    pub fn run_top_level(&self) -> Result<()> {
+        for ids in &self.ids {
+            for c in &self.commands {
+                // Statements outlive the transactions that they begin and end.
+                tree::in_portal_context(|| {
+                    for statement in tree::parse(c)? {
+                        self.with_renaming(ids, |r| statement.rename(r))?;
+                        statement.run_top_level(c)?;
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     fn run_for(&self, parsed: &[(Tree, &str)], ids: &[i64]) -> Result<()> {
+        self.with_renaming(ids, |renaming| {
+            for (statement, source) in parsed {
+                let statement = statement.copy();
+                statement.rename(renaming)?;
+                statement.run(source)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn with_renaming(&self, ids: &[i64], f: impl FnOnce(&Renaming) -> Result<()>) -> Result<()> {
         let Some((&main_id, (schema, name))) = ids.first().zip(self.relations.first()) else {
             return Err(Error::internal("shard command without a relation"));
         };
@@ -63,17 +91,11 @@ impl Batch {
             .zip(ids)
             .map(|((s, n), id)| ((s.as_str(), n.as_str()), shard_name(n, *id)))
             .collect();
-        let renaming = Renaming {
+        f(&Renaming {
             relations,
             dependent: &|n| shard_name(n, main_id),
             has_constraint: &|n| relation::has_constraint(schema, &main_shard, n),
-        };
-        for (statement, source) in parsed {
-            let statement = statement.copy();
-            statement.rename(&renaming)?;
-            statement.run(source)?;
-        }
-        Ok(())
+        })
     }
 }
 

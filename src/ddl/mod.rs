@@ -11,11 +11,17 @@ pub mod colocation;
 pub mod create;
 pub mod definition;
 pub mod dependencies;
+pub mod dropped;
 pub mod info;
 pub mod layout;
 pub mod metadata;
 pub mod names;
+<<<<<<< HEAD
 pub mod replicate;
+=======
+pub mod registry;
+>>>>>>> ea7e66a (wip)
 pub mod rows;
 pub mod send;
+pub mod statements;
 pub mod undistribute;

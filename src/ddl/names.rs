@@ -21,6 +21,28 @@ pub fn shard_name(name: &str, id: i64) -> String {
     format!("{}{tail}", name.get(..cut).unwrap_or_default())
 }
 
+/// Takes the ids of shards out of names in a message, so that it speaks of tables.
+pub fn without_ids(text: &str, is_id: &dyn Fn(i64) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('_') {
+        let (head, tail) = rest.split_at(at);
+        let digits = tail.bytes().skip(1).take_while(u8::is_ascii_digit).count();
+        let number = tail.get(1..=digits).and_then(|d| d.parse::<i64>().ok());
+        let after = tail.get(digits + 1..).unwrap_or_default();
+        let ends = !after.starts_with(|c: char| c == '_' || c.is_alphanumeric());
+        out.push_str(head);
+        if head.is_empty() && out.is_empty() || !ends || !number.is_some_and(is_id) {
+            out.push('_');
+            rest = tail.get(1..).unwrap_or_default();
+        } else {
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// FNV-1a, 32 bits: stable over versions and platforms, which names on disk need.
 fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193))
@@ -35,6 +57,16 @@ mod tests {
         assert_eq!(shard_name("events", 102008), "events_102008");
         let exact = "a".repeat(63 - 7);
         assert_eq!(shard_name(&exact, 102008), format!("{exact}_102008"));
+    }
+
+    #[test]
+    fn messages_speak_of_tables() {
+        let is_id = |id| id == 102008;
+        let text = "column \"a_1\" of relation \"t_102008\" and t_102008x, t_102009, _102008";
+        let want = "column \"a_1\" of relation \"t\" and t_102008x, t_102009, ";
+        assert_eq!(without_ids(text, &is_id), want);
+        assert_eq!(without_ids("x_y_102008_102008", &is_id), "x_y_102008");
+        assert_eq!(without_ids("", &is_id), "");
     }
 
     #[test]

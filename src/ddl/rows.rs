@@ -50,10 +50,20 @@ pub fn move_to_shards(
     source: Source,
 ) -> Result<u64> {
     guard::notice("Copying data from local table...");
-    let count = with_portable_text(|| copy_rows(rel, columns, table, source.0))?;
+    let count = move_quietly(rel, columns, table, source)?;
     let rows = if count == 1 { "row" } else { "rows" };
     guard::notice(format!("Copied {count} {rows} of \"{}\"", rel.name));
     Ok(count)
+}
+
+/// [`move_to_shards`] without messages.
+pub fn move_quietly(
+    rel: &Relation,
+    columns: &[Column],
+    table: &Table,
+    source: Source,
+) -> Result<u64> {
+    with_portable_text(|| copy_rows(rel, columns, table, source.0))
 }
 
 fn copy_rows(

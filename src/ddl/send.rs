@@ -1,6 +1,7 @@
 //! Bringing statements to the shards of tables, wherever they are.
 
 use super::apply::Batch;
+use super::names::without_ids;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{Error, Result};
 use crate::txn::run;
@@ -47,6 +48,25 @@ pub fn batches(
 
 /// Applies batches on their nodes, all nodes at the same time, in the running transaction.
 pub fn apply(batches: &BTreeMap<i32, Batch>) -> Result<()> {
+    run_all(batches).map_err(|e| {
+        let is_id =
+            |id: i64| batches.values().flat_map(|b| b.ids.iter().flatten()).any(|i| *i == id);
+        about_tables(e, &is_id)
+    })
+}
+
+/// The error with the names of tables in place of those of shards.
+pub fn about_tables(mut e: Error, is_id: &dyn Fn(i64) -> bool) -> Error {
+    e.message = without_ids(&e.message, is_id);
+    for field in [&mut e.detail, &mut e.hint, &mut e.table, &mut e.constraint] {
+        if let Some(text) = field {
+            *text = without_ids(text, is_id);
+        }
+    }
+    e
+}
+
+fn run_all(batches: &BTreeMap<i32, Batch>) -> Result<()> {
     let local = catalog::local_group()?;
     let remote: Vec<(i32, String)> = batches
         .iter()

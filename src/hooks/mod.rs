@@ -4,3 +4,4 @@ pub mod copy;
 pub mod nesting;
 pub mod planner;
 pub mod shmem;
+pub mod utility;

@@ -181,6 +181,12 @@ pub fn append_field(text: Option<&[u8]>, out: &mut Vec<u8>) {
     }
 }
 
+extern "C-unwind" {
+    // Without the binding's own guard, which loses fields of errors.
+    #[link_name = "CopyFrom"]
+    fn raw_copy_from(state: pg_sys::CopyFromState) -> u64;
+}
+
 thread_local! {
     /// What is left of the data being loaded.
     static DATA: Cell<(*const u8, usize)> = const { Cell::new((std::ptr::null(), 0)) };
@@ -236,7 +242,7 @@ pub fn load_text(relid: Oid, columns: &[String], data: &[u8]) -> Result<u64> {
                 list,
                 options,
             );
-            let n = pg_sys::CopyFrom(state);
+            let n = raw_copy_from(state);
             pg_sys::EndCopyFrom(state);
             pg_sys::free_parsestate(pstate);
             pg_sys::table_close(rel, pg_sys::NoLock as i32);

@@ -87,6 +87,17 @@ impl Renaming<'_> {
 type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 
 extern "C-unwind" {
+    #[link_name = "ProcessUtility"]
+    fn raw_process(
+        pstmt: *mut pg_sys::PlannedStmt,
+        query: *const c_char,
+        read_only: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        env: *mut pg_sys::QueryEnvironment,
+        dest: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
     fn raw_expression_tree_walker(
         node: *mut pg_sys::Node,
         walker: Walker,
@@ -95,6 +106,11 @@ extern "C-unwind" {
 }
 
 impl Tree {
+    /// Wraps a statement's node.
+    pub(crate) fn from_node(node: *mut pg_sys::Node) -> Tree {
+        Tree(node)
+    }
+
     /// A copy in the current memory context.
     pub fn copy(self) -> Tree {
         // SAFETY: a valid tree of nodes.
@@ -145,7 +161,7 @@ impl Tree {
             (*stmt).utilityStmt = self.0;
             (*stmt).stmt_location = -1;
             guard::call(|| {
-                pg_sys::ProcessUtility(
+                raw_process(
                     stmt,
                     source,
                     false,
@@ -453,6 +469,24 @@ pub fn with_temporary_context<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
         pg_sys::CurrentMemoryContext = old;
         if r.is_ok() {
             pg_sys::MemoryContextDelete(context);
+        }
+        r
+    }
+}
+
+/// Runs `f` in the memory of the running portal, which outlives transactions that the statement
+/// itself ends and begins.
+pub fn in_portal_context<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    // SAFETY: a utility statement runs in a portal.
+    unsafe {
+        let old = pg_sys::CurrentMemoryContext;
+        if !pg_sys::PortalContext.is_null() {
+            pg_sys::CurrentMemoryContext = pg_sys::PortalContext;
+        }
+        let r = f();
+        // The old context may have gone with its transaction.
+        if pg_sys::PortalContext.is_null() {
+            pg_sys::CurrentMemoryContext = old;
         }
         r
     }

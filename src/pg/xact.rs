@@ -216,3 +216,18 @@ pub fn statement_is_alone() -> bool {
         pq_buffer_has_data() && pq_peekbyte() == i32::from(b'S')
     }
 }
+
+/// Commits the running transaction and begins a new one. Only for statements that run outside of
+/// transaction blocks and manage transactions themselves.
+pub fn commit_and_start() {
+    // SAFETY: what the caller keeps lives outside of the transaction's memory.
+    unsafe {
+        guard::call(|| {
+            while pg_sys::ActiveSnapshotSet() {
+                pg_sys::PopActiveSnapshot();
+            }
+            pg_sys::CommitTransactionCommand();
+            pg_sys::StartTransactionCommand();
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! GRANT and REVOKE on tables and schemas.
+
+use super::{plainly, Managed};
+use crate::ddl::info;
+use crate::ddl::{dependencies, send};
+use crate::error::Result;
+use crate::hooks::utility::Call;
+use crate::pg::fmgr::quote_ident;
+use crate::pg::spi;
+use crate::pg::statement::{GrantView, Name};
+use pgrx::pg_sys::{ObjectType, Oid};
+
+/// GRANT and REVOKE.
+pub fn grant(call: Call) -> Result<()> {
+    let view = call.statement().grant();
+    plainly(&call)?;
+    let Some(g) = view else { return Ok(()) };
+    match g.objects {
+        ObjectType::OBJECT_TABLE => on_tables(&g),
+        ObjectType::OBJECT_SCHEMA => on_schemas(&g),
+        _ => Ok(()),
+    }
+}
+
+fn on_tables(g: &GrantView) -> Result<()> {
+    let mut tables: Vec<Oid> = g.relations.iter().filter_map(|n| Name::find(*n)).collect();
+    if g.all_in_schema {
+        for schema in &g.names {
+            let sql = "SELECT c.oid FROM pg_dist_partition p \
+                JOIN pg_class c ON c.oid = p.logicalrelid \
+                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 ORDER BY 1";
+            tables.extend(info::rows(sql, &[spi::text(schema)])?.iter().map(|r| r.oid(0)));
+        }
+    }
+    for t in tables {
+        let Some(m) = Managed::load(t)? else { continue };
+        let roles: Vec<String> = g.grantees.iter().flatten().cloned().collect();
+        if g.grant {
+            dependencies::ensure_roles(&roles, &send::groups_of(&m.table))?;
+        }
+        m.apply(&[statement(g, &format!("TABLE {}", m.rel.qualified()))])?;
+    }
+    Ok(())
+}
+
+fn on_schemas(g: &GrantView) -> Result<()> {
+    for schema in &g.names {
+        let groups = super::drop::remote_groups_of_schema(schema)?;
+        let roles: Vec<String> = g.grantees.iter().flatten().cloned().collect();
+        if g.grant {
+            dependencies::ensure_roles(&roles, &groups)?;
+        }
+        let sql = statement(g, &format!("SCHEMA {}", quote_ident(schema)));
+        let work: Vec<(i32, String)> = groups.iter().map(|x| (*x, sql.clone())).collect();
+        send::on_nodes(&work)?;
+    }
+    Ok(())
+}
+
+fn statement(g: &GrantView, object: &str) -> String {
+    let privileges: Vec<String> = g
+        .privileges
+        .iter()
+        .map(|(name, columns)| {
+            let name = name.as_deref().unwrap_or("ALL");
+            if columns.is_empty() {
+                return name.to_owned();
+            }
+            let list: Vec<String> = columns.iter().map(|c| quote_ident(c)).collect();
+            format!("{name} ({})", list.join(", "))
+        })
+        .collect();
+    let privileges = if privileges.is_empty() { "ALL".to_owned() } else { privileges.join(", ") };
+    let roles: Vec<String> =
+        g.grantees.iter().map(|r| r.as_deref().map_or("PUBLIC".to_owned(), quote_ident)).collect();
+    let roles = roles.join(", ");
+    if g.grant {
+        let option = if g.grant_option { " WITH GRANT OPTION" } else { "" };
+        return format!("GRANT {privileges} ON {object} TO {roles}{option}");
+    }
+    let option = if g.grant_option { "GRANT OPTION FOR " } else { "" };
+    let cascade = if g.cascade { " CASCADE" } else { "" };
+    format!("REVOKE {option}{privileges} ON {object} FROM {roles}{cascade}")
+}

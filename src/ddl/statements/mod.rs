@@ -1,0 +1,83 @@
+//! Handlers of statements that concern managed tables, by kind.
+
+mod alter_index;
+mod alter_table;
+mod columns;
+mod concurrently;
+mod create;
+mod drop;
+mod grant;
+mod index;
+mod maintain;
+mod policy;
+mod refuse;
+mod rename;
+mod types;
+
+pub use alter_table::alter_table;
+pub use create::{create_table, refresh};
+pub use drop::{drop, drop_owned, reassign_owned, truncate};
+pub use grant::grant;
+pub use index::{alter_statistics, create_index, create_statistics, reindex};
+pub use maintain::{cluster, vacuum};
+pub use policy::policy;
+pub use refuse::{move_all, refuse};
+pub use rename::{rename, set_schema};
+pub use types::alter_type;
+
+use super::info::Relation;
+use super::{dropped, send};
+use crate::catalog::{self, Table};
+use crate::error::Result;
+use crate::hooks::utility::Call;
+use crate::pg::relation;
+use crate::pg::statement::Name;
+use pgrx::pg_sys::Oid;
+use std::rc::Rc;
+
+/// A managed table that a statement is about.
+pub(super) struct Managed {
+    /// The table.
+    pub rel: Relation,
+    /// Its metadata.
+    pub table: Rc<Table>,
+}
+
+impl Managed {
+    /// The managed table of that OID.
+    pub fn load(relid: Oid) -> Result<Option<Self>> {
+        match catalog::table(relid) {
+            Some(table) => Ok(Some(Managed { rel: Relation::load(relid)?, table })),
+            None => Ok(None),
+        }
+    }
+
+    /// The managed table of that name, or whose index has that name.
+    pub fn named(name: Option<Name>) -> Result<Option<Self>> {
+        let Some(oid) = name.and_then(Name::find) else { return Ok(None) };
+        match relation::kind(oid) {
+            b'i' => relation::table_of_index(oid).map_or(Ok(None), Managed::load),
+            _ => Managed::load(oid),
+        }
+    }
+
+    /// Applies commands to the shards that name no other relation.
+    pub fn apply(&self, commands: &[String]) -> Result<()> {
+        send::to_shards(&self.table, vec![self.rel.pair()], commands)
+    }
+
+    /// Applies commands to the shards that also name an index or the like.
+    pub fn apply_with(&self, other: (String, String), commands: &[String]) -> Result<()> {
+        send::to_shards(&self.table, vec![self.rel.pair(), other], commands)
+    }
+}
+
+/// COPY.
+pub fn copy(call: Call) -> Result<()> {
+    call.proceed()
+}
+
+/// What the server does, followed by the shards where something was dropped.
+fn plainly(call: &Call) -> Result<()> {
+    dropped::following(|| call.proceed())
+}

@@ -1,0 +1,96 @@
+//! ALTER ... RENAME and ALTER ... SET SCHEMA.
+
+use super::{plainly, types, Managed};
+use crate::ddl::{dependencies, send};
+use crate::error::Result;
+use crate::hooks::utility::Call;
+use crate::pg::fmgr::{qualified, quote_ident};
+use crate::pg::statement::{Name, RenameView};
+use crate::pg::{object, relation, session};
+use pgrx::pg_sys::ObjectType;
+
+/// ALTER ... RENAME.
+pub fn rename(call: Call) -> Result<()> {
+    let Some(view) = call.statement().rename_view() else { return plainly(&call) };
+    match view.kind {
+        ObjectType::OBJECT_SCHEMA => rename_schema(call, &view),
+        ObjectType::OBJECT_STATISTIC_EXT => rename_statistics(call, &view),
+        ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN | ObjectType::OBJECT_DOMCONSTRAINT => {
+            types::alter_type(call)
+        }
+        _ => rename_in_relation(call, &view),
+    }
+}
+
+fn rename_in_relation(call: Call, view: &RenameView) -> Result<()> {
+    let oid = view.relation.and_then(Name::find);
+    let (Some(oid), Some(m)) = (oid, Managed::named(view.relation)?) else {
+        return plainly(&call);
+    };
+    let table = m.rel.qualified();
+    let (old, new) = (quote_ident(&view.old), quote_ident(&view.new));
+    let named = session::relation_name(oid);
+    plainly(&call)?;
+    match view.kind {
+        ObjectType::OBJECT_COLUMN => {
+            m.apply(&[format!("ALTER TABLE {table} RENAME COLUMN {old} TO {new}")])
+        }
+        ObjectType::OBJECT_TABCONSTRAINT => {
+            m.apply(&[format!("ALTER TABLE {table} RENAME CONSTRAINT {old} TO {new}")])
+        }
+        ObjectType::OBJECT_POLICY => {
+            m.apply(&[format!("ALTER POLICY {old} ON {table} RENAME TO {new}")])
+        }
+        ObjectType::OBJECT_TABLE | ObjectType::OBJECT_MATVIEW | ObjectType::OBJECT_INDEX => {
+            match named {
+                Some((schema, index)) if oid != m.rel.oid => {
+                    let name = qualified(&schema, &index);
+                    let sql = format!("ALTER INDEX {name} RENAME TO {new}");
+                    m.apply_with((schema, index), &[sql])
+                }
+                _ => m.apply(&[format!("ALTER TABLE {table} RENAME TO {new}")]),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn rename_statistics(call: Call, view: &RenameView) -> Result<()> {
+    let found = object::find_statistics(&view.object);
+    plainly(&call)?;
+    let Some((relid, schema, name)) = found else { return Ok(()) };
+    let Some(m) = Managed::load(relid)? else { return Ok(()) };
+    let sql = format!(
+        "ALTER STATISTICS {} RENAME TO {}",
+        qualified(&schema, &name),
+        quote_ident(&view.new)
+    );
+    send::to_shards(&m.table, vec![(schema, name)], &[sql])
+}
+
+fn rename_schema(call: Call, view: &RenameView) -> Result<()> {
+    let groups = super::drop::remote_groups_of_schema(&view.old)?;
+    plainly(&call)?;
+    let sql =
+        format!("ALTER SCHEMA {} RENAME TO {}", quote_ident(&view.old), quote_ident(&view.new));
+    let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
+    send::on_nodes(&work)
+}
+
+/// ALTER ... SET SCHEMA.
+pub fn set_schema(call: Call) -> Result<()> {
+    let statement = call.statement();
+    let new = statement.object_name().unwrap_or_default();
+    let kind = statement.schema_change_kind();
+    if matches!(kind, Some(ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN)) {
+        return types::alter_type(call);
+    }
+    let Some(m) = Managed::named(statement.relation())? else { return plainly(&call) };
+    plainly(&call)?;
+    relation::command_counter_increment();
+    if m.rel.schema == new {
+        return Ok(());
+    }
+    dependencies::ensure_schema(&new, &send::groups_of(&m.table))?;
+    m.apply(&[format!("ALTER TABLE {} SET SCHEMA {}", m.rel.qualified(), quote_ident(&new))])
+}

@@ -1,0 +1,117 @@
+//! Changes of types that columns of managed tables have: other nodes have the types too.
+
+use super::plainly;
+use super::refuse::not_supported;
+use crate::catalog;
+use crate::ddl::{dependencies, info, send};
+use crate::error::Result;
+use crate::hooks::utility::Call;
+use crate::pg::fmgr::{quote_ident, quote_literal};
+use crate::pg::statement::TypeChange;
+use crate::pg::{relation, spi};
+use pgrx::pg_sys::Oid;
+
+/// ALTER TYPE and ALTER DOMAIN on enums and domains, and changes of the name of any type: done on
+/// the other nodes that hold shards with columns of the type.
+pub fn alter_type(call: Call) -> Result<()> {
+    let Some((typ, change)) = call.statement().type_change() else { return plainly(&call) };
+    let groups = groups_using(typ)?;
+    let name = spi::value("SELECT format_type($1, NULL)", &[spi::oid(typ)])?.unwrap_or_default();
+    let before = constraints(typ)?;
+    plainly(&call)?;
+    if groups.is_empty() {
+        return Ok(());
+    }
+    relation::command_counter_increment();
+    let after = constraints(typ)?;
+    let commands: Vec<String> = match change {
+        TypeChange::SetSchema(schema) => {
+            dependencies::ensure_schema(&schema, &groups)?;
+            vec![format!("ALTER TYPE {name} SET SCHEMA {}", quote_ident(&schema))]
+        }
+        TypeChange::AddConstraint => after
+            .iter()
+            .filter(|c| !before.contains(c))
+            .map(|(n, def)| format!("ALTER DOMAIN {name} ADD CONSTRAINT {} {def}", quote_ident(n)))
+            .collect(),
+        other => command(&name, &other).into_iter().collect(),
+    };
+    for sql in commands {
+        let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
+        send::on_nodes(&work)?;
+    }
+    Ok(())
+}
+
+fn command(name: &str, change: &TypeChange) -> Option<String> {
+    Some(match change {
+        TypeChange::AddValue { value, neighbour, if_not_exists } => {
+            let exists = if *if_not_exists { "IF NOT EXISTS " } else { "" };
+            let place = neighbour.as_ref().map(|(n, after)| {
+                let word = if *after { "AFTER" } else { "BEFORE" };
+                format!(" {word} {}", quote_literal(n))
+            });
+            format!(
+                "ALTER TYPE {name} ADD VALUE {exists}{}{}",
+                quote_literal(value),
+                place.unwrap_or_default()
+            )
+        }
+        TypeChange::RenameValue(old, new) => format!(
+            "ALTER TYPE {name} RENAME VALUE {} TO {}",
+            quote_literal(old),
+            quote_literal(new)
+        ),
+        TypeChange::Rename(new) => format!("ALTER TYPE {name} RENAME TO {}", quote_ident(new)),
+        TypeChange::RenameConstraint(old, new) => format!(
+            "ALTER DOMAIN {name} RENAME CONSTRAINT {} TO {}",
+            quote_ident(old),
+            quote_ident(new)
+        ),
+        TypeChange::NotNull(true) => format!("ALTER DOMAIN {name} SET NOT NULL"),
+        TypeChange::NotNull(false) => format!("ALTER DOMAIN {name} DROP NOT NULL"),
+        TypeChange::DropConstraint(c) => {
+            format!("ALTER DOMAIN {name} DROP CONSTRAINT IF EXISTS {}", quote_ident(c))
+        }
+        TypeChange::ValidateConstraint(c) => {
+            format!("ALTER DOMAIN {name} VALIDATE CONSTRAINT {}", quote_ident(c))
+        }
+        TypeChange::Default | TypeChange::AddConstraint | TypeChange::SetSchema(_) => return None,
+    })
+}
+
+/// Constraints of a domain: name and definition.
+fn constraints(typ: Oid) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contypid = $1 \
+        ORDER BY 1";
+    Ok(info::rows(sql, &[spi::oid(typ)])?.iter().map(|r| (r.text(0), r.text(1))).collect())
+}
+
+/// Refuses a change of a composite type's attributes while other nodes have the type.
+pub fn refuse_composite(relid: Oid) -> Result<()> {
+    let sql = "SELECT reltype, relname FROM pg_class WHERE oid = $1 AND relkind = 'c'";
+    for r in info::rows(sql, &[spi::oid(relid)])? {
+        if !groups_using(r.oid(0))?.is_empty() {
+            let statement = format!("ALTER TYPE {}", quote_ident(&r.text(1)));
+            return Err(not_supported(&statement, "whose columns have the type"));
+        }
+    }
+    Ok(())
+}
+
+/// Other nodes' groups with shards that have a column of the type, or of an array, domain or
+/// composite type made of it.
+fn groups_using(typ: Oid) -> Result<Vec<i32>> {
+    let sql = "WITH RECURSIVE t(oid) AS ( \
+            SELECT $1::oid UNION \
+            SELECT y.oid FROM t JOIN pg_type y \
+                ON y.typelem = t.oid AND y.typcategory = 'A' OR y.typbasetype = t.oid \
+                OR y.typrelid IN (SELECT attrelid FROM pg_attribute WHERE atttypid = t.oid)) \
+        SELECT DISTINCT l.groupid FROM t JOIN pg_attribute a ON a.atttypid = t.oid \
+            AND NOT a.attisdropped \
+        JOIN pg_dist_shard s ON s.logicalrelid = a.attrelid \
+        JOIN pg_dist_placement l ON l.shardid = s.shardid ORDER BY 1";
+    let local = catalog::local_group()?;
+    let groups = info::rows(sql, &[spi::oid(typ)])?;
+    Ok(groups.iter().map(|r| r.num(0)).filter(|g| *g != local).collect())
+}
