@@ -37,7 +37,7 @@ impl Batch {
 
     /// Applies the batch here.
     pub fn run(&self) -> Result<()> {
-        spi::pinned(|| {
+        quietly(|| {
             let mut parsed: Vec<(Tree, &str)> = Vec::new();
             for c in &self.commands {
                 parsed.extend(tree::parse(c)?.into_iter().map(|t| (t, c.as_str())));
@@ -99,13 +99,19 @@ impl Batch {
     }
 }
 
+/// Runs `f` with the search path pinned and without notices: the statement on the table itself has
+/// said what there is to say.
+fn quietly<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    spi::pinned(|| spi::with_setting("client_min_messages", "warning", f))
+}
+
 /// Runs a statement that creates an object, in a subtransaction; an object that is there already
 /// is left as it is.
 pub fn create_unless_exists(command: &str) -> Result<()> {
     const EXISTS: [SqlState; 3] =
         [sqlstate::DUPLICATE_OBJECT, SqlState::new(b"42P06"), SqlState::new(b"23505")];
     let outcome = subxact::attempt(|| {
-        spi::pinned(|| {
+        quietly(|| {
             for statement in tree::parse(command)? {
                 statement.run(command)?;
             }

@@ -136,14 +136,15 @@ extern "C-unwind" fn object_access(
     arg: *mut c_void,
 ) {
     // SAFETY: reads a variable that is set once.
-    if access != pg_sys::ObjectAccessType::OAT_DROP && unsafe { PREVIOUS_ACCESS.is_none() } {
+    let previous = unsafe { PREVIOUS_ACCESS };
+    if access != pg_sys::ObjectAccessType::OAT_DROP && previous.is_none() {
         return;
     }
     guard::entry(|| {
         // SAFETY: the next hook gets what we were called with; for drops the argument is the
         // structure that says how.
         unsafe {
-            if let Some(next) = PREVIOUS_ACCESS {
+            if let Some(next) = previous {
                 guard::call(|| next(access, class, object, sub, arg));
             }
             if access == pg_sys::ObjectAccessType::OAT_DROP && !arg.is_null() {
