@@ -88,6 +88,19 @@ pub fn register() {
     }
 }
 
+/// Makes a table stale, or all of them when it is unknown or being dropped.
+unsafe fn invalidate_table(o: Oids, relid: Option<Oid>) {
+    let none = Datum::from(0usize);
+    // SAFETY: syscache look-up and invalidation messages inside a transaction.
+    unsafe {
+        let exists = |r: &Oid| {
+            let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+            pg_sys::SearchSysCacheExists(cache, Datum::from(*r), none, none, none)
+        };
+        pg_sys::CacheInvalidateRelcacheByRelid(relid.filter(exists).unwrap_or(o.partition));
+    }
+}
+
 /// What a changed catalog row makes stale.
 fn invalidate_row(catalog: &str, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) {
     let Some(o) = oids() else { return };
@@ -99,27 +112,12 @@ fn invalidate_row(catalog: &str, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDe
         match catalog {
             "pg_dist_partition" | "pg_dist_shard" => {
                 let d = attr(1, &mut isnull);
-                let relid = Oid::from(d.value() as u32);
-                if !isnull
-                    && pg_sys::SearchSysCacheExists(
-                        pg_sys::SysCacheIdentifier::RELOID as i32,
-                        Datum::from(relid),
-                        Datum::from(0usize),
-                        Datum::from(0usize),
-                        Datum::from(0usize),
-                    )
-                {
-                    pg_sys::CacheInvalidateRelcacheByRelid(relid);
-                } else {
-                    pg_sys::CacheInvalidateRelcacheByRelid(o.partition);
-                }
+                let relid = (!isnull).then(|| Oid::from(d.value() as u32));
+                invalidate_table(o, relid);
             }
             "pg_dist_placement" => {
                 let d = attr(2, &mut isnull);
-                match super::tables::relation_of_shard(d.value() as i64) {
-                    Some(relid) => pg_sys::CacheInvalidateRelcacheByRelid(relid),
-                    None => pg_sys::CacheInvalidateRelcacheByRelid(o.partition),
-                }
+                invalidate_table(o, super::tables::relation_of_shard(d.value() as i64));
             }
             _ => pg_sys::CacheInvalidateRelcacheByRelid(o.node),
         }

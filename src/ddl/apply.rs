@@ -3,7 +3,7 @@
 use super::names::shard_name;
 use crate::error::{sqlstate, Error, Result, SqlState};
 use crate::pg::tree::{self, Renaming, Tree};
-use crate::pg::{relation, spi, subxact};
+use crate::pg::{relation, spi, subxact, xact};
 
 /// Statements for one node: written once with the names of the logical tables, applied to every
 /// set of shards.
@@ -58,6 +58,8 @@ impl Batch {
                     for statement in tree::parse(c)? {
                         self.with_renaming(ids, |r| statement.rename(r))?;
                         statement.run_top_level(c)?;
+                        // DROP INDEX leaves its last step to be committed.
+                        xact::commit_and_start();
                     }
                     Ok(())
                 })?;
