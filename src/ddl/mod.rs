@@ -16,11 +16,8 @@ pub mod info;
 pub mod layout;
 pub mod metadata;
 pub mod names;
-<<<<<<< HEAD
-pub mod replicate;
-=======
 pub mod registry;
->>>>>>> ea7e66a (wip)
+pub mod replicate;
 pub mod rows;
 pub mod send;
 pub mod statements;

@@ -4,7 +4,6 @@ use super::{dropped, statements};
 use crate::catalog;
 use crate::error::Result;
 use crate::hooks::utility::Call;
-use crate::txn;
 use pgrx::pg_sys::NodeTag::{self, *};
 
 /// What is done with a kind of statement.
@@ -47,7 +46,8 @@ pub const KINDS: &[(NodeTag, Treatment)] = &[
     (T_ExecuteStmt, Passes),
     (T_ExplainStmt, Passes),
     (T_CreateTableAsStmt, Passes),
-    (T_CopyStmt, Handled(statements::copy)),
+    // COPY has a hook of its own.
+    (T_CopyStmt, Passes),
     // Procedural code.
     (T_CallStmt, Follows),
     (T_DoStmt, Follows),
@@ -172,15 +172,7 @@ fn passes(tag: NodeTag) -> bool {
 /// Runs a utility statement.
 pub fn process(call: Call) -> Result<()> {
     let tag = call.statement().tag();
-    if passes(tag) {
-        if matches!(tag, T_ExecuteStmt | T_ExplainStmt | T_CreateTableAsStmt) {
-            let _depth = txn::enter();
-            return call.proceed();
-        }
-        return call.proceed();
-    }
-    let _depth = txn::enter();
-    if !catalog::extension_ready() {
+    if passes(tag) || !catalog::extension_ready() {
         return call.proceed();
     }
     match treatment(tag) {

@@ -58,11 +58,11 @@ pub fn apply(batches: &BTreeMap<i32, Batch>) -> Result<()> {
 /// The error with the names of tables in place of those of shards.
 pub fn about_tables(mut e: Error, is_id: &dyn Fn(i64) -> bool) -> Error {
     e.message = without_ids(&e.message, is_id);
-    for field in [&mut e.detail, &mut e.hint, &mut e.table, &mut e.constraint] {
-        if let Some(text) = field {
-            *text = without_ids(text, is_id);
-        }
-    }
+    let restored = |field: Option<String>| field.map(|text| without_ids(&text, is_id));
+    e.detail = restored(e.detail.take());
+    e.hint = restored(e.hint.take());
+    e.table = restored(e.table.take());
+    e.constraint = restored(e.constraint.take());
     e
 }
 

@@ -72,11 +72,6 @@ impl Managed {
     }
 }
 
-/// COPY.
-pub fn copy(call: Call) -> Result<()> {
-    call.proceed()
-}
-
 /// What the server does, followed by the shards where something was dropped.
 fn plainly(call: &Call) -> Result<()> {
     dropped::following(|| call.proceed())
