@@ -183,8 +183,9 @@ pub fn append_field(text: Option<&[u8]>, out: &mut Vec<u8>) {
 
 extern "C-unwind" {
     // Without the binding's own guard, which loses fields of errors.
+    #[allow(clashing_extern_declarations)]
     #[link_name = "CopyFrom"]
-    fn raw_copy_from(state: pg_sys::CopyFromState) -> u64;
+    fn raw_copy_from(state: *mut c_void) -> u64;
 }
 
 thread_local! {
@@ -242,7 +243,7 @@ pub fn load_text(relid: Oid, columns: &[String], data: &[u8]) -> Result<u64> {
                 list,
                 options,
             );
-            let n = raw_copy_from(state);
+            let n = raw_copy_from(state as *mut c_void);
             pg_sys::EndCopyFrom(state);
             pg_sys::free_parsestate(pstate);
             pg_sys::table_close(rel, pg_sys::NoLock as i32);

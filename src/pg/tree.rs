@@ -136,18 +136,9 @@ impl Tree {
 
     /// Runs the statement as if the client had sent it by itself: for what manages transactions.
     pub fn run_top_level(self, source: &str) -> Result<()> {
-        // SAFETY: the statement itself drops the snapshot or leaves it to be popped.
-        unsafe {
-            let pushed = !pg_sys::ActiveSnapshotSet();
-            if pushed {
-                pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-            }
-            self.run_as(source, pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL)?;
-            if pushed && pg_sys::ActiveSnapshotSet() {
-                pg_sys::PopActiveSnapshot();
-            }
-        }
-        Ok(())
+        // The statement itself drops the snapshot or leaves it to be popped.
+        super::xact::ensure_snapshot();
+        self.run_as(source, pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL)
     }
 
     fn run_as(self, source: &str, context: pg_sys::ProcessUtilityContext::Type) -> Result<()> {

@@ -231,3 +231,15 @@ pub fn commit_and_start() {
         })
     }
 }
+
+/// Makes sure that there is an active snapshot, as a statement finds one when the server starts it.
+pub fn ensure_snapshot() {
+    // SAFETY: inside a transaction; the portal pops what is left.
+    unsafe {
+        guard::call(|| {
+            if !pg_sys::ActiveSnapshotSet() {
+                pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            }
+        })
+    }
+}

@@ -78,6 +78,7 @@ pub fn drop_index(call: Call) -> Result<()> {
     let Some((schema, name)) = session::relation_name(index) else { return plainly(&call) };
     let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", qualified(&schema, &name));
     on_shards(&m, &[(schema, name)], &sql)?;
+    xact::ensure_snapshot();
     dropped::ignoring(|| call.proceed())
 }
 
