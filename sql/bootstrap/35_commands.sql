@@ -85,7 +85,7 @@ CREATE FUNCTION pg_catalog.master_run_on_worker(
 COMMENT ON FUNCTION pg_catalog.master_run_on_worker(worker_name text[], port integer[], command text[], parallel boolean) IS 'run commands on servers, each on its own';
 
 CREATE FUNCTION pg_catalog.citus_run_local_command(command text) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql
 AS $$
 DECLARE
     propagation text := pg_catalog.current_setting('citus.enable_ddl_propagation');
