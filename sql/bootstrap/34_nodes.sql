@@ -184,6 +184,15 @@ CREATE FUNCTION pg_catalog.master_get_active_worker_nodes(OUT node_name text, OU
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'citus_get_active_worker_nodes';
 COMMENT ON FUNCTION pg_catalog.master_get_active_worker_nodes() IS 'former name of citus_get_active_worker_nodes';
 
+CREATE FUNCTION pg_catalog.citus_pause_node_within_txn(
+    node_id integer,
+    force boolean DEFAULT false,
+    lock_cooldown integer DEFAULT 10000)
+    RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'citus_pause_node_within_txn';
+COMMENT ON FUNCTION pg_catalog.citus_pause_node_within_txn(node_id integer, force boolean, lock_cooldown integer) IS 'keep writers away from a node until the end of the transaction';
+REVOKE ALL ON FUNCTION pg_catalog.citus_pause_node_within_txn(node_id integer, force boolean, lock_cooldown integer) FROM PUBLIC;
+
 CREATE FUNCTION pg_catalog.replicate_reference_tables(
     shard_transfer_mode citus.shard_transfer_mode DEFAULT 'auto'::citus.shard_transfer_mode)
     RETURNS void

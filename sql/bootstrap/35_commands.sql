@@ -96,3 +96,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION pg_catalog.citus_run_local_command(text) IS 'run a command on this node only';
+
+CREATE FUNCTION pg_catalog.master_get_table_ddl_events(text) RETURNS SETOF text
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'citus_table_ddl_events';
+COMMENT ON FUNCTION pg_catalog.master_get_table_ddl_events(text) IS 'the statements that make an empty copy of a table, without foreign keys';

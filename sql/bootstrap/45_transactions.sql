@@ -156,6 +156,23 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION pg_catalog.dump_global_wait_edges() IS 'who waits for whom on all nodes';
 
+CREATE FUNCTION pg_catalog.citus_blocking_pids(pblockedpid integer) RETURNS integer[]
+    LANGUAGE sql
+BEGIN ATOMIC
+    SELECT coalesce(array_agg(DISTINCT x.pid), '{}') FROM (
+        SELECT unnest(pg_blocking_pids(pblockedpid))
+        UNION
+        -- Who blocks it on other nodes, and has its own session here.
+        SELECT (e.blocking_global_pid % 10000000000)::integer
+        FROM pg_catalog.citus_internal_global_blocked_processes() e
+        WHERE e.waiting_global_pid
+                = citus_internal.local_nodeid() * 10000000000 + pblockedpid
+            AND e.blocking_global_pid / 10000000000 = citus_internal.local_nodeid()) x(pid);
+END;
+COMMENT ON FUNCTION pg_catalog.citus_blocking_pids(integer) IS
+    'sessions of this node that block another one, on whichever node';
+REVOKE ALL ON FUNCTION pg_catalog.citus_blocking_pids(integer) FROM PUBLIC;
+
 -- Connections -----------------------------------------------------------------------------------
 
 CREATE FUNCTION pg_catalog.citus_remote_connection_stats(

@@ -1,13 +1,13 @@
 //! Nodes that join: added, activated, and the coordinator's own row.
 
 use super::checks;
-use super::probe::Probe;
+use super::probe::{address, address_of, Probe};
 use crate::catalog::{self, NewNode, Node, COORDINATOR_GROUP};
 use crate::ddl::replicate;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{guard, session, spi};
 use crate::settings;
-use crate::txn::run;
+use crate::txn::{recovery, run};
 
 /// A node as the user describes it.
 pub struct Request<'a> {
@@ -42,8 +42,12 @@ pub fn add(r: &Request, activate: bool) -> Result<i32> {
 
 fn add_worker(r: &Request, activate: bool) -> Result<i32> {
     let local = Probe::local()?;
-    let probe = Probe::remote(r.name, r.port)?;
+    let mut probe = Probe::remote(r.name, r.port)?;
     probe.require_compatible(&local)?;
+    // A crash may have left its joining or leaving half done.
+    if !probe.in_recovery && recovery::recover_at(&address(r.name, r.port))? > 0 {
+        probe = Probe::remote(r.name, r.port)?;
+    }
     probe.require_free(&local)?;
     let first = !catalog::has_workers()?;
     let id = catalog::insert_node(&NewNode {
@@ -222,6 +226,7 @@ pub fn activate(name: &str, port: i32) -> Result<i32> {
     }
     if node.group != COORDINATOR_GROUP && node.is_primary() {
         let local = Probe::local()?;
+        recovery::recover_at(&address_of(&node))?;
         let probe = Probe::remote(name, port)?;
         probe.require_compatible(&local)?;
         probe.require_no_other_cluster(&local)?;

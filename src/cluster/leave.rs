@@ -5,7 +5,7 @@ use crate::catalog::{self, Node, COORDINATOR_GROUP};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{guard, session, spi, subxact};
 use crate::remote::pool;
-use crate::txn::run;
+use crate::txn::{recovery, run};
 
 /// Stops using a node. Its copies of shards that other nodes have too are forgotten, because they
 /// miss what is written from now on; it gets new ones when it is activated.
@@ -85,6 +85,10 @@ fn is_reachable(node: &Node) -> bool {
 
 /// Gives up the node's placements, and the tables behind them where the node can be reached.
 fn clear(node: &Node, reachable: bool) -> Result<()> {
+    if reachable && node.group != COORDINATOR_GROUP {
+        // What a crash left half done there would keep its locks.
+        recovery::recover_at(&probe::address_of(node))?;
+    }
     let held = placements::forget(node.group)?;
     match placements::drop_sql(&held) {
         Some(sql) if reachable => run::on_group(node.group, &sql, true).map(|_| ()),

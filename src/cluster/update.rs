@@ -8,6 +8,24 @@ use crate::pg::{guard, spi, subxact};
 /// Waits for writers before it kills them: rounds of killing before giving up.
 const KILL_ROUNDS: usize = 20;
 
+fn check_cooldown(cooldown: i32) -> Result<()> {
+    if cooldown >= 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        sqlstate::INVALID_PARAMETER_VALUE,
+        format!("lock_cooldown {cooldown} is out of range"),
+    )
+    .hint("It is a time in milliseconds."))
+}
+
+/// Keeps writers away from a node until the end of the transaction; see [`set_address`].
+pub fn pause(id: i32, force: bool, cooldown: i32) -> Result<()> {
+    check_cooldown(cooldown)?;
+    catalog::require_coordinator()?;
+    wait_for_writers(&*checks::require_node_id(id)?, force, cooldown)
+}
+
 /// Gives a node a new address, after a failover for example.
 ///
 /// Running writes to its tables come to their end first, so that none of them goes to the old
@@ -15,13 +33,7 @@ const KILL_ROUNDS: usize = 20;
 /// milliseconds.
 pub fn set_address(id: i32, name: &str, port: i32, force: bool, cooldown: i32) -> Result<()> {
     checks::check_address(name, port)?;
-    if cooldown < 0 {
-        return Err(Error::new(
-            sqlstate::INVALID_PARAMETER_VALUE,
-            format!("lock_cooldown {cooldown} is out of range"),
-        )
-        .hint("It is a time in milliseconds."));
-    }
+    check_cooldown(cooldown)?;
     catalog::require_coordinator()?;
     catalog::lock_nodes()?;
     let node = checks::require_node_id(id)?;

@@ -25,12 +25,29 @@ pub struct Definition {
 /// Reads the definition of a table.
 pub fn read(rel: &Relation, keys: &[ForeignKey]) -> Result<Definition> {
     let columns = info::columns(rel.oid)?;
+    read_with(rel, &columns, keys, &columns_set_by_foreign_keys(rel.oid, keys))
+}
+
+/// The statements that make an empty copy of a table with its defaults, without foreign keys.
+pub fn statements(oid: Oid) -> Result<Vec<String>> {
+    let rel = Relation::load(oid)?;
+    let columns = info::columns(oid)?;
+    let all: Vec<i16> = columns.iter().map(|c| c.attno).collect();
+    let d = read_with(&rel, &columns, &[], &all)?;
+    Ok(d.table.into_iter().chain(d.rest).collect())
+}
+
+fn read_with(
+    rel: &Relation,
+    columns: &[Column],
+    keys: &[ForeignKey],
+    with_default: &[i16],
+) -> Result<Definition> {
     let mut d = Definition::default();
-    let set_default = columns_set_by_foreign_keys(rel.oid, keys);
     spi::pinned(|| {
-        d.table.push(create_table(rel, &columns, &set_default)?);
+        d.table.push(create_table(rel, columns, with_default)?);
         d.table.extend(check_constraints(rel)?);
-        d.table.extend(column_storage(rel, &columns));
+        d.table.extend(column_storage(rel, columns));
         indexes(rel, &mut d)?;
         statistics(rel, &mut d)?;
         d.rest.extend(security(rel)?);

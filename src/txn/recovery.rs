@@ -25,12 +25,37 @@ crate::pg_function!(
     |_args| Ok(Datum::from(recover()?))
 );
 
+/// Finishes interrupted transactions on one server, whatever group it had when they were prepared:
+/// one that joins (again), or is about to leave.
+pub fn recover_at(node: &NodeAddr) -> Result<i32> {
+    let log = Log::open()?;
+    let session = pool::connect(node, &local::user_name())?;
+    let mut finished = 0;
+    for (name, gid) in prepared(&session, this_decider()?)? {
+        if xact::is_running(gid.xid) {
+            continue;
+        }
+        let decided = log.group_of(&name);
+        let verb = if decided.is_some() { "COMMIT" } else { "ROLLBACK" };
+        simple::query(&session, &format!("{verb} PREPARED '{name}'"))?;
+        finished += 1;
+        if let Some(group) = decided {
+            log.forget(group, &name);
+        }
+    }
+    Ok(finished)
+}
+
+fn this_decider() -> Result<Decider> {
+    let group = catalog::local_group()?;
+    Ok(Decider { group, system: local::system_identifier(), database: local::database() })
+}
+
 /// Finishes interrupted transactions on all nodes; how many there were. A node that cannot be
 /// reached is reported and left for later.
 pub fn recover() -> Result<i32> {
-    let group = catalog::local_group()?;
-    let decider =
-        Decider { group, system: local::system_identifier(), database: local::database() };
+    let decider = this_decider()?;
+    let group = decider.group;
     let log = Log::open()?;
     let nodes: Vec<NodeAddr> = catalog::nodes()?
         .iter()
@@ -120,6 +145,17 @@ impl Log {
             names.extend(r.text(2));
         });
         names
+    }
+
+    /// The group for which a decision to commit was recorded.
+    fn group_of(&self, name: &str) -> Option<i32> {
+        let mut group = None;
+        scan::rows(self.table, None, &[], |r| {
+            if r.text(2).as_deref() == Some(name) {
+                group = Some(r.i32(1));
+            }
+        });
+        group
     }
 
     fn contains(&self, group: i32, name: &str) -> bool {

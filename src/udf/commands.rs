@@ -3,8 +3,10 @@
 use crate::catalog;
 use crate::cluster::commands::{self, Answer, Copies, Place, ShardPlace, Task};
 use crate::cluster::{address, address_of, checks};
+use crate::ddl::definition;
+use crate::ddl::info::Relation;
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::fmgr::{text_datum, Args};
+use crate::pg::fmgr::{input, text_datum, Args};
 use crate::pg::{guard, session};
 use crate::pg_function;
 use pgrx::pg_sys::{self, Datum};
@@ -179,6 +181,32 @@ fn place(name: &str, port: i32) -> Result<Place> {
         )
         .detail("Only superusers can run commands on servers that are not in pg_dist_node.")),
     }
+}
+
+pg_function!(
+    /// `master_get_table_ddl_events(table_name)`
+    citus_table_ddl_events,
+    |args| {
+        let name = args.required(args.text(0), "table_name")?;
+        let relid = regclass(&name);
+        let rel = Relation::load(relid)?;
+        if !matches!(rel.kind, b'r' | b'p') {
+            return Err(Error::new(
+                sqlstate::WRONG_OBJECT_TYPE,
+                format!("\"{}\" is not a table", rel.name),
+            ));
+        }
+        let rows = args.rows()?;
+        for statement in definition::statements(relid)? {
+            rows.push(&[text(&statement)])?;
+        }
+        rows.done(args)
+    }
+);
+
+/// The relation that a name means; an unknown one raises PostgreSQL's own error.
+fn regclass(name: &str) -> pg_sys::Oid {
+    pg_sys::Oid::from(input(pg_sys::REGCLASSOID, -1, name).value() as u32)
 }
 
 pg_function!(

@@ -88,6 +88,17 @@ pg_function!(
 );
 
 pg_function!(
+    /// `citus_pause_node_within_txn(node_id, force, lock_cooldown)`
+    citus_pause_node_within_txn,
+    |args| {
+        let id = args.required(args.i32(0), "node_id")?;
+        let force = args.required(args.bool(1), "force")?;
+        update::pause(id, force, args.required(args.i32(2), "lock_cooldown")?)?;
+        args.void()
+    }
+);
+
+pg_function!(
     /// `citus_set_node_property(nodename, nodeport, property, value)`
     citus_set_node_property,
     |args| with_address(args, |name, port| {
