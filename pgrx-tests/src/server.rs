@@ -146,6 +146,22 @@ impl Server {
         Ok(server)
     }
 
+    /// Makes and starts a streaming standby of this server.
+    pub fn standby(&self, name: &str) -> io::Result<Server> {
+        let dir = process::fresh_dir(name);
+        let data = dir.join("data");
+        let mut copy = Command::new(bin_dir().join("pg_basebackup"));
+        copy.args(["-h", "127.0.0.1", "-U", "postgres", "-R", "-c", "fast", "-X", "stream", "-p"]);
+        copy.arg(self.port.to_string()).arg("-D").arg(&data);
+        process::run(&mut copy)?;
+        let port = free_port();
+        let mut conf = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+        writeln!(conf, "port = {port}")?;
+        let server = Server { name: name.to_owned(), dir, port, child: Mutex::new(None) };
+        server.start()?;
+        Ok(server)
+    }
+
     /// Starts the server and waits until it answers.
     pub fn start(&self) -> io::Result<()> {
         // After a kill -9 of the postmaster its children need a moment to notice and leave.

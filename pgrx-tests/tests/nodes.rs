@@ -142,7 +142,97 @@ fn a_server_that_does_not_fit_is_refused() {
     w2.connect(&db).run("CREATE EXTENSION citus");
     let e = refused(&mut c, &add(w2.port), "55000");
     assert!(e.message.contains("encoding"), "{e}");
+    let old = cl.bare_database("nodes");
+    let mut c = cl.connect(&old);
+    w1.connect(&old).run("UPDATE pg_extension SET extversion = '0.1' WHERE extname = 'citus'");
+    let e = refused(&mut c, &add(w1.port), "55000");
+    assert!(e.message.contains("another version"), "{e}");
     assert_eq!(c.value("SELECT count(*) FROM pg_dist_node"), "0");
+}
+
+/// What a coordinator that crashed between the two phases leaves on a node.
+#[test]
+fn a_half_done_joining_is_finished_first() {
+    let cl = cluster();
+    let db = cl.bare_database("nodes");
+    let mut c = cl.connect(&db);
+    let w = &cl.workers[0];
+    let name = c.value(
+        "SELECT format('citus_0_%s_%s_1_3_%s_0', (SELECT system_identifier FROM pg_control_system()),
+         (SELECT oid FROM pg_database WHERE datname = current_database()), repeat('0', 16))",
+    );
+    let half = |change: &str| {
+        let mut there = w.connect(&db);
+        there.run("BEGIN");
+        there.run(change);
+        there.run(&format!("PREPARE TRANSACTION '{name}'"));
+    };
+    // Not decided: undone.
+    half("UPDATE pg_dist_local_group SET groupid = 77");
+    c.run(&add(w.port));
+    assert_ne!(identity(w, &db).0, "77");
+    // Decided: done. The coordinator has forgotten the node already.
+    half(
+        "UPDATE pg_dist_node_metadata SET metadata = metadata - 'coordinator_id' - 'node_id';
+          UPDATE pg_dist_local_group SET groupid = 0",
+    );
+    c.run(&format!(
+        "INSERT INTO pg_dist_transaction VALUES (1, '{name}'); DELETE FROM pg_dist_node"
+    ));
+    c.run(&add(w.port));
+    let decided = format!("SELECT count(*) FROM pg_dist_transaction WHERE gid = '{name}'");
+    assert_eq!(c.value(&decided), "0");
+    let prepared = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+    assert_eq!(w.connect(&db).value(prepared), "0");
+    half("SELECT 1");
+    c.run(&remove(w.port));
+    assert_eq!(identity(w, &db), ("0".into(), false));
+    assert_eq!(w.connect(&db).value(prepared), "0");
+}
+
+#[test]
+fn a_standby_joins_its_primary() {
+    let cl = Cluster::start(1, Kind::FAST, "");
+    let db = cl.database("nodes");
+    let mut c = cl.connect(&db);
+    let w = &cl.workers[0];
+    let standby = match w.standby("standby") {
+        Ok(s) => s,
+        Err(e) => panic!("{e}"),
+    };
+    let e = refused(&mut c, &add(standby.port), "55000");
+    assert!(e.message.contains("standby"), "{e}");
+    let wrong = format!(
+        "SELECT citus_add_secondary_node('127.0.0.1', {}, '127.0.0.1', {})",
+        standby.port, cl.coordinator.port
+    );
+    refused(&mut c, &wrong, "55000");
+    c.run(&format!(
+        "SELECT citus_add_secondary_node('127.0.0.1', {}, '127.0.0.1', {})",
+        standby.port, w.port
+    ));
+    let row = format!(
+        "SELECT n.noderole::text || (n.groupid = p.groupid) FROM pg_dist_node n, pg_dist_node p \
+         WHERE n.nodeport = {} AND p.nodeport = {}",
+        standby.port, w.port
+    );
+    assert_eq!(c.value(&row), "secondarytrue");
+    assert_eq!(c.rows("SELECT * FROM citus_get_active_worker_nodes()").len(), 1);
+    refused(&mut c, &remove(w.port), "55006");
+    // The standby takes over under its own address.
+    c.run(&remove(standby.port));
+    w.end(libc::SIGKILL);
+    standby.connect("postgres").run("SELECT pg_promote()");
+    c.run(&format!(
+        "SELECT citus_update_node((SELECT nodeid FROM pg_dist_node WHERE nodeport = {}), \
+         '127.0.0.1', {})",
+        w.port, standby.port
+    ));
+    assert_eq!(list(&mut c, "SELECT result FROM run_command_on_workers('SHOW port')"), {
+        standby.port.to_string()
+    });
+    c.run("CREATE TABLE t (k int); SELECT create_distributed_table('t', 'k'); INSERT INTO t VALUES (1)");
+    assert_eq!(c.value("SELECT count(*) FROM t"), "1");
 }
 
 #[test]
@@ -283,6 +373,26 @@ fn a_node_with_the_only_copies_stays() {
 }
 
 #[test]
+fn a_node_does_not_leave_while_it_gets_shards() {
+    let cl = cluster();
+    let db = cl.database("nodes");
+    let mut c = cl.connect(&db);
+    c.run("CREATE TABLE t (k int)");
+    c.run("BEGIN");
+    c.run("SELECT create_distributed_table('t', 'k', shard_count := 4)");
+    std::thread::scope(|s| {
+        let leaving = s.spawn(|| {
+            refused(&mut cl.connect(&db), &remove(cl.workers[0].port), "55006");
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!leaving.is_finished());
+        c.run("COMMIT");
+        assert!(leaving.join().is_ok());
+    });
+    assert_eq!(c.value("SELECT count(*) FROM pg_dist_placement"), "4");
+}
+
+#[test]
 fn a_dead_node_can_be_removed_and_comes_back() {
     let cl = Cluster::start(2, Kind::FAST, "citus.node_connection_timeout = '2s'");
     let db = cl.database("nodes");
@@ -362,6 +472,13 @@ fn an_address_changes_when_writers_are_done() {
         assert!(waiting.join().is_ok());
     });
     assert_eq!(c.value("SELECT count(*) FROM t WHERE v = k + 1"), "20");
+    c.run("BEGIN");
+    c.run(&format!("SELECT citus_pause_node_within_txn({id})"));
+    let mut other = cl.connect(&db);
+    other.run("SET lock_timeout = '200ms'");
+    refused(&mut other, "UPDATE t SET v = 0", "55P03");
+    assert_eq!(other.value("SELECT count(*) FROM t"), "20", "reading goes on");
+    c.run("ROLLBACK");
     // Nothing is checked about the new address: it may not be up yet.
     c.run(&rename("does-not-exist.invalid", ""));
     assert!(c.simple("SELECT count(*) FROM t").is_err());
@@ -454,6 +571,15 @@ fn commands_run_on_nodes_and_shards() {
     assert_eq!(list(&mut c, &direct), "t,1 t,2");
     c.run("SELECT citus_run_local_command('CREATE TABLE only_here (a int)')");
     assert_eq!(c.value("SELECT count(*) FROM only_here"), "0");
+    c.run("CREATE TABLE d (a int DEFAULT 7 CHECK (a > 1), b text NOT NULL); CREATE INDEX ON d (b)");
+    let ddl = "SELECT string_agg(e, '; ') FROM master_get_table_ddl_events('d') e";
+    let ddl = c.value(ddl);
+    for part in ["CREATE TABLE public.d", "DEFAULT 7", "NOT NULL", "CHECK", "CREATE INDEX"] {
+        assert!(ddl.contains(part), "{ddl}");
+    }
+    refused(&mut c, "SELECT master_get_table_ddl_events('no such')", "42602");
+    refused(&mut c, "SELECT master_get_table_ddl_events('nosuch')", "42P01");
+    refused(&mut c, "SELECT master_get_table_ddl_events('citus_nodes')", "42809");
     refused(&mut c, "SELECT run_command_on_shards('only_here', 'SELECT 1')", "42809");
     refused(&mut c, "SELECT run_command_on_colocated_placements('t', 'only_here', '')", "42809");
 }
@@ -516,6 +642,8 @@ fn waits_and_sessions_are_seen_everywhere() {
              AND global_pid = {waiter_gpid} AND transaction_number <> 0"
         );
         assert_eq!(c.value(&there), "1");
+        let pids = format!("SELECT citus_blocking_pids(citus_pid_for_gpid({waiter_gpid}))");
+        assert_eq!(c.value(&pids), format!("{{{}}}", holder.pid));
         assert_eq!(c.value(&format!("SELECT pg_cancel_backend({waiter_gpid})")), "t");
         assert!(blocked.join().is_ok_and(|failed| failed), "the waiting statement was cancelled");
     });

@@ -195,6 +195,16 @@ impl Args {
         }
     }
 
+    /// Like [`Args::rows`] for a function that returns a set of a plain type.
+    pub fn scalar_rows(&self) -> Result<Rows> {
+        // SAFETY: valid frame; the function raises when sets are not accepted here.
+        unsafe {
+            pg_sys::InitMaterializedSRF(self.fcinfo, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
+            let rsi = (*self.fcinfo).resultinfo as *mut pg_sys::ReturnSetInfo;
+            Ok(Rows { store: (*rsi).setResult, desc: (*rsi).setDesc })
+        }
+    }
+
     /// A single composite row as result (functions with several OUT arguments).
     pub fn ret_row(&self, values: &[Option<Datum>]) -> Result<Datum> {
         // SAFETY: the descriptor comes from the function's declaration and is checked for width.

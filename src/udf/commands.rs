@@ -196,7 +196,7 @@ pg_function!(
                 format!("\"{}\" is not a table", rel.name),
             ));
         }
-        let rows = args.rows()?;
+        let rows = args.scalar_rows()?;
         for statement in definition::statements(relid)? {
             rows.push(&[text(&statement)])?;
         }
