@@ -5,7 +5,8 @@
 use super::run::Exec;
 use super::tasks::{self, Value};
 use crate::catalog::{self, Table};
-use crate::error::{Error, Result};
+use crate::error::{Error, OrRaise, Result};
+use crate::pg::transmit::transmit;
 use crate::pg::{guard, nodes};
 use crate::plan::{Apply, Target};
 use crate::planner::{modify, values, whole};
@@ -289,7 +290,7 @@ unsafe fn literal(text: &mut String, out: &mut Output, d: Datum) {
         20 => push_int(text, d.value() as i64),
         _ => {
             let info = &mut *out.info as *mut pg_sys::FmgrInfo;
-            let c = guard::call(|| raw_output(info, d));
+            let c = transmit(|| Ok(guard::call(|| raw_output(info, d)))).or_raise();
             let s = CStr::from_ptr(c).to_string_lossy();
             if s.contains('\\') {
                 text.push_str(" E");

@@ -79,6 +79,22 @@ fn has_plain_binary(t: u32) -> bool {
             | 1001
             | 1560
             | 1562
+            // arrays of times and intervals, ranges, multiranges
+            | 1183
+            | 1187
+            | 1270
+            | 3904
+            | 3906
+            | 3908
+            | 3910
+            | 3912
+            | 3926
+            | 4451
+            | 4532
+            | 4533
+            | 4534
+            | 4535
+            | 4536
     )
 }
 

@@ -6,6 +6,7 @@ use super::run::Exec;
 use super::tasks::{self, Task, Value};
 use crate::catalog;
 use crate::error::Result;
+use crate::pg::transmit::output;
 use crate::pg::{nodes, spi};
 use crate::settings;
 use crate::txn;
@@ -136,7 +137,7 @@ fn inline_params(sql: &str, exec: &Exec, values: &[Value]) -> String {
                     unsafe { nodes::str_of(pg_sys::format_type_be_qualified(spec.remote.into())) };
                 match v {
                     Some(v) => {
-                        let text = fmgr::quote_literal(&fmgr::output(*typ, *v));
+                        let text = fmgr::quote_literal(&output(*typ, *v));
                         out.push_str(&format!("{text}::{name}"));
                     }
                     None => out.push_str(&format!("NULL::{name}")),

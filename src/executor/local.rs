@@ -4,6 +4,7 @@
 
 use super::tasks::{Task, Value};
 use crate::error::{Error, Result};
+use crate::pg::transmit::output;
 use crate::pg::{fmgr, guard, spi};
 use crate::plan::{DistPlan, Operation};
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -32,7 +33,7 @@ unsafe fn params(plan: &DistPlan, values: &[Value]) -> pg_sys::ParamListInfo {
         let p = (*list).params.as_mut_ptr().add(i);
         let remote = Oid::from(spec.remote);
         let datum = match value {
-            Some(v) if remote != *typ => Some(fmgr::text_datum(&fmgr::output(*typ, *v))),
+            Some(v) if remote != *typ => Some(fmgr::text_datum(&output(*typ, *v))),
             v => *v,
         };
         (*p).ptype = remote;

@@ -11,7 +11,7 @@ use super::local;
 use super::tasks::{self, Task, Value};
 use crate::catalog;
 use crate::error::Result;
-use crate::pg::fmgr;
+use crate::pg::transmit::output;
 use crate::plan::{DistPlan, Operation, Target};
 use crate::remote::{wait_for, Message, Param, SessionRef};
 use crate::stats::query::{self, Query};
@@ -403,6 +403,6 @@ fn text_of(typ: Oid, v: Datum) -> Vec<u8> {
         21 => (v.value() as i16).to_string().into_bytes(),
         23 => (v.value() as i32).to_string().into_bytes(),
         20 => (v.value() as i64).to_string().into_bytes(),
-        _ => fmgr::output(typ, v).into_bytes(),
+        _ => output(typ, v).into_bytes(),
     }
 }

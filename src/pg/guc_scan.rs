@@ -41,6 +41,15 @@ const OWN: &[&str] = &[
     "transaction_read_only",
 ];
 
+/// Settings that decide how values are written and read as text, with the values that sessions on
+/// nodes have from their start. They are followed only where they differ.
+const STYLES: &[(&str, &str)] = &[
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
+];
+
 /// Prefixes of such settings.
 const OWN_PREFIXES: &[&str] = &["citus.", "log_", "debug_", "trace_", "auto_explain."];
 
@@ -51,6 +60,12 @@ pub fn followed() -> Vec<(String, String)> {
         ("TimeZone".to_owned(), quote_literal(&current("TimeZone"))),
         ("search_path".to_owned(), search_path(&current("search_path"))),
     ];
+    for (name, usual) in STYLES {
+        let now = current(name);
+        if now != *usual {
+            found.push(((*name).to_owned(), quote_literal(&now)));
+        }
+    }
     // SAFETY: the array of settings and its records live as long as the process.
     unsafe {
         let n = pg_sys::GetNumConfigOptions().max(0) as usize;
@@ -72,6 +87,11 @@ pub fn followed() -> Vec<(String, String)> {
     found
 }
 
+extern "C" {
+    /// The setting (utils/bytea.h).
+    static mut bytea_output: std::ffi::c_int;
+}
+
 /// A number that changes when [`followed`] would answer differently; much cheaper than that.
 pub fn fingerprint() -> u64 {
     let mut hash = Hash(0xcbf2_9ce4_8422_2325);
@@ -79,6 +99,11 @@ pub fn fingerprint() -> u64 {
     unsafe {
         hash.text(pg_sys::namespace_search_path);
         hash.text(pg_sys::pg_get_timezone_name(pg_sys::session_timezone));
+        hash.number(pg_sys::DateStyle as u64);
+        hash.number(pg_sys::DateOrder as u64);
+        hash.number(pg_sys::IntervalStyle as u64);
+        hash.number(pg_sys::extra_float_digits as u64);
+        hash.number(bytea_output as u64);
         let n = pg_sys::GetNumConfigOptions().max(0) as usize;
         let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), n);
         for record in all.iter().copied() {

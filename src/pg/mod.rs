@@ -21,6 +21,7 @@ pub mod shmem;
 pub mod spi;
 pub mod statement;
 pub mod subxact;
+pub mod transmit;
 pub mod tree;
 pub mod wait;
 pub mod xact;

@@ -1,7 +1,8 @@
 //! Rows of tables without queries: scanning one, and loading text rows into one.
 
 use super::{guard, spi, tree};
-use crate::error::{Error, Result};
+use crate::error::{Error, OrRaise, Result};
+use crate::pg::transmit::transmit;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void, CStr};
@@ -132,7 +133,9 @@ impl TableScan {
                         let old = pg_sys::CurrentMemoryContext;
                         pg_sys::CurrentMemoryContext = self.row_context;
                         let output: *mut pg_sys::FmgrInfo = output;
-                        let c = guard::call(|| pg_sys::OutputFunctionCall(output, d));
+                        let c =
+                            transmit(|| Ok(guard::call(|| pg_sys::OutputFunctionCall(output, d))))
+                                .or_raise();
                         pg_sys::CurrentMemoryContext = old;
                         CStr::from_ptr(c).to_bytes()
                     };

@@ -6,6 +6,7 @@ use super::ship;
 use super::values::Values;
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::pg::transmit::transmit;
 use crate::pg::{guard, nodes};
 use crate::plan::{ParamSpec, Piece, Template};
 use pgrx::pg_sys::{self, Node, NodeTag, Oid, Query, RTEKind, RangeTblEntry};
@@ -53,7 +54,7 @@ unsafe fn query_text(q: *mut Query) -> Result<String> {
     };
     // An error unwinds past the pop; the end of the (sub)transaction pops by itself.
     pg_sys::PushOverrideSearchPath(&mut path);
-    let text = nodes::str_of(guard::call(|| pg_get_querydef(q, false)));
+    let text = transmit(|| Ok(nodes::str_of(guard::call(|| pg_get_querydef(q, false)))))?;
     pg_sys::PopOverrideSearchPath();
     Ok(text)
 }

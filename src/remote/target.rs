@@ -9,13 +9,14 @@ use crate::pg::{scan, session};
 use crate::settings::{self, parse_conninfo};
 use std::time::{Duration, Instant};
 
-/// Settings of every internal session. What a node sends must mean the same whatever its
-/// configuration says, and no time limit of its own may end a session that waits for us: the
-/// client's limits are kept here and lead to a cancel there.
+/// Settings with which every internal session starts, whatever the node's configuration says.
+/// Those that change answers follow the client's session afterwards (`txn::settings`). No time
+/// limit of its own may end a session that waits for us: the client's limits are kept here and
+/// lead to a cancel there.
 const PINNED: &[(&str, &str)] = &[
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
-    ("extra_float_digits", "3"),
+    ("extra_float_digits", "1"),
     ("bytea_output", "hex"),
     ("standard_conforming_strings", "on"),
     ("search_path", "pg_catalog"),

@@ -7,7 +7,16 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 /// Settings whose values every node accepts: changing them cannot fail.
-const SAFE: &[&str] = &["TimeZone", "search_path", "lock_timeout", "work_mem"];
+const SAFE: &[&str] = &[
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "bytea_output",
+    "extra_float_digits",
+    "lock_timeout",
+    "search_path",
+    "work_mem",
+];
 
 /// What a node's session should have now. The same value is given back while nothing changes.
 pub(super) fn wanted() -> Rc<Settings> {

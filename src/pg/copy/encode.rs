@@ -4,6 +4,7 @@ use super::layout::raw;
 use super::new_context;
 use crate::error::Result;
 use crate::pg::guard;
+use crate::pg::transmit::transmit;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::{c_char, CStr};
 
@@ -150,7 +151,8 @@ impl RowEncoder {
                 match (nulls.get(c.index), values.get(c.index)) {
                     (Some(false), Some(v)) => {
                         let (function, v) = (&raw mut c.function, *v);
-                        let text = guard::call(|| raw::OutputFunctionCall(function, v));
+                        let text =
+                            transmit(|| Ok(guard::call(|| raw::OutputFunctionCall(function, v))))?;
                         each(Some(CStr::from_ptr(text).to_bytes()));
                     }
                     _ => each(None),
