@@ -109,6 +109,19 @@ pub fn constraint_command(constraint: Oid) -> String {
     unsafe { super::tree::text(guard::call(|| pg_sys::pg_get_constraintdef_command(constraint))) }
 }
 
+/// Whether a stored expression has volatile functions.
+pub fn is_volatile(stored: &str) -> Result<bool> {
+    let text = spi::cstring(stored)?;
+    let c = text.as_ptr();
+    // SAFETY: the text is a stored expression of the server's own catalogs.
+    unsafe {
+        Ok(guard::call(|| {
+            let node = pg_sys::stringToNode(c) as *mut pg_sys::Node;
+            pg_sys::contain_volatile_functions(node)
+        }))
+    }
+}
+
 /// Makes later statements of this transaction see changes made so far.
 pub fn command_counter_increment() {
     // SAFETY: inside a transaction.

@@ -2,12 +2,12 @@
 
 use super::Managed;
 use crate::ddl::definition::column_text;
-use crate::ddl::info::{self, Column};
+use crate::ddl::info::Column;
 use crate::ddl::{dependencies, send};
 use crate::error::Result;
 use crate::pg::fmgr::{quote_ident, quote_literal};
 use crate::pg::rows::with_portable_text;
-use crate::pg::spi;
+use crate::pg::{relation, spi};
 
 /// Adds columns to the shards of a table that has them already.
 pub fn add(m: &Managed, columns: &[&Column]) -> Result<()> {
@@ -46,20 +46,22 @@ pub fn add(m: &Managed, columns: &[&Column]) -> Result<()> {
     fill_numbers(m, &numbered)
 }
 
-/// The column with what existing rows get: the value that the server computed once for the table
-/// itself, or the expression where each row gets its own.
+/// The column with what existing rows get: a value that is computed once, as PostgreSQL does, or
+/// the expression where each row gets its own.
 fn with_value(m: &Managed, c: &Column) -> Result<String> {
-    if c.default.is_none() || c.generated != 0 {
+    let Some(expression) = c.default.as_ref().filter(|_| c.generated == 0) else {
+        return Ok(column_text(c, true));
+    };
+    let sql = "SELECT adbin::text FROM pg_attrdef WHERE adrelid = $1 AND adnum = $2";
+    let params = [spi::oid(m.rel.oid), (pgrx::pg_sys::INT2OID, Some(c.attno.into()))];
+    let stored = spi::value(sql, &params)?.unwrap_or_default();
+    if relation::is_volatile(&stored)? {
         return Ok(column_text(c, true));
     }
-    let sql = "SELECT (attmissingval::text::text[])[1], atthasmissing FROM pg_attribute \
-        WHERE attrelid = $1 AND attnum = $2";
-    let params = [spi::oid(m.rel.oid), (pgrx::pg_sys::INT2OID, Some(c.attno.into()))];
-    let found = with_portable_text(|| info::rows(sql, &params))?;
+    let sql = format!("SELECT ({expression})::{}", c.type_text);
+    let value = with_portable_text(|| spi::value(&sql, &[]))?;
     let mut constant = c.clone();
-    if let Some(r) = found.first().filter(|r| r.bool(1)) {
-        constant.default = r.opt(0).map(|v| format!("{}::{}", quote_literal(&v), c.type_text));
-    }
+    constant.default = value.map(|v| format!("{}::{}", quote_literal(&v), c.type_text));
     Ok(column_text(&constant, true))
 }
 
@@ -71,7 +73,7 @@ fn fill_numbers(m: &Managed, columns: &[&Column]) -> Result<()> {
     let table = m.rel.qualified();
     let sets: Vec<String> =
         columns.iter().map(|c| format!("{} = DEFAULT", quote_ident(&c.name))).collect();
-    crate::pg::relation::command_counter_increment();
+    relation::command_counter_increment();
     spi::execute(&format!("UPDATE {table} SET {}", sets.join(", ")), &[])?;
     let pieces: Vec<String> = columns
         .iter()
