@@ -16,3 +16,42 @@ CREATE AGGREGATE pg_catalog.citus_sum_int8(bigint) (
 );
 COMMENT ON AGGREGATE pg_catalog.citus_sum_int8(bigint) IS 'total of partial sums in bigint';
 
+
+
+CREATE FUNCTION pg_catalog.citus_partial_state_step(internal, oid, VARIADIC "any")
+RETURNS internal LANGUAGE C IMMUTABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'citus_partial_state_step';
+COMMENT ON FUNCTION pg_catalog.citus_partial_state_step(internal, oid, VARIADIC "any")
+IS 'transition function of citus_partial_state';
+
+CREATE FUNCTION pg_catalog.citus_partial_state_final(internal)
+RETURNS bytea LANGUAGE C IMMUTABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'citus_partial_state_final';
+COMMENT ON FUNCTION pg_catalog.citus_partial_state_final(internal)
+IS 'final function of citus_partial_state';
+
+CREATE AGGREGATE pg_catalog.citus_partial_state(oid, VARIADIC "any") (
+    SFUNC = pg_catalog.citus_partial_state_step, STYPE = internal,
+    FINALFUNC = pg_catalog.citus_partial_state_final, PARALLEL = UNSAFE
+);
+COMMENT ON AGGREGATE pg_catalog.citus_partial_state(oid, VARIADIC "any")
+IS 'transition state of a built-in aggregate over part of the rows';
+
+CREATE FUNCTION pg_catalog.citus_combine_state_step(internal, oid, bytea, anyelement)
+RETURNS internal LANGUAGE C IMMUTABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'citus_combine_state_step';
+COMMENT ON FUNCTION pg_catalog.citus_combine_state_step(internal, oid, bytea, anyelement)
+IS 'transition function of citus_combine_state';
+
+CREATE FUNCTION pg_catalog.citus_combine_state_final(internal, oid, bytea, anyelement)
+RETURNS anyelement LANGUAGE C IMMUTABLE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'citus_combine_state_final';
+COMMENT ON FUNCTION pg_catalog.citus_combine_state_final(internal, oid, bytea, anyelement)
+IS 'final function of citus_combine_state';
+
+CREATE AGGREGATE pg_catalog.citus_combine_state(oid, bytea, anyelement) (
+    SFUNC = pg_catalog.citus_combine_state_step, STYPE = internal,
+    FINALFUNC = pg_catalog.citus_combine_state_final, FINALFUNC_EXTRA, PARALLEL = UNSAFE
+);
+COMMENT ON AGGREGATE pg_catalog.citus_combine_state(oid, bytea, anyelement)
+IS 'result of a built-in aggregate from the states of all parts; the last argument gives the type';

@@ -1,6 +1,7 @@
 //! Safe wrappers of PostgreSQL: the only place, with `hooks` and the CustomScan adapter, where
 //! `unsafe` is at home, and the only place that knows server versions.
 
+pub mod aggregate;
 pub mod catalog_write;
 pub mod column;
 pub mod command;

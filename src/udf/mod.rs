@@ -5,6 +5,7 @@ mod identity;
 mod keys;
 mod monitor;
 mod nodes;
+mod partial_state;
 mod sizes;
 mod stats;
 mod tables;

@@ -38,6 +38,7 @@ SELECT second_largest(i4) FROM m;
 SELECT k, second_largest(i4) FROM m GROUP BY k;
 SELECT g, second_largest(i4) FILTER (WHERE b), second_largest(DISTINCT g) FROM m GROUP BY g;
 SELECT count(*) FILTER (WHERE b), sum(i4) FILTER (WHERE NOT b), avg(n) FILTER (WHERE g = 9), max(t) FILTER (WHERE i2 < 20) FROM m;
+SELECT stddev(i2) FILTER (WHERE i2 > 5), regr_count(f8, i4) FILTER (WHERE g = 1), round(variance(n) FILTER (WHERE false), 4), regr_count(f8, i4) FILTER (WHERE false) FROM m;
 SELECT g, count(*) FILTER (WHERE i4 IS NULL), array_agg(i2 ORDER BY i2) FILTER (WHERE i2 > 95) FROM m GROUP BY g;
 SELECT count(DISTINCT i2) FILTER (WHERE b), sum(DISTINCT i2), avg(DISTINCT g), array_agg(DISTINCT g ORDER BY g DESC) FROM m;
 SELECT g, count(DISTINCT k), count(DISTINCT t), sum(DISTINCT i2) FROM m GROUP BY g;
