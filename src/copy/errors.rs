@@ -15,6 +15,15 @@ pub struct Names<'a> {
     pub id: i64,
 }
 
+/// The client's line that a node's error is about.
+pub fn line_of(e: &Error, shard: &str, chunk: &Chunk, format: &Format) -> Option<u64> {
+    let marker = format!("COPY {shard}, line ");
+    let context = e.context.as_deref()?;
+    let rest = context.get(context.find(&marker)? + marker.len()..)?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    Some(find(chunk, format, rest.get(..digits)?.parse().ok()?)?.0)
+}
+
 /// The error as PostgreSQL would have raised it for the table. `prefix` is the number of fields
 /// that were put in front of the client's line.
 pub fn translate(

@@ -6,7 +6,7 @@ use super::router::{Destination, Router};
 use super::scan::Scanner;
 use super::sink::RowWriter;
 use crate::catalog::{self, Table};
-use crate::error::{Error, Result};
+use crate::error::{sqlstate, Error, Result};
 use crate::pg::copy::{self, Command, Reader, RowEncoder};
 use crate::pg::guard;
 use pgrx::pg_sys::{Datum, Oid};
@@ -97,14 +97,42 @@ impl Load {
     }
 
     fn run(mut self) -> Result<u64> {
+        let rows = match guard::catch_result(|| self.load()) {
+            Ok(rows) => rows,
+            Err(e) => return Err(self.settle(e)),
+        };
+        self.reader.report_progress(rows);
+        self.reader.end();
+        Ok(rows)
+    }
+
+    fn load(&mut self) -> Result<u64> {
         match self.way {
             Way::Lines => self.lines()?,
             Way::CheckedLines | Way::Rows => self.rows()?,
         }
-        let rows = self.router.finish()?;
-        self.reader.report_progress(rows);
-        self.reader.end();
-        Ok(rows)
+        self.router.finish()
+    }
+
+    /// The error to report: shards work side by side, but what the client is told is about the
+    /// first bad line, as if the table were a plain one.
+    fn settle(&self, e: Error) -> Error {
+        let about_data = [sqlstate::DATA_EXCEPTION.class(), sqlstate::NOT_NULL_VIOLATION.class()]
+            .contains(&e.code.class());
+        if !about_data || self.way == Way::Rows {
+            return e;
+        }
+        let at_line = format!("COPY {}, line ", self.router.table_name());
+        let line = match self.router.failed_line() {
+            Some(line) => Some(line),
+            None if e.context.as_deref().is_some_and(|c| c.contains(&at_line)) => {
+                Some(self.reader.line_number())
+            }
+            None => None,
+        };
+        let columns: Vec<String> =
+            self.reader.attnums().iter().map(|a| self.reader.column_name(*a)).collect();
+        line.and_then(|l| self.router.first_refused(l, &columns)).map_or(e, |first| first.1)
     }
 
     /// Passes lines on.

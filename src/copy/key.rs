@@ -90,9 +90,11 @@ fn uncovered() -> Error {
 
 /// The error about a row without key.
 pub fn null_key(table: &str, column: &str) -> Error {
-    let what = format!("null value in distribution column \"{column}\" of relation \"{table}\"");
+    let what = format!(
+        "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
+    );
     let mut e = Error::new(sqlstate::NOT_NULL_VIOLATION, what)
-        .hint("Every row needs a value there, because it decides where the row is stored.");
+        .hint("It is the distribution column: its value decides where the row is stored.");
     e.table = Some(table.to_owned());
     e.column = Some(column.to_owned());
     e

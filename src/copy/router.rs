@@ -6,7 +6,7 @@
 //! loaded in this backend.
 
 use super::chunk::Chunk;
-use super::errors::{translate, Names};
+use super::errors::{line_of, translate, Names};
 use super::format::{Format, BINARY_HEADER, BINARY_TRAILER};
 use super::streams::Streams;
 use crate::catalog::{self, Table};
@@ -14,6 +14,7 @@ use crate::ddl::names::shard_name;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::{copy, guard, relation, session};
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// A buffer of this size is sent whatever the node does.
@@ -56,6 +57,7 @@ pub struct Router {
     streams: Streams,
     buffered: usize,
     local_rows: u64,
+    failed_line: Cell<Option<u64>>,
 }
 
 impl Router {
@@ -108,6 +110,7 @@ impl Router {
             streams,
             buffered: 0,
             local_rows: 0,
+            failed_line: Cell::new(None),
         })
     }
 
@@ -230,7 +233,7 @@ impl Router {
     }
 
     /// Sends everything and waits for it; answers the number of rows.
-    pub fn finish(mut self) -> Result<u64> {
+    pub fn finish(&mut self) -> Result<u64> {
         let full = |c: &Chunk| !c.is_empty();
         let mut queues: Vec<Vec<usize>> = self
             .shards_of
@@ -285,12 +288,47 @@ impl Router {
         }
     }
 
+    /// The line that the last error of a shard was about.
+    pub fn failed_line(&self) -> Option<u64> {
+        self.failed_line.get()
+    }
+
+    /// Rows in front of `line` that no shard has confirmed: the first that the table refuses, with
+    /// its line and error. `columns` are the client's own.
+    pub fn first_refused(&self, line: u64, columns: &[String]) -> Option<(u64, Error)> {
+        let relid = self.to.table.relid;
+        let table = qualified(&self.schema, &self.name);
+        let command =
+            format!("COPY {table}{} FROM STDIN WITH {}", column_list(columns), self.options);
+        let under_way = self.streams.unconfirmed();
+        let mut best: Option<(u64, Error)> = None;
+        for chunk in self.chunks.iter().chain(under_way.iter().map(Rc::as_ref)) {
+            let limit = best.as_ref().map_or(line, |b| b.0);
+            let (mut data, mut before) = (Vec::new(), Vec::new());
+            for i in 0..chunk.marked() {
+                let Some((line, row)) = chunk.row(i).filter(|r| r.0 < limit) else { break };
+                let row = self.to.format.skip(row, self.to.prefix);
+                data.extend_from_slice(row);
+                before.push(line.saturating_sub(1 + self.to.format.inner_lines(row, false)));
+            }
+            let constraints = self.to.prefix == 0;
+            let rows = copy::Rows { command: &command, data: &data, before: &before, constraints };
+            if let Some((i, e)) = copy::first_refused(relid, &rows) {
+                if let Some((line, _)) = chunk.row(i) {
+                    best = Some((line, e));
+                }
+            }
+        }
+        best
+    }
+
     fn translate(&self, chunk: &Chunk, e: Error) -> Error {
         let (Some(shard), Ok(name)) =
             (self.to.table.shards.get(chunk.shard), self.shard_name(chunk.shard))
         else {
             return e;
         };
+        self.failed_line.set(line_of(&e, &name, chunk, &self.to.format));
         let names = Names { table: &self.name, shard: &name, id: shard.id };
         translate(e, &names, chunk, &self.to.format, self.to.prefix)
     }
@@ -303,10 +341,17 @@ impl Router {
     /// The statement that takes a chunk.
     fn command(&self, shard: usize) -> Result<String> {
         let table = qualified(&self.schema, &self.shard_name(shard)?);
-        let list = self.to.columns.iter().map(|c| quote_ident(c)).collect::<Vec<_>>().join(", ");
-        let list = if list.is_empty() { list } else { format!(" ({list})") };
+        let list = column_list(&self.to.columns);
         Ok(format!("COPY {table}{list} FROM STDIN WITH {}", self.options))
     }
+}
+
+/// Column names as COPY lists them.
+fn column_list(names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", names.iter().map(|c| quote_ident(c)).collect::<Vec<_>>().join(", "))
 }
 
 fn no_shard() -> Error {

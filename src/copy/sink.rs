@@ -118,7 +118,7 @@ impl RowSink {
     }
 
     /// Waits until every row is in its shard; answers their number.
-    pub fn finish(self) -> Result<u64> {
+    pub fn finish(mut self) -> Result<u64> {
         self.router.finish()
     }
 }

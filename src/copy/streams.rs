@@ -74,6 +74,12 @@ impl Streams {
         self.inner.borrow().rows
     }
 
+    /// Chunks that are not confirmed.
+    pub fn unconfirmed(&self) -> Vec<Rc<Chunk>> {
+        let inner = self.inner.borrow();
+        inner.nodes.iter().flat_map(|n| n.items.iter().map(|i| i.chunk.clone())).collect()
+    }
+
     /// The first failure, with the chunk that it is about.
     pub fn take_failure(&self) -> Option<(Rc<Chunk>, Error)> {
         self.inner.borrow_mut().failure.take()

@@ -157,6 +157,18 @@ pub(super) mod raw {
             qual: *mut pg_sys::List,
             parent: *mut pg_sys::PlanState,
         ) -> *mut pg_sys::ExprState;
+        pub fn InitResultRelInfo(
+            info: *mut pg_sys::ResultRelInfo,
+            rel: pg_sys::Relation,
+            index: pg_sys::Index,
+            root: *mut pg_sys::ResultRelInfo,
+            instrument: c_int,
+        );
+        pub fn ExecConstraints(
+            info: *mut pg_sys::ResultRelInfo,
+            slot: *mut pg_sys::TupleTableSlot,
+            estate: *mut pg_sys::EState,
+        );
         pub fn SendFunctionCall(
             function: *mut pg_sys::FmgrInfo,
             value: Datum,

@@ -56,12 +56,22 @@ unsafe extern "C-unwind" fn supply(out: *mut c_void, _min: c_int, max: c_int) ->
     }
 }
 
+/// Runs `f` with a data source for COPY that gives `pieces`.
+pub(super) fn feeding<R>(
+    pieces: &[&[u8]],
+    f: impl FnOnce(unsafe extern "C-unwind" fn(*mut c_void, c_int, c_int) -> c_int) -> R,
+) -> R {
+    let mut feed = Feed { pieces, piece: 0, at: 0 };
+    let _restore = Restore(FEED.with(Cell::get));
+    FEED.with(|c| c.set(&raw mut feed as *mut c_void));
+    f(supply)
+}
+
 /// Loads `pieces`, together the input of `command` (a complete COPY FROM STDIN statement), into
 /// the table `relid`; answers the number of rows. Privileges are the caller's business.
 pub fn load(relid: Oid, command: &str, pieces: &[&[u8]]) -> Result<u64> {
     let command = spi::cstring(command)?;
     let text = command.as_ptr();
-    let mut feed = Feed { pieces, piece: 0, at: 0 };
     // SAFETY: relation, parse state and copy state are closed below, or by the abort of the
     // (sub)transaction. The feed outlives the copy.
     unsafe {
@@ -72,28 +82,23 @@ pub fn load(relid: Oid, command: &str, pieces: &[&[u8]]) -> Result<u64> {
         let lock = pg_sys::RowExclusiveLock as c_int;
         let rel = guard::call(|| raw::table_open(relid, lock));
         let (attlist, options) = ((*stmt).attlist, (*stmt).options);
-        let _restore = Restore(FEED.with(Cell::get));
-        FEED.with(|f| f.set(&raw mut feed as *mut c_void));
-        let rows = guard::call(|| {
-            let nothing = std::ptr::null_mut();
-            let pstate = raw::make_parsestate(nothing);
-            (*pstate).p_sourcetext = text;
-            let alias = std::ptr::null_mut();
-            let item = raw::addRangeTableEntryForRelation(pstate, rel, lock, alias, false, false);
-            (*(*item).p_rte).requiredPerms = pg_sys::ACL_INSERT as pg_sys::AclMode;
-            let state = raw::BeginCopyFrom(
-                pstate,
-                rel,
-                std::ptr::null_mut(),
-                std::ptr::null(),
-                false,
-                Some(supply),
-                attlist,
-                options,
-            );
-            let rows = raw::CopyFrom(state);
-            raw::EndCopyFrom(state);
-            rows
+        let rows = feeding(pieces, |supply| {
+            guard::call(|| {
+                let nothing = std::ptr::null_mut();
+                let pstate = raw::make_parsestate(nothing);
+                (*pstate).p_sourcetext = text;
+                let alias = std::ptr::null_mut();
+                let item =
+                    raw::addRangeTableEntryForRelation(pstate, rel, lock, alias, false, false);
+                (*(*item).p_rte).requiredPerms = pg_sys::ACL_INSERT as pg_sys::AclMode;
+                let (none, file) = (std::ptr::null_mut(), std::ptr::null());
+                let source = Some(supply as _);
+                let state =
+                    raw::BeginCopyFrom(pstate, rel, none, file, false, source, attlist, options);
+                let rows = raw::CopyFrom(state);
+                raw::EndCopyFrom(state);
+                rows
+            })
         });
         pg_sys::table_close(rel, pg_sys::NoLock as c_int);
         pg_sys::MemoryContextSwitchTo(old);
@@ -103,7 +108,7 @@ pub fn load(relid: Oid, command: &str, pieces: &[&[u8]]) -> Result<u64> {
 }
 
 /// The statement of a parsed command.
-unsafe fn first_copy(list: *mut pg_sys::List) -> Result<*mut pg_sys::CopyStmt> {
+pub(super) unsafe fn first_copy(list: *mut pg_sys::List) -> Result<*mut pg_sys::CopyStmt> {
     // SAFETY: the parser's result, a list of RawStmt.
     unsafe {
         if !list.is_null() && (*list).length == 1 {

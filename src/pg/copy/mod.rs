@@ -2,6 +2,7 @@
 //! the writer into a local table, and the encoding of rows.
 
 mod attributes;
+mod check;
 mod encode;
 mod layout;
 mod local;
@@ -10,6 +11,7 @@ mod reader;
 mod statement;
 
 pub use attributes::attributes;
+pub use check::{first_refused, Rows};
 pub use encode::{binary_transfer, RowEncoder};
 pub use local::load;
 pub use reader::{Options, Reader};
@@ -101,4 +103,26 @@ pub fn with_plain_output<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
             spi::with_setting("extra_float_digits", "1", f)
         })
     })
+}
+
+/// Runs C code with PostgreSQL's error context of a copy's current line.
+///
+/// # Safety
+/// As for [`guard::call`]; the state must be alive.
+unsafe fn in_context<R>(state: *mut layout::State, f: impl FnOnce() -> R) -> R {
+    // SAFETY: the callback record lives on the stack while it is linked; an error restores the
+    // list in `guard::call`.
+    unsafe {
+        guard::call(|| {
+            let mut record = pg_sys::ErrorContextCallback {
+                previous: pg_sys::error_context_stack,
+                callback: Some(layout::raw::CopyFromErrorCallback),
+                arg: state as *mut std::ffi::c_void,
+            };
+            pg_sys::error_context_stack = &mut record;
+            let r = f();
+            pg_sys::error_context_stack = record.previous;
+            r
+        })
+    }
 }

@@ -7,11 +7,11 @@
 
 use super::layout::{integers, raw, strings, State, EOL_NL};
 use super::statement::Target;
-use super::{line_context, new_context};
+use super::{in_context, line_context, new_context};
 use crate::error::{Error, Result};
 use crate::pg::guard;
 use pgrx::pg_sys::{self, Datum, Oid};
-use std::ffi::{c_char, c_int, c_void, CStr};
+use std::ffi::{c_char, c_int, CStr};
 
 /// What the options of the statement say about the format.
 #[derive(Clone, Debug)]
@@ -162,22 +162,8 @@ impl Reader {
 
     /// Runs C code with PostgreSQL's error context of the current line.
     unsafe fn with_context<R>(&self, f: impl FnOnce() -> R) -> R {
-        let state = self.state;
-        // SAFETY: the callback record lives on the stack while it is linked; an error restores
-        // the list in `guard::call`.
-        unsafe {
-            guard::call(|| {
-                let mut record = pg_sys::ErrorContextCallback {
-                    previous: pg_sys::error_context_stack,
-                    callback: Some(raw::CopyFromErrorCallback),
-                    arg: state as *mut c_void,
-                };
-                pg_sys::error_context_stack = &mut record;
-                let r = f();
-                pg_sys::error_context_stack = record.previous;
-                r
-            })
-        }
+        // SAFETY: the state is alive; the caller promises the rest.
+        unsafe { in_context(self.state, f) }
     }
 
     /// Reads the next line and splits it into fields; false at the end.
