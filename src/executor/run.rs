@@ -219,7 +219,12 @@ impl Exec {
     }
 
     unsafe fn stored_row(&mut self, slot: *mut TupleTableSlot) -> bool {
-        if !pg_sys::tuplestore_gettupleslot(self.store, true, false, self.store_slot) {
+        // A tuple that was on disk is the slot's own until the next one: it must not live in the
+        // memory of a row.
+        let old = pg_sys::MemoryContextSwitchTo(self.context);
+        let more = pg_sys::tuplestore_gettupleslot(self.store, true, false, self.store_slot);
+        pg_sys::MemoryContextSwitchTo(old);
+        if !more {
             return false;
         }
         let from = self.store_slot;
