@@ -88,7 +88,7 @@ fn check(relid: Oid, rows: &Rows<'_>, at: &Cell<usize>) -> Result<()> {
                 }
             }
             guard::call(|| raw::EndCopyFrom(state));
-            Ok(())
+            Ok::<(), Error>(())
         })?;
         pg_sys::table_close(rel, pg_sys::NoLock as c_int);
         pg_sys::MemoryContextSwitchTo(old);
