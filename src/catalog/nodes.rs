@@ -78,23 +78,7 @@ fn not_installed() -> Error {
 
 /// Label of a value of the enum `noderole`.
 pub fn role_name(value: pgrx::pg_sys::Oid) -> String {
-    use pgrx::pg_sys;
-    // SAFETY: the syscache entry is copied before it is released.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::ENUMOID as i32,
-            pg_sys::Datum::from(value),
-        );
-        if tuple.is_null() {
-            return String::new();
-        }
-        let form = pg_sys::GETSTRUCT(tuple) as *mut pg_sys::FormData_pg_enum;
-        let label = std::ffi::CStr::from_ptr((*form).enumlabel.data.as_ptr())
-            .to_string_lossy()
-            .into_owned();
-        pg_sys::ReleaseSysCache(tuple);
-        label
-    }
+    scan::enum_label(value).unwrap_or_default()
 }
 
 /// All nodes, by id.

@@ -59,6 +59,24 @@ pub fn catalog_relation(name: &std::ffi::CStr) -> Option<Oid> {
     (oid != Oid::INVALID).then_some(oid)
 }
 
+/// Label of an enum's value.
+pub fn enum_label(value: Oid) -> Option<String> {
+    // SAFETY: the syscache entry is copied before it is released.
+    unsafe {
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::ENUMOID as i32, Datum::from(value));
+        if tuple.is_null() {
+            return None;
+        }
+        let form = pg_sys::GETSTRUCT(tuple) as *mut pg_sys::FormData_pg_enum;
+        let label = std::ffi::CStr::from_ptr((*form).enumlabel.data.as_ptr())
+            .to_string_lossy()
+            .into_owned();
+        pg_sys::ReleaseSysCache(tuple);
+        Some(label)
+    }
+}
+
 /// An equality condition on a catalog column.
 pub struct Key {
     /// Attribute number in the table.
