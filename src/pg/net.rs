@@ -17,6 +17,28 @@ pub enum Address {
     Unix(std::path::PathBuf),
 }
 
+/// When a peer that does not answer any more is given up. The defaults notice within a minute
+/// that a node has vanished without a word, which the system's own would take hours for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeepAlive {
+    /// Whether to ask at all.
+    pub enabled: bool,
+    /// Seconds of silence before the first question.
+    pub idle: i32,
+    /// Seconds between questions.
+    pub interval: i32,
+    /// Questions without an answer.
+    pub count: i32,
+    /// Milliseconds that sent data may stay unacknowledged; 0 leaves it to the system.
+    pub user_timeout: i32,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        KeepAlive { enabled: true, idle: 20, interval: 5, count: 5, user_timeout: 45_000 }
+    }
+}
+
 /// A socket whose file descriptor is counted by PostgreSQL's own limit.
 #[derive(Debug)]
 pub struct Socket {
@@ -57,7 +79,7 @@ fn check(rc: libc::c_int) -> io::Result<libc::c_int> {
 impl Socket {
     /// Starts a connection. It is established when the socket becomes writable and
     /// [`Socket::take_error`] has nothing to say.
-    pub fn connect(address: &Address) -> io::Result<Socket> {
+    pub fn connect(address: &Address, keep: KeepAlive) -> io::Result<Socket> {
         let family = match address {
             Address::Inet(SocketAddr::V4(_)) => libc::AF_INET,
             Address::Inet(SocketAddr::V6(_)) => libc::AF_INET6,
@@ -70,7 +92,7 @@ impl Socket {
         let socket = Socket { fd, _slot: slot };
         if family != libc::AF_UNIX {
             socket.option(libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-            socket.option(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+            socket.keep_alive(keep)?;
         }
         match socket.start(address) {
             Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
@@ -78,6 +100,19 @@ impl Socket {
             Err(e) => Err(e),
             Ok(()) => Ok(socket),
         }
+    }
+
+    fn keep_alive(&self, keep: KeepAlive) -> io::Result<()> {
+        if keep.user_timeout > 0 {
+            self.option(libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, keep.user_timeout)?;
+        }
+        if !keep.enabled {
+            return Ok(());
+        }
+        self.option(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+        self.option(libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, keep.idle)?;
+        self.option(libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, keep.interval)?;
+        self.option(libc::IPPROTO_TCP, libc::TCP_KEEPCNT, keep.count)
     }
 
     fn start(&self, address: &Address) -> io::Result<()> {

@@ -4,6 +4,8 @@ use std::io;
 use std::ops::Range;
 
 const CHUNK: usize = 64 * 1024;
+/// A stream that fills the buffer is read in larger pieces.
+const LARGE: usize = 256 * 1024;
 /// A buffer that had to hold a huge message is given back beyond this size.
 const KEEP: usize = 1024 * 1024;
 /// PostgreSQL's own limit of a message.
@@ -15,6 +17,8 @@ pub(super) struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read left no room.
+    streaming: bool,
 }
 
 /// A complete message in the buffer.
@@ -44,17 +48,21 @@ impl Buffer {
                 self.data = Vec::new();
             }
         }
-        let need = self.wanted().max(self.len() + CHUNK / 2);
+        let usual = if self.streaming { LARGE } else { CHUNK };
+        let need = self.wanted().max(self.len() + usual / 2);
         if self.start + need > self.data.len() {
             self.data.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
             if need > self.data.len() {
-                self.data.resize(need.next_multiple_of(CHUNK), 0);
+                self.data.resize(need.next_multiple_of(usual), 0);
             }
         }
         let end = self.end;
-        let n = read(self.data.get_mut(end..).unwrap_or_default())?;
+        let room = self.data.get_mut(end..).unwrap_or_default();
+        let size = room.len();
+        let n = read(room)?;
+        self.streaming = n == size;
         self.end += n;
         Ok(n)
     }

@@ -2,7 +2,7 @@
 
 use super::session::{Session, SessionRef};
 use super::wire;
-use crate::pg::net::{poll, Address, Interest, Socket};
+use crate::pg::net::{poll, Address, Interest, KeepAlive, Socket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ struct Request {
 impl Request {
     fn start(s: &Session) -> Option<Request> {
         let address: &Address = s.address.as_ref()?;
-        let socket = Socket::connect(address).ok()?;
+        let socket = Socket::connect(address, KeepAlive::default()).ok()?;
         let mut message = Vec::new();
         wire::cancel_request(&mut message, s.backend.0, s.backend.1);
         Some(Request { socket, message, written: 0 })

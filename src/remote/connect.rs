@@ -8,7 +8,7 @@ use super::tls::{self, Files};
 use super::transport::Transport;
 use super::wire;
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::net::{Address, Socket};
+use crate::pg::net::{Address, KeepAlive, Socket};
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256, SCRAM_SHA_256};
 use std::collections::VecDeque;
@@ -50,6 +50,7 @@ pub(super) struct Target {
     pub sslmode: SslMode,
     pub trust: Trust,
     pub files: Files,
+    pub keep_alive: KeepAlive,
     /// Parameters of the startup message beyond the user.
     pub parameters: Vec<(String, String)>,
     pub deadline: Instant,
@@ -129,7 +130,7 @@ impl Connecting {
 
     fn next_address(&mut self) -> Result<()> {
         while let Some(address) = self.addresses.pop_front() {
-            match Socket::connect(&address) {
+            match Socket::connect(&address, self.target.keep_alive) {
                 Ok(socket) => {
                     let (node, user) = (self.target.node.clone(), self.target.user.clone());
                     let mut session = Session::new(node, user, Transport::Plain(Rc::new(socket)));

@@ -5,6 +5,7 @@ use super::limits;
 use super::session::NodeAddr;
 use super::tls::Files;
 use crate::error::{sqlstate, Error, Result};
+use crate::pg::net::KeepAlive;
 use crate::pg::{scan, session};
 use crate::settings::{self, parse_conninfo};
 use std::time::{Duration, Instant};
@@ -40,6 +41,7 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
         sslmode: SslMode::Prefer,
         trust: Trust::Any,
         files: Files::default(),
+        keep_alive: KeepAlive::default(),
         parameters: Vec::new(),
         deadline: Instant::now() + limits::connect_timeout(),
     };
@@ -88,6 +90,11 @@ fn apply(t: &mut Target, conninfo: &str) -> Result<()> {
                     t.deadline = t.deadline.min(limit);
                 }
             }
+            "keepalives" => t.keep_alive.enabled = value != "0",
+            "keepalives_idle" => number(&value, &mut t.keep_alive.idle),
+            "keepalives_interval" => number(&value, &mut t.keep_alive.interval),
+            "keepalives_count" => number(&value, &mut t.keep_alive.count),
+            "tcp_user_timeout" => number(&value, &mut t.keep_alive.user_timeout),
             "password" => t.password = Some(value),
             "host" | "hostaddr" => t.host = value,
             "port" => {
@@ -97,6 +104,13 @@ fn apply(t: &mut Target, conninfo: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Takes a positive number; as for libpq, anything else leaves the default.
+fn number(text: &str, to: &mut i32) {
+    if let Ok(n @ 1..) = text.parse() {
+        *to = n;
+    }
 }
 
 fn ssl_mode(word: &str) -> Result<(SslMode, Trust)> {
