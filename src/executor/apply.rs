@@ -214,11 +214,10 @@ impl Inner {
             Apply::Insert { key: None } => (0, 0),
             Apply::Insert { key: Some(k) } => {
                 let k = k as usize;
-                let v = value(k).ok_or_else(|| modify::null_key(table))?;
-                let typ = self.columns[k].typ;
-                let set = values::shard_of(table, typ, Some(v))
-                    .ok_or_else(|| Error::internal("the distribution column cannot be hashed"))?;
-                let shard = *set.first().ok_or_else(|| no_shard(table))?;
+                let shard = match value(k) {
+                    None => modify::shard_without_key(table)?,
+                    Some(v) => self.shard_of(table, k, v)?,
+                };
                 (shard, 0)
             }
             Apply::Place { .. } => {
@@ -254,6 +253,13 @@ impl Inner {
         text.push(')');
         self.bytes += text.len() - before;
         Ok(())
+    }
+
+    unsafe fn shard_of(&self, table: &Table, column: usize, v: Datum) -> Result<u32> {
+        let typ = self.columns.get(column).map_or(Oid::INVALID, |c| c.typ);
+        let set = values::shard_of(table, typ, Some(v))
+            .ok_or_else(|| Error::internal("the distribution column cannot be hashed"))?;
+        set.first().copied().ok_or_else(|| no_shard(table))
     }
 
     /// Sends what is buffered and waits until it is done.

@@ -88,7 +88,7 @@ extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, efla
     guard::entry_result(|| unsafe { begin_inner(node as *mut State, estate, eflags) })
 }
 
-unsafe fn begin_inner(s: *mut State, estate: *mut EState, _eflags: i32) -> Result<()> {
+unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result<()> {
     let scan = (*s).css.ss.ps.plan as *mut CustomScan;
     let plan = whole::decode((*scan).custom_private)
         .ok_or_else(|| Error::internal("unreadable distributed plan"))?;
@@ -97,7 +97,34 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, _eflags: i32) -> Resul
     let context = (*estate).es_query_cxt;
     let exec = Exec::new(plan, desc, context);
     (*s).exec = guard::leak_into(context, exec);
+    let reads = (*(*s).exec).plan.operation != Operation::Modify;
+    let runs = eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
+    if reads && runs && opens_cursor() && !waits_for_plan((*scan).custom_exprs) {
+        start(s)?;
+    }
     Ok(())
+}
+
+/// Whether a cursor is being opened: it shows what is there now, however late it is read.
+unsafe fn opens_cursor() -> bool {
+    let portal = pg_sys::ActivePortal;
+    !portal.is_null()
+        && !(*portal).name.is_null()
+        && *(*portal).name != 0
+        && (*portal).queryDesc.is_null()
+}
+
+/// Whether a value comes from another node of the plan, which has not run yet.
+unsafe fn waits_for_plan(exprs: *mut List) -> bool {
+    nodes::walk(exprs as *mut Node, &mut |n| {
+        let inner = nodes::cast::<pg_sys::Param>(n, NodeTag::T_Param)
+            .is_some_and(|p| (*p).paramkind == pg_sys::ParamKind::PARAM_EXEC);
+        if inner {
+            nodes::Visit::Stop
+        } else {
+            nodes::Visit::Descend
+        }
+    })
 }
 
 /// Evaluates the plan's parameters.

@@ -61,6 +61,10 @@ pub fn indices(plan: &DistPlan, params: &[Value]) -> Result<Vec<u32>> {
     })?;
     let count = table.shards.len() as u32;
     let mut set = set.unwrap_or_else(|| (0..count).collect());
+    if set.is_empty() && plan.insert {
+        // SAFETY: the table's relation is open for the running statement.
+        set.push(unsafe { crate::planner::modify::shard_without_key(&table)? });
+    }
     if set.is_empty() && plan.operation != Operation::Modify && count > 0 {
         // No row can match, but an aggregate over nothing still has a row.
         set.push(0);

@@ -95,6 +95,8 @@ pub struct DistPlan {
     pub rows: f64,
     /// Run as a server-side prepared statement on the node.
     pub prepare: bool,
+    /// Inserts one row: it needs a value for the distribution column.
+    pub insert: bool,
     /// Value of the distribution column of a single-shard plan, where statistics ask for it.
     pub tenant: Option<String>,
 }

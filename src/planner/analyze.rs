@@ -507,15 +507,11 @@ impl<'a> Analyzer<'a> {
         match (*rte).rtekind {
             RTEKind::RTE_RELATION => self.relation(rti, rte, filters),
             RTEKind::RTE_SUBQUERY => self.derived(q, rti, (*rte).subquery, filters),
-            RTEKind::RTE_CTE => {
-                if (*rte).self_reference {
-                    return Ok(Part::default());
-                }
-                match self.find_cte(rte) {
-                    Some(cte) => self.cte(q, rti, cte, filters),
-                    None => Err(Reject("CTE of an outer query")),
-                }
-            }
+            RTEKind::RTE_CTE => match self.find_cte(rte) {
+                Some(_) if (*rte).self_reference => Ok(Part::default()),
+                Some(cte) => self.cte(q, rti, cte, filters),
+                None => Err(Reject("CTE of an outer query")),
+            },
             RTEKind::RTE_VALUES | RTEKind::RTE_RESULT | RTEKind::RTE_TABLEFUNC => {
                 Ok(Part::default())
             }

@@ -86,7 +86,23 @@ unsafe fn fold(n: *mut Node) -> *mut Node {
     if n.is_null() {
         return n;
     }
-    pg_sys::eval_const_expressions(std::ptr::null_mut(), n)
+    let n = pg_sys::eval_const_expressions(std::ptr::null_mut(), n);
+    // Folding turns COLLATE into a relabeling, which would not be printed any more.
+    nodes::mutate(n, &mut |x| {
+        let r = nodes::cast::<pg_sys::RelabelType>(x, NodeTag::T_RelabelType)?;
+        let arg = (*r).arg as *mut Node;
+        if (*r).resulttype != pg_sys::exprType(arg)
+            || (*r).resultcollid == pg_sys::exprCollation(arg)
+            || (*r).resultcollid == pg_sys::Oid::INVALID
+        {
+            return None;
+        }
+        let c: *mut pg_sys::CollateExpr = nodes::make(NodeTag::T_CollateExpr);
+        (*c).arg = fold(arg) as *mut pg_sys::Expr;
+        (*c).collOid = (*r).resultcollid;
+        (*c).location = -1;
+        Some(c as *mut Node)
+    })
 }
 
 unsafe fn simplify_level(q: *mut Query) {

@@ -141,7 +141,7 @@ unsafe fn insert_row(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut Pla
             prune = Some(key_prune(table, e, (*t).expr as *mut Node, &mut vals)?);
         }
     }
-    let prune = prune.ok_or_else(|| null_key(table))?;
+    let prune = prune.unwrap_or(Prune::Fixed(Vec::new()));
     if !tail_ships(q) {
         return Ok(None);
     }
@@ -154,7 +154,8 @@ unsafe fn insert_row(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut Pla
     if conflict_changes_key(q, table) {
         return Err(key_change(table));
     }
-    let (plan, vals) = pushdown::dist_plan(q, Place { target, values: vals, rows: 1.0 })?;
+    let (mut plan, vals) = pushdown::dist_plan(q, Place { target, values: vals, rows: 1.0 })?;
+    plan.insert = true;
     Ok(Some(whole::statement(original, &plan, vals.exprs())))
 }
 
@@ -201,6 +202,21 @@ unsafe fn key_name(table: &Table) -> String {
     })
 }
 
+/// Where a row without a value for the distribution column goes: the first shard refuses it with
+/// PostgreSQL's own error when the column is NOT NULL; otherwise it is refused here.
+pub unsafe fn shard_without_key(table: &Table) -> Result<u32> {
+    let Some(key) = &table.key else { return Ok(0) };
+    let rel = pg_sys::table_open(table.relid, pg_sys::NoLock as i32);
+    let attribute = (*(*rel).rd_att).attrs.as_ptr().add(key.attno as usize - 1);
+    let refused_there = (*attribute).attnotnull;
+    pg_sys::table_close(rel, pg_sys::NoLock as i32);
+    if refused_there {
+        Ok(0)
+    } else {
+        Err(null_key(table))
+    }
+}
+
 /// The error of a row without a value for the distribution column.
 pub unsafe fn null_key(table: &Table) -> Error {
     let name = key_name(table);
@@ -219,10 +235,7 @@ unsafe fn key_prune(
     replaced: *mut Node,
     vals: &mut Values,
 ) -> Result<Prune> {
-    if let Some(c) = nodes::cast::<pg_sys::Const>(e, NodeTag::T_Const) {
-        if (*c).constisnull {
-            return Err(null_key(table));
-        }
+    if nodes::tag(e) == NodeTag::T_Const {
         return Ok(values::prune_value(table, e, vals));
     }
     // The parameter is the last one; its value is computed once for row and routing.
@@ -242,7 +255,7 @@ unsafe fn insert(
     if let Some(key) = &table.key {
         let given = nodes::iter::<TargetEntry>((*q).targetList).any(|t| (*t).resno == key.attno);
         if !given {
-            return Err(null_key(table));
+            shard_without_key(table)?;
         }
     }
     if conflict_changes_key(q, table) {
@@ -506,6 +519,7 @@ unsafe fn place_plan(table: &Rc<Table>, columns: &[(String, String)]) -> Result<
         merge: Vec::new(),
         rows: 1000.0,
         prepare: false,
+        insert: false,
         tenant: None,
     })
 }

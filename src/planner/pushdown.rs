@@ -59,6 +59,7 @@ pub unsafe fn dist_plan(q: *mut Query, place: Place) -> Result<(DistPlan, Values
         merge: Vec::new(),
         rows: place.rows,
         prepare,
+        insert: false,
         tenant,
     };
     Ok((plan, values))

@@ -409,6 +409,7 @@ unsafe fn source(
         merge: Vec::new(),
         rows,
         prepare: false,
+        insert: false,
         tenant: None,
     };
     Ok((plan, values.exprs().to_vec()))
