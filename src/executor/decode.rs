@@ -31,7 +31,7 @@ pub struct Decoder {
 }
 
 /// Built-in types whose binary form is the same everywhere and carries no OID.
-fn has_plain_binary(t: u32) -> bool {
+pub fn has_plain_binary(t: u32) -> bool {
     matches!(
         t,
         16 | 17
@@ -107,6 +107,20 @@ impl Decoder {
             columns: columns.into_iter().map(|c| (c.0, c.1)).collect(),
             scratch: Vec::new(),
         }
+    }
+
+    /// A decoder of the same columns in given formats.
+    pub fn with_formats(columns: &[Column], formats: &[i16]) -> Self {
+        let mut d = Self::new(columns);
+        for (i, c) in columns.iter().enumerate() {
+            if formats.get(i) == Some(&0) {
+                if let Some(slot) = d.columns.get_mut(i) {
+                    slot.0 = input(Oid::from(c.typ));
+                }
+                d.formats[i] = 0;
+            }
+        }
+        d
     }
 
     /// Result formats to ask for in Bind.

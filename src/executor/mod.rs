@@ -7,6 +7,7 @@ mod decode;
 mod explain;
 mod local;
 mod node;
+pub mod pass;
 mod run;
 mod tasks;
 

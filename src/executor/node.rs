@@ -153,7 +153,8 @@ pub unsafe fn evaluate(exprs: *mut List, ps: *mut pg_sys::PlanState) -> Vec<Valu
     out
 }
 
-unsafe fn start(s: *mut State) -> Result<()> {
+/// Evaluates the parameters and sends the tasks.
+pub unsafe fn start(s: *mut State) -> Result<()> {
     let exec = &mut *(*s).exec;
     let values = parameters(s);
     exec.start(&values)?;
@@ -162,6 +163,33 @@ unsafe fn start(s: *mut State) -> Result<()> {
         (*(*s).css.ss.ps.state).es_processed += exec.affected;
     }
     Ok(())
+}
+
+/// The state of a plan that is nothing but one of our scans.
+pub unsafe fn state_of(ps: *mut pg_sys::PlanState) -> Option<*mut State> {
+    if nodes::tag(ps) != NodeTag::T_CustomScanState {
+        return None;
+    }
+    let css = ps as *mut CustomScanState;
+    let plain = std::ptr::eq((*css).methods, &EXEC.0)
+        && (*ps).qual.is_null()
+        && (*ps).ps_ProjInfo.is_null();
+    plain.then_some(ps as *mut State)
+}
+
+/// The execution behind a state.
+pub unsafe fn exec_of<'a>(s: *mut State) -> &'a mut Exec {
+    &mut *(*s).exec
+}
+
+/// The slot that rows are stored in.
+pub unsafe fn slot(s: *mut State) -> *mut TupleTableSlot {
+    (*s).css.ss.ss_ScanTupleSlot
+}
+
+/// Memory that lives as long as a row.
+pub unsafe fn row_memory(s: *mut State) -> pg_sys::MemoryContext {
+    (*(*s).css.ss.ps.ps_ExprContext).ecxt_per_tuple_memory
 }
 
 extern "C-unwind" fn access(ss: *mut ScanState) -> *mut TupleTableSlot {

@@ -1,6 +1,7 @@
 //! Keeps count of executions inside of each other, for [`crate::txn::must_use_transaction`]: a
 //! statement that a function or procedure runs is a part of something bigger.
 
+use crate::executor::pass;
 use crate::pg::guard;
 use crate::txn;
 use pgrx::pg_sys::{
@@ -41,11 +42,23 @@ unsafe extern "C-unwind" fn run(
         guard::finally(
             || match NEXT_RUN {
                 Some(f) => f(q, direction, count, once),
+                None if passed(q, direction, count) => {}
                 None => raw_executor_run(q, direction, count, once),
             },
             txn::leave,
         )
     }
+}
+
+/// Runs a plan whose rows can go to the client as they come; false when it is not such a plan.
+unsafe fn passed(q: *mut QueryDesc, direction: ScanDirection::Type, count: u64) -> bool {
+    // SAFETY: the query is being executed.
+    guard::entry_result(|| unsafe {
+        match pass::applies(q, direction, count) {
+            Some((state, formats)) => pass::run(q, state, &formats).map(|()| true),
+            None => Ok(false),
+        }
+    })
 }
 
 #[allow(clippy::too_many_arguments)]
