@@ -132,6 +132,15 @@ unsafe fn parameters(s: *mut State) -> Vec<Value> {
     evaluate((*s).exprs, &mut (*s).css.ss.ps)
 }
 
+/// Parameters as far as they are known without running the plan; NULL stands for the rest.
+unsafe fn known_parameters(s: *mut State) -> Vec<Value> {
+    let scan = (*s).css.ss.ps.plan as *mut CustomScan;
+    if !waits_for_plan((*scan).custom_exprs) {
+        return parameters(s);
+    }
+    nodes::iter::<Node>((*scan).custom_exprs).map(|e| (pg_sys::exprType(e), None)).collect()
+}
+
 /// Evaluates expressions once for a whole execution.
 pub unsafe fn evaluate(exprs: *mut List, ps: *mut pg_sys::PlanState) -> Vec<Value> {
     let econtext = (*ps).ps_ExprContext;
@@ -256,7 +265,7 @@ extern "C-unwind" fn explain_scan(
     // SAFETY: as above.
     guard::entry_result(|| unsafe {
         let s = node as *mut State;
-        let values = parameters(s);
+        let values = known_parameters(s);
         explain::scan(&*(*s).exec, &values, ancestors, es)
     })
 }
