@@ -11,6 +11,7 @@ use super::format::{Format, BINARY_HEADER, BINARY_TRAILER};
 use super::streams::Streams;
 use crate::catalog::{self, Table};
 use crate::ddl::names::shard_name;
+use crate::ddl::unshard::unshard_local_error;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::{copy, guard, relation, session};
@@ -322,13 +323,17 @@ impl Router {
         best
     }
 
-    fn translate(&self, chunk: &Chunk, e: Error) -> Error {
+    fn translate(&self, chunk: &Chunk, mut e: Error) -> Error {
         let (Some(shard), Ok(name)) =
             (self.to.table.shards.get(chunk.shard), self.shard_name(chunk.shard))
         else {
             return e;
         };
         self.failed_line.set(line_of(&e, &name, chunk, &self.to.format));
+        // The context has the shard's name in front of the line, which is looked for first.
+        let context = e.context.take();
+        let mut e = unshard_local_error(e, shard.id);
+        e.context = context;
         let names = Names { table: &self.name, shard: &name, id: shard.id };
         translate(e, &names, chunk, &self.to.format, self.to.prefix)
     }

@@ -22,3 +22,4 @@ pub mod rows;
 pub mod send;
 pub mod statements;
 pub mod undistribute;
+pub mod unshard;

@@ -83,23 +83,3 @@ mod tests {
         }
     }
 }
-
-/// An error of a task on a shard, its shard's names turned back into the table's.
-pub fn unshard_error(mut e: crate::error::Error, shard: i64) -> crate::error::Error {
-    if shard == 0 {
-        return e;
-    }
-    let suffix = format!("_{shard}");
-    let fix = |s: &mut Option<String>| {
-        if let Some(t) = s {
-            *t = t.replace(&suffix, "");
-        }
-    };
-    e.message = e.message.replace(&suffix, "");
-    fix(&mut e.detail);
-    fix(&mut e.hint);
-    fix(&mut e.context);
-    fix(&mut e.table);
-    fix(&mut e.constraint);
-    e
-}

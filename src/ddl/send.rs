@@ -2,6 +2,7 @@
 
 use super::apply::Batch;
 use super::names::without_ids;
+use super::unshard::unshard_local_error;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{Error, Result};
 use crate::txn::run;
@@ -51,7 +52,7 @@ pub fn apply(batches: &BTreeMap<i32, Batch>) -> Result<()> {
     run_all(batches).map_err(|e| {
         let is_id =
             |id: i64| batches.values().flat_map(|b| b.ids.iter().flatten()).any(|i| *i == id);
-        about_tables(e, &is_id)
+        about_tables(unshard_local_error(e, 1), &is_id)
     })
 }
 

@@ -3,8 +3,9 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 use super::tasks::{Task, Value};
+use crate::ddl::unshard::unshard_local_error;
 use crate::error::{Error, Result};
-use crate::pg::transmit::output;
+use crate::pg::transmit::{output, standard_strings};
 use crate::pg::{fmgr, guard, spi};
 use crate::plan::{DistPlan, Operation};
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -46,6 +47,31 @@ unsafe fn params(plan: &DistPlan, values: &[Value]) -> pg_sys::ParamListInfo {
 
 /// Runs a task; its rows go to `store`. Answers the number of rows processed.
 pub unsafe fn run(
+    plan: &DistPlan,
+    task: &Task,
+    values: &[Value],
+    store: *mut pg_sys::Tuplestorestate,
+    context: pg_sys::MemoryContext,
+) -> Result<u64> {
+    guard::catch_result(|| standard_strings(|| run_here(plan, task, values, store, context)))
+        .map_err(|e| unshard_local_error(without_statement(e, &task.sql), task.shard))
+}
+
+/// The error without the task's text, which is not the user's.
+fn without_statement(mut e: Error, sql: &str) -> Error {
+    if e.internal.as_ref().is_some_and(|(_, q)| q == sql) {
+        e.internal = None;
+    }
+    let line = format!("SQL statement \"{sql}\"");
+    e.context = e
+        .context
+        .take()
+        .map(|c| c.replacen(&line, "", 1).replace("\n\n", "\n").trim_matches('\n').to_owned())
+        .filter(|c| !c.is_empty());
+    e
+}
+
+unsafe fn run_here(
     plan: &DistPlan,
     task: &Task,
     values: &[Value],

@@ -1,6 +1,6 @@
 //! Relations: look-ups, locks, storage.
 
-use super::{guard, spi};
+use super::{guard, scan, spi};
 use crate::error::Result;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::c_char;
@@ -126,4 +126,35 @@ pub fn is_volatile(stored: &str) -> Result<bool> {
 pub fn command_counter_increment() {
     // SAFETY: inside a transaction.
     unsafe { guard::call(|| pg_sys::CommandCounterIncrement()) }
+}
+
+/// Names of a table, its indexes and its constraints; none when it does not exist.
+pub fn names(relid: Oid) -> Vec<String> {
+    const INDEXRELID: usize = 1;
+    const INDRELID: i16 = 2;
+    const CONNAME: usize = 2;
+    const CONRELID: i16 = 8;
+    // pg_constraint and its index by table.
+    const CONSTRAINTS: u32 = 2606;
+    const BY_TABLE: u32 = 2665;
+    let name = |oid: Oid| {
+        // SAFETY: syscache look-up that answers null or a zero-terminated copy.
+        unsafe {
+            let c = pg_sys::get_rel_name(oid);
+            (!c.is_null()).then(|| super::tree::text(c))
+        }
+    };
+    let mut found: Vec<String> = name(relid).into_iter().collect();
+    let key = |attno| scan::Key { attno, equal: pg_sys::F_OIDEQ, value: relid.into() };
+    let index = |oid: u32| Some(Oid::from(oid));
+    scan::rows(
+        pg_sys::IndexRelationId,
+        index(pg_sys::IndexIndrelidIndexId),
+        &[key(INDRELID)],
+        |r| found.extend(name(r.oid(INDEXRELID))),
+    );
+    scan::rows(Oid::from(CONSTRAINTS), index(BY_TABLE), &[key(CONRELID)], |r| {
+        found.extend(r.name(CONNAME))
+    });
+    found
 }

@@ -4,24 +4,41 @@ use super::spi::with_setting;
 use crate::error::{OrRaise, Result};
 use pgrx::pg_sys::{self, Datum, Oid};
 
+extern "C" {
+    /// The setting (parser/parser.h).
+    static mut standard_conforming_strings: bool;
+}
+
 /// Runs `f` with output settings whose text means the same to every session and loses nothing:
-/// ISO dates, unambiguous intervals, exact floating point numbers. Sessions on nodes follow the
-/// client's own settings, under which such text is read alike.
+/// ISO dates, unambiguous intervals, exact floating point numbers, literals as the standard has
+/// them. Sessions on nodes follow the client's own settings, under which such text is read alike.
 pub fn transmit<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     // SAFETY: plain variables of settings.
-    let (dates, intervals, floats) = unsafe {
+    let (dates, intervals, floats, strings) = unsafe {
         (
             pg_sys::DateStyle as u32 == pg_sys::USE_ISO_DATES,
             pg_sys::IntervalStyle as u32 == pg_sys::INTSTYLE_POSTGRES,
             pg_sys::extra_float_digits > 0,
+            standard_conforming_strings,
         )
     };
-    if dates && intervals && floats {
+    if dates && intervals && floats && strings {
         return f();
     }
     with_setting("datestyle", "ISO", || {
-        with_setting("intervalstyle", "postgres", || with_setting("extra_float_digits", "3", f))
+        with_setting("intervalstyle", "postgres", || {
+            with_setting("extra_float_digits", "3", || standard_strings(f))
+        })
     })
+}
+
+/// Runs `f` with literals as the standard has them, which is how sessions on nodes read them.
+pub fn standard_strings<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    // SAFETY: plain variable of a setting.
+    if unsafe { standard_conforming_strings } {
+        return f();
+    }
+    with_setting("standard_conforming_strings", "on", f)
 }
 
 /// A value's text form for another node.

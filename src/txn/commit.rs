@@ -4,6 +4,7 @@ use super::gid::{Decider, Gid};
 use super::owners::forget_all;
 use super::parts::{give_back_all, lost, select, PARTS};
 use crate::catalog;
+use crate::ddl::unshard::unshard_error;
 use crate::error::{sqlstate, Error, OrRaise, Result};
 use crate::pg::fmgr::text_datum;
 use crate::pg::{catalog_write, guard, scan, session as local, wait, xact};
@@ -18,7 +19,8 @@ const OUTCOME: Duration = Duration::from_secs(10);
 
 /// The local transaction is about to commit.
 pub(super) fn pre_commit() {
-    commit_nodes().or_raise();
+    // Deferred constraints are checked there only now.
+    commit_nodes().map_err(|e| unshard_error(e, 1)).or_raise();
 }
 
 fn commit_nodes() -> Result<()> {
