@@ -277,7 +277,7 @@ impl Exec {
                 Message::CommandComplete(_) => conn.current += 1,
                 Message::Error(e) => {
                     let shard = conn.tasks.get(conn.current).map_or(0, |t| t.shard);
-                    return Err(crate::ddl::names::unshard_error(e, shard));
+                    return Err(crate::ddl::unshard::unshard_error(e, shard));
                 }
                 Message::Ready(_) => return Ok(true),
                 _ => {}
