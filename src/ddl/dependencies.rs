@@ -85,7 +85,9 @@ fn role_commands(names: &[String]) -> Vec<String> {
     if !session::is_superuser() {
         return Vec::new();
     }
-    names.iter().map(|n| format!("CREATE ROLE {} NOLOGIN", quote_ident(n))).collect()
+    // Sessions of other nodes come as the role itself. Without a password it is open to those only
+    // whom the node's pg_hba.conf trusts.
+    names.iter().map(|n| format!("CREATE ROLE {} LOGIN", quote_ident(n))).collect()
 }
 
 fn schema(name: &str) -> Result<Vec<String>> {

@@ -129,7 +129,8 @@ fn column_dropped(relid: Oid, column: i32) -> Option<Dropped> {
         let message = format!(
             "column \"{column}\" of \"{name}\" cannot be dropped: it is the distribution column"
         );
-        Error::unsupported(message).hint("Run undistribute_table first.").raise();
+        let hint = "Run undistribute_table, change the column, and distribute the table again.";
+        Error::unsupported(message).hint(hint).raise();
     }
     let sql = format!(
         "ALTER TABLE {} DROP COLUMN IF EXISTS {} CASCADE",

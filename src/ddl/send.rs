@@ -5,6 +5,7 @@ use super::names::without_ids;
 use super::unshard::unshard_local_error;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{Error, Result};
+use crate::pg::guard;
 use crate::txn::run;
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ pub fn batches(
 
 /// Applies batches on their nodes, all nodes at the same time, in the running transaction.
 pub fn apply(batches: &BTreeMap<i32, Batch>) -> Result<()> {
-    run_all(batches).map_err(|e| {
+    guard::catch_result(|| run_all(batches)).map_err(|e| {
         let is_id =
             |id: i64| batches.values().flat_map(|b| b.ids.iter().flatten()).any(|i| *i == id);
         about_tables(unshard_local_error(e, 1), &is_id)

@@ -228,6 +228,10 @@ pub fn commit_and_start() {
             }
             pg_sys::CommitTransactionCommand();
             pg_sys::StartTransactionCommand();
+            // As the server has it when it starts a statement: memory that outlives transactions.
+            if !pg_sys::PortalContext.is_null() {
+                pg_sys::CurrentMemoryContext = pg_sys::PortalContext;
+            }
         })
     }
 }

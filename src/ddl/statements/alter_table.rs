@@ -124,7 +124,6 @@ fn check(m: &Managed, c: AlterCommand) -> Result<()> {
     };
     let refuse = |what: &str| Err(not_supported(&format!("ALTER TABLE ... {what}"), &m.rel.name));
     match c.kind() {
-        At::AT_DropColumn if names_key()? => Err(key_error(m, &c.name(), "dropped")),
         At::AT_AlterColumnType if names_key()? => Err(key_error(m, &c.name(), "altered")),
         At::AT_EnableTrig
         | At::AT_EnableAlwaysTrig
@@ -144,7 +143,8 @@ fn check(m: &Managed, c: AlterCommand) -> Result<()> {
     }
 }
 
-/// The error for a change of the distribution column.
+/// The error for a change of the distribution column. (Whoever drops it is refused when the server
+/// is about to do so, in `ddl::dropped`: the server's own objections come first.)
 pub fn key_error(m: &Managed, column: &str, what: &str) -> Error {
     let message = format!(
         "column \"{column}\" of \"{}\" cannot be {what}: it is the distribution column",
