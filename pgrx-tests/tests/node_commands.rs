@@ -116,6 +116,25 @@ fn commands_run_on_nodes_and_shards() {
 }
 
 #[test]
+fn a_pooler_stands_in_for_a_node() {
+    let cl = cluster();
+    let db = cl.database("nodes");
+    let mut c = cl.connect(&db);
+    let port = cl.workers[0].port;
+    c.run(&remove(cl.workers[1].port));
+    c.run("SELECT citus_update_node(nodeid, 'elsewhere.invalid', 1) FROM pg_dist_node WHERE groupid > 0");
+    let ask = "SELECT success, result FROM run_command_on_workers('SHOW port')";
+    assert!(list(&mut c, ask).starts_with("f,"));
+    c.run(&format!(
+        "INSERT INTO pg_dist_poolinfo SELECT nodeid, 'host=127.0.0.1 port={port}' \
+         FROM pg_dist_node WHERE groupid > 0"
+    ));
+    assert_eq!(list(&mut c, ask), format!("t,{port}"));
+    c.run("SELECT citus_remove_node('elsewhere.invalid', 1)");
+    assert_eq!(c.value("SELECT count(*) FROM pg_dist_poolinfo"), "0");
+}
+
+#[test]
 fn a_single_node_needs_no_network() {
     let cl = cluster();
     let db = cl.bare_database("nodes");
