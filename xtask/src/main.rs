@@ -11,6 +11,7 @@ mod setup;
 mod source;
 mod test;
 mod tidy;
+mod unit;
 mod util;
 
 use args::Args;

@@ -7,11 +7,6 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// What has tests, the quick ones first. Of the extension itself, these are the modules that do
-/// without a server.
-const PACKAGES: [(&str, Option<&str>); 3] =
-    [("xtask", None), ("citus", Some("--lib")), ("citus-tests", None)];
-
 /// Installs the extension and runs all tests whose name contains `filter`.
 ///
 /// The debug build is tested: it is compiled in a fraction of the time and its overflow checks
@@ -21,15 +16,21 @@ pub fn test(pg: &Postgres, filter: Option<&str>) -> Result<()> {
     headline("building and installing the extension");
     install(pg, Profile::Debug)?;
     let mut summary = Summary::default();
-    for (package, target) in PACKAGES {
-        headline(&format!("testing {package}"));
+    // The quick ones first.
+    let of_package = |name: &str| {
         let mut command = cargo();
-        command.args(["test", "--package", package, "--no-fail-fast"]).args(target);
-        command.args(filter).args(["--", "--show-output"]);
-        // The harness starts servers of this PostgreSQL.
-        command.env("CITUS_TEST_PG_CONFIG", &pg.pg_config).env("PG_CONFIG", &pg.pg_config);
-        summary.run(&mut command)?;
-    }
+        command.args(["test", "--package", name, "--no-fail-fast"]).args(filter).arg("--");
+        command
+    };
+    headline("testing xtask");
+    summary.run(of_package("xtask").arg("--show-output"))?;
+    headline("testing citus: the modules that do without a server");
+    summary.run(crate::unit::runner()?.args(filter).arg("--show-output"))?;
+    headline("testing citus-tests");
+    let mut command = of_package("citus-tests");
+    // The harness starts servers of this PostgreSQL.
+    command.env("CITUS_TEST_PG_CONFIG", &pg.pg_config).env("PG_CONFIG", &pg.pg_config);
+    summary.run(command.arg("--show-output"))?;
     summary.finish(filter, start)
 }
 
