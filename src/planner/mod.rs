@@ -12,6 +12,7 @@
 mod aggregate;
 pub mod analyze;
 mod combine;
+mod decorrelate;
 mod deparse;
 pub mod modify;
 mod pushdown;

@@ -48,6 +48,9 @@ unsafe fn sources(q: *mut Query, outermost: bool) -> Result<()> {
             return Ok(());
         }
     }
+    if super::concerns_us(q) {
+        super::decorrelate::rewrite(q);
+    }
     let mut inner: Vec<*mut Query> = Vec::new();
     nodes::walk_query(q, 0, &mut |n| {
         if nodes::tag(n) == NodeTag::T_Query {
