@@ -271,12 +271,9 @@ impl Load {
         let mut prefix = Vec::new();
         if !self.defaults.is_empty() {
             let format = self.router.format();
-            let encoder = &mut self.encoder;
-            copy::with_plain_output(|| {
-                encoder.text(values, nulls, |v| {
-                    format.append(v, &mut prefix);
-                    format.append_delimiter(&mut prefix);
-                })
+            self.encoder.text(values, nulls, |v| {
+                format.append(v, &mut prefix);
+                format.append_delimiter(&mut prefix);
             })?;
         }
         Ok((prefix, shard))

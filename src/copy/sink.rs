@@ -37,14 +37,12 @@ impl RowWriter {
             return encoder.binary(values, nulls, out);
         }
         let mut first = true;
-        copy::with_plain_output(|| {
-            encoder.text(values, nulls, |v| {
-                if !first {
-                    format.append_delimiter(out);
-                }
-                first = false;
-                format.append(v, out);
-            })
+        encoder.text(values, nulls, |v| {
+            if !first {
+                format.append_delimiter(out);
+            }
+            first = false;
+            format.append(v, out);
         })?;
         out.push(b'\n');
         Ok(())

@@ -284,7 +284,14 @@ impl Session {
             let rest = self.out.get(self.written..).unwrap_or_default();
             match self.transport.write(rest) {
                 Ok(n) => self.written += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    // More may be queued before all is out: what is out must not pile up.
+                    if self.written > 1024 * 1024 {
+                        self.out.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return Ok(false);
+                }
                 Err(_) => self.write_failed = true,
             }
         }

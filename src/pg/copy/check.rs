@@ -69,6 +69,7 @@ fn check(relid: Oid, rows: &Rows<'_>, at: &Cell<usize>) -> Result<()> {
             let constraints = rows.constraints && !(*(*rel).rd_att).constr.is_null();
             for (i, before) in rows.before.iter().enumerate() {
                 at.set(i);
+                super::check_interrupts();
                 (*state).cur_lineno = *before;
                 let (values, nulls): (*mut Datum, *mut bool) =
                     ((*slot).tts_values, (*slot).tts_isnull);

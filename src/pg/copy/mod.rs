@@ -17,8 +17,7 @@ pub use local::load;
 pub use reader::{Options, Reader};
 pub use statement::{Command, Target};
 
-use super::{guard, spi};
-use crate::error::Result;
+use super::guard;
 use pgrx::pg_sys;
 use std::ffi::{c_char, CStr};
 
@@ -85,24 +84,6 @@ unsafe fn new_context(name: &'static CStr) -> pg_sys::MemoryContext {
             pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
         )
     }
-}
-
-/// Runs `f` with settings under which every value's text can be read back under any settings.
-pub fn with_plain_output<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
-    // SAFETY: reads variables.
-    let plain = unsafe {
-        pg_sys::DateStyle == pg_sys::USE_ISO_DATES as i32
-            && pg_sys::IntervalStyle == pg_sys::INTSTYLE_POSTGRES as i32
-            && pg_sys::extra_float_digits > 0
-    };
-    if plain {
-        return f();
-    }
-    spi::with_setting("datestyle", "ISO", || {
-        spi::with_setting("intervalstyle", "postgres", || {
-            spi::with_setting("extra_float_digits", "1", f)
-        })
-    })
 }
 
 /// Runs C code with PostgreSQL's error context of a copy's current line.
