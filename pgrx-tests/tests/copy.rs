@@ -162,8 +162,12 @@ fn bad_input() {
         }
         let invalid = p.load("COPY # (k, v) FROM STDIN", b"1\ta\n2\t\xff\xfe\n3\tb\n");
         assert_eq!(error(invalid).code, "22021");
-        let freeze = p.conn.copy_in("COPY dist FROM STDIN (FREEZE)", b"1\ta\t1\n");
-        assert_eq!(error(freeze).code, "0A000");
+        let freeze = p.load("COPY # FROM STDIN (FREEZE)", b"1\ta\t1\n");
+        assert_eq!(error(freeze).code, "55000");
+        p.conn.run("BEGIN");
+        p.conn.run("TRUNCATE plain, dist");
+        p.load("COPY # FROM STDIN (FREEZE)", b"1\ta\t1\n2\tb\t2\n").unwrap();
+        p.conn.run("COMMIT");
         // The session and its protocol state are sound after all that.
         p.load("COPY # FROM STDIN", b"1\ta\t1\n").unwrap();
     });
@@ -283,6 +287,62 @@ fn transactions() {
         let e = error(p.conn.copy_in("COPY dist FROM STDIN", b"1\tx\n"));
         assert_eq!((e.code.as_str(), p.conn.status), ("25006", b'E'));
         p.conn.run("ROLLBACK");
+    });
+}
+
+#[test]
+fn tables_that_refer_to_themselves() {
+    both(|pair| {
+        let columns = "k int, id int, up int, filler text, PRIMARY KEY (k, id)";
+        let mut p = pair(columns, BY_K);
+        for t in ["plain", "dist"] {
+            p.conn.run(&format!("ALTER TABLE {t} ADD FOREIGN KEY (k, up) REFERENCES {t} (k, id)"));
+        }
+        // Children come long before their parents.
+        let filler = "x".repeat(300);
+        let row = |i: u32| {
+            let up = if i < 3000 { (i + 3000).to_string() } else { "\\N".to_owned() };
+            format!("{}\t{i}\t{up}\t{filler}\n", i % 3)
+        };
+        let data: String = (0..6000).map(row).collect();
+        p.load("COPY # FROM STDIN", data.as_bytes()).unwrap();
+        error(p.load("COPY # FROM STDIN", b"1\t9001\t9999\tx\n"));
+    });
+}
+
+#[test]
+fn cancel_and_timeouts() {
+    for c in [cluster(), single()] {
+        let database = c.database("copy_cancel");
+        let mut a = c.connect(&database);
+        a.run("SET citus.shard_count = 4");
+        a.run("CREATE TABLE dist (k int, v text)");
+        a.run(BY_K);
+        let mut b = c.connect(&database);
+        a.run("BEGIN");
+        a.run("LOCK TABLE dist IN ACCESS EXCLUSIVE MODE");
+        b.run("SET statement_timeout = '300ms'");
+        let start = std::time::Instant::now();
+        let data: String = (0..100_000).map(|i| format!("{i}\trow {i}\n")).collect();
+        assert_eq!(error(b.copy_in("COPY dist FROM STDIN", data.as_bytes())).code, "57014");
+        assert!(start.elapsed().as_millis() < 3000, "{:?}", start.elapsed());
+        a.run("ROLLBACK");
+        b.run("RESET statement_timeout");
+        assert_eq!(b.copy_in("COPY dist FROM STDIN", b"1\ta\n").unwrap()[0].tag, "COPY 1");
+        assert_eq!(b.value("SELECT count(*) FROM dist"), "1");
+    }
+}
+
+#[test]
+fn dates_follow_the_session() {
+    both(|pair| {
+        let mut p = pair("k int, d date DEFAULT now()", BY_K);
+        p.conn.run("SET DateStyle = 'SQL, DMY'");
+        p.load("COPY # FROM STDIN", b"1\t02/03/2020\n2\t31.12.2021\n").unwrap();
+        error(p.load("COPY # FROM STDIN", b"1\t12/31/2020\n"));
+        p.load("COPY # (k) FROM STDIN", b"5\n6\n").unwrap();
+        p.conn.run("SET DateStyle = 'ISO, MDY'");
+        p.same("dates");
     });
 }
 

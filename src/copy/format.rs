@@ -30,6 +30,12 @@ impl Format {
         Format { options: plain() }
     }
 
+    /// The same with FREEZE, which every shard then allows or refuses as PostgreSQL does.
+    pub fn frozen(mut self, freeze: bool) -> Format {
+        self.options.freeze = freeze;
+        self
+    }
+
     /// Whether it is the binary format.
     pub fn is_binary(&self) -> bool {
         self.options.binary
@@ -48,10 +54,10 @@ impl Format {
 
     /// The parenthesized options of COPY FROM. Data is in the server's encoding by now.
     pub fn clause(&self) -> String {
-        if self.options.binary {
-            return "(FORMAT binary)".to_owned();
-        }
         let o = &self.options;
+        if o.binary {
+            return if o.freeze { "(FORMAT binary, FREEZE)" } else { "(FORMAT binary)" }.to_owned();
+        }
         let byte = |b: u8| quote_literal(&char::from(b).to_string());
         let mut parts = vec![
             format!("FORMAT {}", if o.csv { "csv" } else { "text" }),
@@ -59,6 +65,9 @@ impl Format {
             format!("NULL {}", quote_literal(&String::from_utf8_lossy(&o.null))),
             format!("ENCODING {}", quote_literal(&server_encoding())),
         ];
+        if o.freeze {
+            parts.push("FREEZE".to_owned());
+        }
         if o.csv {
             parts.push(format!("QUOTE {}", byte(o.quote)));
             parts.push(format!("ESCAPE {}", byte(o.escape)));
@@ -190,6 +199,7 @@ fn plain() -> Options {
         null: b"\\N".to_vec(),
         force_not_null: Vec::new(),
         force_null: Vec::new(),
+        freeze: false,
     }
 }
 

@@ -79,7 +79,7 @@ impl Load {
             list.iter().map(|a| (*a, reader.column_type(*a))).collect()
         };
         let writer = (way == Way::Rows).then(|| RowWriter::new(&typed(&columns)));
-        let format = writer.as_ref().map_or(format, |w| w.format().clone());
+        let format = writer.as_ref().map_or(format, |w| w.format().clone().frozen(options.freeze));
         let encoder = RowEncoder::new(&typed(&defaults), false);
         let keys = KeyToShard::new(table.clone());
         let source = match keys.attno() {

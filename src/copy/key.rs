@@ -2,6 +2,7 @@
 
 use crate::catalog::{Kind, Table};
 use crate::error::{sqlstate, Error, Result};
+use crate::pg::copy;
 use pgrx::pg_sys::{self, Datum};
 use std::rc::Rc;
 
@@ -20,21 +21,21 @@ enum Shortcut {
 pub struct KeyToShard {
     table: Rc<Table>,
     shortcut: Shortcut,
-    buffer: Vec<u8>,
 }
 
 impl KeyToShard {
     /// For a table.
     pub fn new(table: Rc<Table>) -> KeyToShard {
+        let plain_text = table.key.as_ref().is_some_and(|k| copy::is_deterministic(k.collation));
         let shortcut = match table.key.as_ref().map(|k| (k.typ, k.typmod)) {
             Some((pg_sys::INT2OID, _)) => Shortcut::Int2,
             Some((pg_sys::INT4OID, _)) => Shortcut::Int4,
             Some((pg_sys::INT8OID, _)) => Shortcut::Int8,
             Some((pg_sys::UUIDOID, _)) => Shortcut::Uuid,
-            Some((pg_sys::TEXTOID, _) | (pg_sys::VARCHAROID, -1)) => Shortcut::Text,
+            Some((pg_sys::TEXTOID, _) | (pg_sys::VARCHAROID, -1)) if plain_text => Shortcut::Text,
             _ => Shortcut::None,
         };
-        KeyToShard { table, shortcut, buffer: Vec::new() }
+        KeyToShard { table, shortcut }
     }
 
     /// Attribute number of the key; `None` where all rows go to the one shard.
@@ -48,29 +49,16 @@ impl KeyToShard {
     }
 
     /// The shard of a key in plain text form; `None` when that is not so simple.
-    pub fn of_text(&mut self, text: &[u8]) -> Option<usize> {
-        let value = match self.shortcut {
-            Shortcut::Int2 => Datum::from(i16::try_from(integer(text)?).ok()?),
-            Shortcut::Int4 => Datum::from(i32::try_from(integer(text)?).ok()?),
-            Shortcut::Int8 => Datum::from(integer(text)?),
-            Shortcut::Uuid => {
-                let bytes = uuid(text)?;
-                self.buffer.clear();
-                self.buffer.extend_from_slice(&bytes);
-                Datum::from(self.buffer.as_mut_ptr())
-            }
-            Shortcut::Text => {
-                // A value with a 4-byte header, as PostgreSQL lays it out in memory.
-                let header = u32::try_from(text.len() + 4).ok().filter(|n| *n < 1 << 30)? << 2;
-                self.buffer.clear();
-                self.buffer.extend_from_slice(&header.to_le_bytes());
-                self.buffer.extend_from_slice(text);
-                Datum::from(self.buffer.as_mut_ptr())
-            }
+    pub fn of_text(&self, text: &[u8]) -> Option<usize> {
+        let hash = match self.shortcut {
+            Shortcut::Int2 => copy::hash_int4(i16::try_from(integer(text)?).ok()?.into()),
+            Shortcut::Int4 => copy::hash_int4(i32::try_from(integer(text)?).ok()?),
+            Shortcut::Int8 => copy::hash_int8(integer(text)?),
+            Shortcut::Uuid => copy::hash_data(&uuid(text)?),
+            Shortcut::Text => copy::hash_data(text),
             Shortcut::None => return None,
         };
-        let key = self.table.key.as_ref()?;
-        self.table.shard_index(key.hash(value))
+        self.table.shard_index(hash)
     }
 
     /// The shard of a row with this key; without a key, the only shard.

@@ -24,6 +24,10 @@ const FULL: usize = 2 * 1024 * 1024;
 const WORTH_SENDING: usize = 64 * 1024;
 /// Bytes that may wait in buffers and for confirmation, in all.
 const LIMIT: usize = 64 * 1024 * 1024;
+/// The same for tables that refer to themselves. A shard checks foreign keys at the end of each
+/// COPY, and a row may come before the one that it refers to: so a shard's rows are sent in one
+/// piece as long as memory allows.
+const PATIENT_LIMIT: usize = 512 * 1024 * 1024;
 /// Statements that wait on a node so that it never runs dry.
 const AHEAD: usize = 2;
 
@@ -59,6 +63,7 @@ pub struct Router {
     buffered: usize,
     local_rows: u64,
     failed_line: Cell<Option<u64>>,
+    patient: bool,
 }
 
 impl Router {
@@ -112,6 +117,7 @@ impl Router {
             buffered: 0,
             local_rows: 0,
             failed_line: Cell::new(None),
+            patient: copy::references_itself(relid),
         })
     }
 
@@ -154,11 +160,12 @@ impl Router {
     fn grown(&mut self, shard: usize, before: usize) -> Result<()> {
         let now = self.chunks.get(shard).map_or(0, Chunk::size);
         self.buffered += now - before;
-        if now >= FULL {
+        if now >= FULL && !self.patient {
             self.send(shard)?;
         }
-        while self.buffered + self.streams.bytes() > LIMIT {
-            if self.streams.bytes() > LIMIT / 2 {
+        let limit = if self.patient { PATIENT_LIMIT } else { LIMIT };
+        while self.buffered + self.streams.bytes() > limit {
+            if self.streams.bytes() > limit / 2 {
                 self.streams.wait()?;
                 self.check()?;
             } else {
@@ -175,7 +182,7 @@ impl Router {
         self.streams.poll()?;
         self.check()?;
         for node in 0..self.shards_of.len() {
-            if self.streams.under_way(node) >= AHEAD {
+            if self.patient || self.streams.under_way(node) >= AHEAD {
                 continue;
             }
             let size = |i: &usize| self.chunks.get(*i).map_or(0, Chunk::size);

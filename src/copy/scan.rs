@@ -181,6 +181,7 @@ mod tests {
             null: if csv { vec![] } else { b"\\N".to_vec() },
             force_not_null: vec![],
             force_null: vec![],
+            freeze: false,
         }
     }
 

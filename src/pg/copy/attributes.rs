@@ -46,6 +46,26 @@ pub fn attributes(relid: Oid) -> Result<Vec<Attribute>> {
     }
 }
 
+/// Whether a foreign key of the table refers to the table itself.
+pub fn references_itself(relid: Oid) -> bool {
+    // SAFETY: opened, read and closed; the list belongs to the open relation.
+    unsafe {
+        let lock = pg_sys::AccessShareLock as c_int;
+        let rel = pg_sys::try_relation_open(relid, lock);
+        if rel.is_null() {
+            return false;
+        }
+        let list = pg_sys::RelationGetFKeyList(rel);
+        let count = if list.is_null() { 0 } else { (*list).length.max(0) as usize };
+        let found = (0..count).any(|i| {
+            let key = (*(*list).elements.add(i)).ptr_value as *mut pg_sys::ForeignKeyCacheInfo;
+            (*key).confrelid == relid
+        });
+        guard::call(|| relation_close(rel, pg_sys::NoLock as c_int));
+        found
+    }
+}
+
 extern "C-unwind" {
     fn relation_close(rel: pg_sys::Relation, lock: c_int);
 }

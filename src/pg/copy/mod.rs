@@ -4,15 +4,17 @@
 mod attributes;
 mod check;
 mod encode;
+mod hash;
 mod layout;
 mod local;
 mod out;
 mod reader;
 mod statement;
 
-pub use attributes::attributes;
+pub use attributes::{attributes, references_itself};
 pub use check::{first_refused, Rows};
 pub use encode::{binary_transfer, RowEncoder};
+pub use hash::{hash_data, hash_int4, hash_int8, is_deterministic};
 pub use local::load;
 pub use reader::{Options, Reader};
 pub use statement::{Command, Target};

@@ -32,6 +32,8 @@ pub struct Options {
     pub force_not_null: Vec<String>,
     /// Columns of FORCE_NULL.
     pub force_null: Vec<String>,
+    /// FREEZE.
+    pub freeze: bool,
 }
 
 /// Reads the rows of one COPY FROM.
@@ -114,6 +116,7 @@ impl Reader {
                 null: text(o.null_print),
                 force_not_null: strings(o.force_notnull),
                 force_null: strings(o.force_null),
+                freeze: o.freeze,
             }
         }
     }

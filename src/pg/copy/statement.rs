@@ -123,7 +123,10 @@ impl Command {
             if pg_sys::XactReadOnly {
                 guard::call(|| raw::PreventCommandIfReadOnly(c"COPY FROM".as_ptr()));
             }
-            check_options(pstate, (*stmt).options)?;
+            // Bad options are refused before the client is asked for data.
+            let mut parsed = pg_sys::CopyFormatOptions::default();
+            let (out, options) = (&raw mut parsed, (*stmt).options);
+            guard::call(|| raw::ProcessCopyOptions(pstate, out, true, options));
             Ok(Target { command: *self, pstate, rel, filter })
         }
     }
@@ -202,19 +205,4 @@ unsafe fn refuse_generated(rel: pg_sys::Relation, expr: *mut pg_sys::Node) -> Re
         }
         Ok(())
     }
-}
-
-/// Parses the options once before the client is asked for data, to refuse what cannot work.
-unsafe fn check_options(pstate: *mut pg_sys::ParseState, options: *mut pg_sys::List) -> Result<()> {
-    let mut parsed = pg_sys::CopyFormatOptions::default();
-    let out: *mut pg_sys::CopyFormatOptions = &mut parsed;
-    // SAFETY: a zeroed structure as PostgreSQL passes it itself.
-    unsafe { guard::call(|| raw::ProcessCopyOptions(pstate, out, true, options)) };
-    if parsed.freeze {
-        let what = "COPY FREEZE is not supported on distributed tables";
-        return Err(Error::unsupported(what)
-            .detail("The rows go to shards that were not created in this subtransaction.")
-            .hint("Leave FREEZE out; VACUUM (FREEZE) can be run afterwards."));
-    }
-    Ok(())
 }
