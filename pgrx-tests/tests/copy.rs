@@ -48,7 +48,9 @@ fn essence(outcome: &Outcome) -> Result<String, (String, String, Option<String>)
         Ok(sets) => Ok(sets.iter().map(|s| s.tag.clone()).collect::<Vec<_>>().join(";")),
         Err(Error::Server(e)) => {
             let say = |s: &str| s.replace("plain", "dist");
-            Err((e.code.clone(), say(&e.message), e.context.as_deref().map(say)))
+            // A node says where it is when no line of the input does.
+            let context = e.context.as_deref().filter(|c| !c.starts_with("while executing"));
+            Err((e.code.clone(), say(&e.message), context.map(say)))
         }
         Err(e) => panic!("{e}"),
     }
