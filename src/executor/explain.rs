@@ -155,15 +155,10 @@ fn inline_params(sql: &str, exec: &Exec, values: &[Value]) -> String {
 }
 
 /// EXPLAIN of a node that writes the rows of the plan below it.
-pub unsafe fn applied(exec: &Exec, es: *mut ExplainState) -> Result<()> {
+pub unsafe fn applied(tasks: usize, affected: u64, es: *mut ExplainState) -> Result<()> {
     if (*es).analyze {
-        pg_sys::ExplainPropertyInteger(c("Tasks"), std::ptr::null(), exec.traffic.tasks as i64, es);
-        pg_sys::ExplainPropertyInteger(
-            c("Rows Affected"),
-            std::ptr::null(),
-            exec.affected as i64,
-            es,
-        );
+        pg_sys::ExplainPropertyInteger(c("Tasks"), std::ptr::null(), tasks as i64, es);
+        pg_sys::ExplainPropertyInteger(c("Rows Affected"), std::ptr::null(), affected as i64, es);
     }
     Ok(())
 }

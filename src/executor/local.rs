@@ -99,7 +99,9 @@ unsafe fn run_here(
     }
     let text = sql.as_ptr();
     let options = &options as *const _;
-    let rc = guard::call(|| raw_execute(text, options));
+    // SAFETY: as for the caller; the error is reported by the caller.
+    let rc = guard::catch(|| guard::call(|| raw_execute(text, options)))
+        .map_err(|e| crate::ddl::names::unshard_error(e, task.shard))?;
     let processed = pg_sys::SPI_processed;
     guard::call(|| pg_sys::SPI_finish());
     if rc < 0 {

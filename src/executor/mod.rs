@@ -3,6 +3,7 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 mod apply;
+mod apply_rows;
 mod decode;
 mod explain;
 mod local;

@@ -148,6 +148,8 @@ impl Exec {
         let writes = self.plan.operation == Operation::Modify;
         let alone = !self.in_transaction
             && !txn::must_use_transaction()
+            // Locks are taken for something that follows.
+            && self.plan.operation != Operation::SelectForUpdate
             && (!writes || (groups.len() == 1 && !also_local));
         let mode = if alone { Mode::Once } else { Mode::InTransaction };
         let sessions = txn::sessions(&groups, mode)?;

@@ -1,8 +1,10 @@
 //! What the planner says and the executor does: plain data, no server, no I/O.
 
+mod apply;
 mod prune;
 mod template;
 
+pub use apply::{Apply, Route, Sent, Step};
 pub use prune::Prune;
 pub use template::{Piece, Template};
 
@@ -114,33 +116,6 @@ impl DistPlan {
     }
 
     /// Reads what [`DistPlan::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
-    }
-}
-
-/// What a node does with the rows of the plan below it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub enum Apply {
-    /// Inserts them; `key` is the column that decides the shard.
-    Insert {
-        /// Column number, from 0.
-        key: Option<u32>,
-    },
-    /// Updates or deletes the rows whose places (shard number, ctid) come first in each row.
-    Place {
-        /// UPDATE, else DELETE.
-        update: bool,
-    },
-}
-
-impl Apply {
-    /// Serialized form for PostgreSQL's plan trees.
-    pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).unwrap_or_default()
-    }
-
-    /// Reads what [`Apply::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         postcard::from_bytes(bytes).ok()
     }

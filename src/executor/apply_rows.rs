@@ -1,0 +1,448 @@
+//! Rows from below on their way into statements on shards.
+
+#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+
+use super::run::Exec;
+use super::tasks::{self, Value};
+use crate::catalog::{self, Table};
+use crate::error::{Error, OrRaise, Result};
+use crate::pg::transmit::transmit;
+use crate::pg::{guard, nodes};
+use crate::plan::{Apply, Route, Step, Target};
+use crate::planner::{modify, values};
+use pgrx::pg_sys::{self, Datum, List, Node, Oid, PlanState, ScanState, TupleTableSlot};
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{c_char, CStr};
+use std::rc::Rc;
+
+/// Text of buffered rows is sent when it reaches this size.
+const FLUSH_BYTES: usize = 4 << 20;
+
+/// State of a modification.
+pub struct Inner {
+    apply: Apply,
+    runs: Vec<Run>,
+    exprs: *mut List,
+    child: *mut PlanState,
+    columns: Vec<Output>,
+    bytes: usize,
+    sent: bool,
+    seen: HashSet<String>,
+    /// Rows from below, or the result where it is kept here.
+    rows: Store,
+    kept: Store,
+    /// Whether everything is written.
+    pub done: bool,
+}
+
+/// A step at work.
+struct Run {
+    exec: Exec,
+    /// Rows as text by shard number.
+    buffers: BTreeMap<u32, String>,
+}
+
+/// A tuple store that exists when it is needed.
+struct Store {
+    store: *mut pg_sys::Tuplestorestate,
+    slot: *mut TupleTableSlot,
+}
+
+impl Store {
+    const fn none() -> Self {
+        Store { store: std::ptr::null_mut(), slot: std::ptr::null_mut() }
+    }
+
+    /// Memory of the store is the current context's.
+    unsafe fn open(desc: pg_sys::TupleDesc) -> Self {
+        Store {
+            store: pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem),
+            slot: pg_sys::MakeSingleTupleTableSlot(desc, &pg_sys::TTSOpsMinimalTuple),
+        }
+    }
+
+    /// The next row, or null.
+    unsafe fn next(&self) -> *mut TupleTableSlot {
+        if !self.store.is_null()
+            && pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot)
+        {
+            return self.slot;
+        }
+        std::ptr::null_mut()
+    }
+
+    unsafe fn close(&mut self) {
+        if !self.store.is_null() {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::tuplestore_end(self.store);
+            self.store = std::ptr::null_mut();
+        }
+    }
+}
+
+/// Output function of a column of the new rows.
+struct Output {
+    typ: Oid,
+    info: Box<pg_sys::FmgrInfo>,
+    cast: String,
+}
+
+unsafe fn outputs(tlist: *mut List) -> Vec<Output> {
+    nodes::iter::<pg_sys::TargetEntry>(tlist)
+        .filter(|t| !(**t).resjunk)
+        .map(|t| {
+            let typ = pg_sys::exprType((*t).expr as *mut Node);
+            let (mut f, mut varlena) = (Oid::INVALID, false);
+            let mut info = Box::<pg_sys::FmgrInfo>::default();
+            pg_sys::getTypeOutputInfo(typ, &mut f, &mut varlena);
+            pg_sys::fmgr_info(f, &mut *info);
+            let typmod = pg_sys::exprTypmod((*t).expr as *mut Node);
+            let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY;
+            let cast = nodes::str_of(pg_sys::format_type_extended(typ, typmod, flags as u16));
+            Output { typ, info, cast }
+        })
+        .collect()
+}
+
+extern "C-unwind" {
+    #[link_name = "OutputFunctionCall"]
+    fn raw_output(info: *mut pg_sys::FmgrInfo, d: Datum) -> *mut c_char;
+}
+
+impl Inner {
+    /// A modification by the rows of `child`, whose plan has the outputs `tlist`; results have the
+    /// shape of `desc`.
+    pub unsafe fn new(
+        apply: Apply,
+        exprs: *mut List,
+        child: *mut PlanState,
+        desc: pg_sys::TupleDesc,
+        context: pg_sys::MemoryContext,
+    ) -> Self {
+        let run = |step: &Step| Run {
+            exec: Exec::new(step.plan.clone(), desc, context),
+            buffers: BTreeMap::new(),
+        };
+        Inner {
+            runs: apply.steps.iter().map(run).collect(),
+            apply,
+            exprs,
+            child,
+            columns: outputs((*(*child).plan).targetlist),
+            bytes: 0,
+            sent: false,
+            seen: HashSet::new(),
+            rows: Store::none(),
+            kept: Store::none(),
+            done: false,
+        }
+    }
+
+    /// Tasks sent.
+    pub fn tasks(&self) -> usize {
+        self.runs.iter().map(|r| r.exec.traffic.tasks).sum()
+    }
+
+    /// Rows written.
+    pub fn affected(&self) -> u64 {
+        self.counting().map(|e| e.affected).sum()
+    }
+
+    /// Frees everything, also in the middle of results.
+    pub unsafe fn end(&mut self) {
+        self.runs.iter_mut().for_each(|r| r.exec.end());
+        self.rows.close();
+        self.kept.close();
+        let child = self.child;
+        guard::call(|| pg_sys::ExecEndNode(child));
+    }
+
+    /// Reads all rows from below and writes them.
+    pub unsafe fn run(&mut self, ss: *mut ScanState) -> Result<()> {
+        let table = target_table(&self.apply)?;
+        let params = super::node::evaluate(self.exprs, &mut (*ss).ps);
+        let context = (*(*ss).ps.state).es_query_cxt;
+        if !self.apply.keep.is_empty() {
+            let old = pg_sys::MemoryContextSwitchTo(context);
+            self.kept = Store::open((*(*ss).ss_ScanTupleSlot).tts_tupleDescriptor);
+            pg_sys::MemoryContextSwitchTo(old);
+        }
+        if self.apply.materialize {
+            self.materialize(context);
+        }
+        let econtext = (*ss).ps.ps_ExprContext;
+        loop {
+            pg_sys::MemoryContextReset((*econtext).ecxt_per_tuple_memory);
+            let slot = if self.apply.materialize { self.rows.next() } else { self.below() };
+            if slot.is_null() {
+                break;
+            }
+            let old = pg_sys::MemoryContextSwitchTo((*econtext).ecxt_per_tuple_memory);
+            if ((*slot).tts_nvalid as usize) < self.columns.len() {
+                pg_sys::slot_getsomeattrs_int(slot, self.columns.len() as i32);
+            }
+            let r = self.take(&table, slot);
+            pg_sys::MemoryContextSwitchTo(old);
+            r?;
+            if self.bytes >= FLUSH_BYTES {
+                self.flush(&params, false)?;
+            }
+        }
+        self.rows.close();
+        self.flush(&params, true)?;
+        let counted = self.affected();
+        (*(*ss).ps.state).es_processed += counted;
+        self.done = true;
+        Ok(())
+    }
+
+    fn counting(&self) -> impl Iterator<Item = &Exec> {
+        self.runs.iter().zip(&self.apply.steps).filter(|(_, s)| s.counts).map(|(r, _)| &r.exec)
+    }
+
+    /// The next row of the plan below, or null.
+    unsafe fn below(&mut self) -> *mut TupleTableSlot {
+        let child = self.child;
+        let slot = guard::call(|| match (*child).ExecProcNode {
+            Some(f) => f(child),
+            None => std::ptr::null_mut(),
+        });
+        if slot.is_null() || (*slot).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 != 0 {
+            return std::ptr::null_mut();
+        }
+        slot
+    }
+
+    /// Reads everything first: what is written must not be seen by what is still read.
+    unsafe fn materialize(&mut self, context: pg_sys::MemoryContext) {
+        loop {
+            let slot = self.below();
+            if slot.is_null() {
+                return;
+            }
+            let old = pg_sys::MemoryContextSwitchTo(context);
+            if self.rows.store.is_null() {
+                let desc = pg_sys::CreateTupleDescCopy((*slot).tts_tupleDescriptor);
+                self.rows = Store::open(desc);
+            }
+            pg_sys::MemoryContextSwitchTo(old);
+            let store = self.rows.store;
+            guard::call(|| pg_sys::tuplestore_puttupleslot(store, slot));
+        }
+    }
+
+    /// Adds one row to the texts of its action's steps.
+    unsafe fn take(&mut self, table: &Rc<Table>, slot: *mut TupleTableSlot) -> Result<()> {
+        let row = Row(slot);
+        let action = match self.apply.action {
+            None => 0,
+            Some(c) => match row.get(c).map(|d| d.value() as i32) {
+                Some(a) if a > 0 => a as usize - 1,
+                _ => return Ok(()),
+            },
+        };
+        let steps = self.apply.actions.get(action).cloned().unwrap_or_default();
+        let routed = |s: &u32| {
+            let step = self.apply.steps.get(*s as usize);
+            matches!(step.map(|x| x.route), Some(Route::Number(_)))
+        };
+        if steps.iter().any(routed) && !self.first_time(&row)? {
+            return Ok(());
+        }
+        for s in steps {
+            self.add(s as usize, table, &row)?;
+        }
+        if !self.apply.keep.is_empty() {
+            self.keep(&row);
+        }
+        Ok(())
+    }
+
+    /// Whether the target's row has not been taken before (and is there at all).
+    unsafe fn first_time(&mut self, row: &Row) -> Result<bool> {
+        let Some(first) = self.apply.identity.first() else { return Ok(true) };
+        if row.get(*first).is_none() {
+            return Ok(false);
+        }
+        let mut id = String::new();
+        for c in self.apply.identity.clone() {
+            match (row.get(c), self.columns.get_mut(c as usize)) {
+                (Some(d), Some(out)) => literal(&mut id, out, d),
+                _ => id.push('-'),
+            }
+        }
+        if self.seen.insert(id) {
+            return Ok(true);
+        }
+        if self.apply.once {
+            return Err(Error::new(
+                crate::error::sqlstate::CARDINALITY_VIOLATION,
+                "MERGE command cannot affect row a second time",
+            )
+            .hint("Ensure that not more than one source row matches any one target row."));
+        }
+        Ok(false)
+    }
+
+    unsafe fn shard(&self, route: Route, table: &Rc<Table>, row: &Row) -> Result<u32> {
+        match route {
+            Route::First => Ok(0),
+            Route::Number(c) => row
+                .get(c)
+                .map(|d| d.value() as u32)
+                .ok_or_else(|| Error::internal("a row without a shard")),
+            Route::Key(k) => {
+                let Some(v) = row.get(k) else { return modify::shard_without_key(table) };
+                let typ = self.columns.get(k as usize).map_or(Oid::INVALID, |c| c.typ);
+                let set = values::shard_of(table, typ, Some(v))
+                    .ok_or_else(|| Error::internal("the distribution column cannot be hashed"))?;
+                set.first().copied().ok_or_else(|| no_shard(table))
+            }
+        }
+    }
+
+    unsafe fn add(&mut self, step: usize, table: &Rc<Table>, row: &Row) -> Result<()> {
+        let (Some(plan), true) = (self.apply.steps.get(step), step < self.runs.len()) else {
+            return Err(Error::internal("a step that does not exist"));
+        };
+        let shard = self.shard(plan.route, table, row)?;
+        let text = self.runs[step].buffers.entry(shard).or_default();
+        let before = text.len();
+        let head = before == 0;
+        text.push_str(if head { "(" } else { ", (" });
+        for (i, sent) in plan.columns.iter().enumerate() {
+            let Some(out) = self.columns.get_mut(sent.column as usize) else {
+                return Err(Error::internal("a column that does not exist"));
+            };
+            if i > 0 {
+                text.push_str(", ");
+            }
+            match row.get(sent.column) {
+                None => text.push_str("NULL"),
+                Some(d) => literal(text, out, d),
+            }
+            if head {
+                text.push_str("::");
+                text.push_str(if sent.as_text { "pg_catalog.text" } else { &out.cast });
+            }
+        }
+        text.push(')');
+        self.bytes += text.len() - before;
+        Ok(())
+    }
+
+    /// Puts a row's own columns among the results.
+    unsafe fn keep(&mut self, row: &Row) {
+        let (mut values, mut nulls) = (Vec::new(), Vec::new());
+        for c in &self.apply.keep {
+            let d = row.get(*c);
+            nulls.push(d.is_none());
+            values.push(d.unwrap_or(Datum::from(0usize)));
+        }
+        let desc = (*self.kept.slot).tts_tupleDescriptor;
+        let store = self.kept.store;
+        let (v, n) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+        guard::call(|| pg_sys::tuplestore_putvalues(store, desc, v, n));
+    }
+
+    /// Sends what is buffered and waits until it is done.
+    unsafe fn flush(&mut self, params: &[Value], last: bool) -> Result<()> {
+        self.bytes = 0;
+        let busy = self.runs.iter().filter(|r| !r.buffers.is_empty()).count();
+        for run in &mut self.runs {
+            let buffers = std::mem::take(&mut run.buffers);
+            if buffers.is_empty() {
+                continue;
+            }
+            let shards: Vec<u32> = buffers.keys().copied().collect();
+            let rows = |i: u32| buffers.get(&i).cloned().unwrap_or_default();
+            let tasks = tasks::tasks_with_rows(&run.exec.plan, &shards, Some(&rows))?;
+            drop(buffers);
+            run.exec.must_use_transaction(!last || self.sent || busy > 1);
+            self.sent = true;
+            let params = if run.exec.plan.params.is_empty() { &[] } else { params };
+            run.exec.start_tasks(tasks, params)?;
+            run.exec.complete()?;
+        }
+        Ok(())
+    }
+
+    /// The next row of the result into `slot`.
+    pub unsafe fn result(&mut self, slot: *mut TupleTableSlot) -> Result<()> {
+        if !self.apply.keep.is_empty() {
+            let row = self.kept.next();
+            if !row.is_null() {
+                guard::call(|| match (*(*slot).tts_ops).copyslot {
+                    Some(f) => f(slot, row),
+                    None => {}
+                });
+            }
+            return Ok(());
+        }
+        for run in &mut self.runs {
+            if !run.exec.plan.columns.is_empty() && run.exec.next_row(slot)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row from below, its columns read.
+struct Row(*mut TupleTableSlot);
+
+impl Row {
+    unsafe fn get(&self, i: u32) -> Option<Datum> {
+        let i = i as usize;
+        if i >= (*self.0).tts_nvalid as usize || *(*self.0).tts_isnull.add(i) {
+            return None;
+        }
+        Some(*(*self.0).tts_values.add(i))
+    }
+}
+
+fn target_table(apply: &Apply) -> Result<Rc<Table>> {
+    let target = apply.steps.first().map(|s| &s.plan.target);
+    let Some(Target::Shards { anchor, .. } | Target::AllReplicas { anchor }) = target else {
+        return Err(Error::internal("rows without a target"));
+    };
+    catalog::table(Oid::from(*anchor)).ok_or_else(|| Error::internal("the target table is gone"))
+}
+
+fn no_shard(table: &Table) -> Error {
+    Error::new(
+        crate::error::sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("no shard of table {} covers the row's hash value", u32::from(table.relid)),
+    )
+}
+
+/// A value as a quoted literal.
+unsafe fn literal(text: &mut String, out: &mut Output, d: Datum) {
+    match u32::from(out.typ) {
+        // Bare numbers need no quotes, but a sign does not stand before a cast.
+        21 => push_int(text, i64::from(d.value() as i16)),
+        23 => push_int(text, i64::from(d.value() as i32)),
+        20 => push_int(text, d.value() as i64),
+        _ => {
+            let info = &mut *out.info as *mut pg_sys::FmgrInfo;
+            let c = transmit(|| Ok(guard::call(|| raw_output(info, d)))).or_raise();
+            let s = CStr::from_ptr(c).to_string_lossy();
+            if s.contains('\\') {
+                text.push_str(" E");
+            }
+            text.push('\'');
+            for ch in s.chars() {
+                if ch == '\'' || ch == '\\' {
+                    text.push(ch);
+                }
+                text.push(ch);
+            }
+            text.push('\'');
+        }
+    }
+}
+
+fn push_int(text: &mut String, v: i64) {
+    use std::fmt::Write;
+    let _ = write!(text, "'{v}'");
+}

@@ -1,0 +1,82 @@
+//! What a node does with the rows of the plan below it.
+
+use super::DistPlan;
+use serde::{Deserialize, Serialize};
+
+/// A modification by rows from below. Columns of these rows are counted from 0.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Apply {
+    /// Statements that rows are written by, in the order in which they run.
+    pub steps: Vec<Step>,
+    /// Steps of each action, by number.
+    pub actions: Vec<Vec<u32>>,
+    /// Column with the number of a row's action, from 1 (0 and NULL: nothing to do); without it
+    /// all rows are of the first action.
+    pub action: Option<u32>,
+    /// Columns that identify the target's row: only the first of equal ones is applied.
+    pub identity: Vec<u32>,
+    /// A target's row that comes a second time is an error (MERGE).
+    pub once: bool,
+    /// Read all rows before the first is written.
+    pub materialize: bool,
+    /// Columns that are the result themselves, where no step delivers it.
+    pub keep: Vec<u32>,
+}
+
+/// One statement with a slot for rows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// The statement.
+    pub plan: DistPlan,
+    /// Which shard a row goes to.
+    pub route: Route,
+    /// Columns that are sent, in the order of the statement.
+    pub columns: Vec<Sent>,
+    /// Whether its rows count for the command tag.
+    pub counts: bool,
+}
+
+/// A column that is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sent {
+    /// Its number.
+    pub column: u32,
+    /// As text, whatever its type.
+    pub as_text: bool,
+}
+
+/// How the shard of a row is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Route {
+    /// There is only one.
+    First,
+    /// The column holds its number; a row without it has no target (outer join).
+    Number(u32),
+    /// The column is the distribution column's value.
+    Key(u32),
+}
+
+impl Apply {
+    /// One statement for all rows.
+    pub fn one(step: Step) -> Self {
+        Apply {
+            steps: vec![step],
+            actions: vec![vec![0]],
+            action: None,
+            identity: Vec::new(),
+            once: false,
+            materialize: true,
+            keep: Vec::new(),
+        }
+    }
+
+    /// Serialized form for PostgreSQL's plan trees.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Reads what [`Apply::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
