@@ -11,6 +11,7 @@
 
 mod conflict;
 mod insert;
+mod merge;
 mod place;
 mod returning;
 
@@ -46,6 +47,8 @@ pub unsafe fn plan(
     standard: Standard<'_>,
 ) -> Result<*mut PlannedStmt> {
     check(q)?;
+    // The table of a view was a FROM item of the view's query.
+    (*nodes::rte((*q).rtable, (*q).resultRelation as u32)).inFromCl = false;
     match (*q).commandType {
         CmdType::CMD_INSERT => {
             conflict::name_arbiters(q)?;
@@ -56,8 +59,7 @@ pub unsafe fn plan(
             projection.apply(plan_insert(q, table, standard)?)
         }
         CmdType::CMD_UPDATE | CmdType::CMD_DELETE => change(q, table, standard),
-        _ => Err(Error::unsupported("MERGE is not supported on distributed tables")
-            .hint("Use INSERT ... ON CONFLICT, or UPDATE and INSERT in one transaction.")),
+        _ => merge::plan(q, table, standard),
     }
 }
 

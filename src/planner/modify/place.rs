@@ -41,6 +41,13 @@ impl Rows {
         n as u32
     }
 
+    /// Adds an expression that may be missing.
+    pub unsafe fn add_if(&mut self, e: *mut Node) {
+        for n in nodes::conjuncts(e) {
+            self.add(n);
+        }
+    }
+
     /// Makes a modification the query for these outputs; rows of the target are locked where
     /// they are found, so that their places stay true.
     pub unsafe fn into_query(self, q: *mut Query) -> *mut Query {
