@@ -99,9 +99,7 @@ unsafe fn run_here(
     }
     let text = sql.as_ptr();
     let options = &options as *const _;
-    // SAFETY: as for the caller; the error is reported by the caller.
-    let rc = guard::catch(|| guard::call(|| raw_execute(text, options)))
-        .map_err(|e| crate::ddl::names::unshard_error(e, task.shard))?;
+    let rc = guard::call(|| raw_execute(text, options));
     let processed = pg_sys::SPI_processed;
     guard::call(|| pg_sys::SPI_finish());
     if rc < 0 {
