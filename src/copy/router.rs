@@ -22,6 +22,8 @@ use std::rc::Rc;
 const FULL: usize = 2 * 1024 * 1024;
 /// A node with little to do gets a buffer from this size on.
 const WORTH_SENDING: usize = 64 * 1024;
+/// The same where this server gets a copy too, which it has to load by itself.
+const WORTH_LOADING: usize = 256 * 1024;
 /// Bytes that may wait in buffers and for confirmation, in all.
 const LIMIT: usize = 64 * 1024 * 1024;
 /// The same for tables that refer to themselves. A shard checks foreign keys at the end of each
@@ -95,10 +97,12 @@ impl Router {
                     format!("shard {} of table \"{name}\" has no healthy placement", shard.id);
                 return Err(Error::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, what));
             }
-            if let Some(Place::Node(n)) = found.first() {
-                if let Some(list) = shards_of.get_mut(*n) {
-                    list.push(i);
-                }
+            let node = found.iter().find_map(|p| match p {
+                Place::Node(n) => Some(*n),
+                Place::Here => None,
+            });
+            if let Some(list) = node.and_then(|n| shards_of.get_mut(n)) {
+                list.push(i);
             }
             places.push(found);
         }
@@ -187,7 +191,9 @@ impl Router {
             }
             let size = |i: &usize| self.chunks.get(*i).map_or(0, Chunk::size);
             let fullest = self.shards_of.get(node).and_then(|l| l.iter().max_by_key(|i| size(i)));
-            if let Some(shard) = fullest.copied().filter(|i| size(i) >= WORTH_SENDING) {
+            let here = |i: usize| self.places.get(i).is_some_and(|p| p.contains(&Place::Here));
+            let worth = |i: usize| if here(i) { WORTH_LOADING } else { WORTH_SENDING };
+            if let Some(shard) = fullest.copied().filter(|i| size(i) >= worth(*i)) {
                 self.send(shard)?;
             }
         }
