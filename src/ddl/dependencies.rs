@@ -24,6 +24,7 @@ pub fn ensure(rel: &Relation, columns: &[Column], groups: &[i32]) -> Result<()> 
         collation(c.collation, &mut commands)?;
         type_and_parts(c.typ, &mut seen, &mut commands)?;
     }
+    used_extensions(rel, &mut commands)?;
     run(&remote, &commands)
 }
 
@@ -122,7 +123,7 @@ fn collation(oid: Oid, commands: &mut Vec<String>) -> Result<()> {
             n.nspname, c.collname, CASE c.collprovider WHEN 'i' THEN 'icu' ELSE 'libc' END, \
             CASE WHEN c.collprovider = 'i' THEN format('locale = %L', c.colliculocale) \
             ELSE format('lc_collate = %L, lc_ctype = %L', c.collcollate, c.collctype) END, \
-            c.collisdeterministic), n.nspname \
+            CASE WHEN c.collisdeterministic THEN 'true' ELSE 'false' END), n.nspname \
         FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace \
         WHERE c.oid = $1 AND c.oid >= 16384";
     for r in info::rows(sql, &[spi::oid(oid)])? {
@@ -146,8 +147,7 @@ fn type_and_parts(oid: Oid, seen: &mut Vec<Oid>, commands: &mut Vec<String>) -> 
         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = $1";
     let Some(r) = info::rows(sql, &[spi::oid(oid)])?.into_iter().next() else { return Ok(()) };
     if let Some(extension) = r.opt(5) {
-        commands.push(format!("CREATE EXTENSION {}", quote_ident(&extension)));
-        return Ok(());
+        return self::extension(&extension, commands);
     }
     if r.char(7) == b'A' && r.num::<u32>(1) != 0 {
         return type_and_parts(r.oid(1), seen, commands);
@@ -166,6 +166,56 @@ fn type_and_parts(oid: Oid, seen: &mut Vec<Oid>, commands: &mut Vec<String>) -> 
         }
         _ => Ok(()),
     }
+}
+
+/// An extension, in the same schema and version as here.
+fn extension(name: &str, commands: &mut Vec<String>) -> Result<()> {
+    let sql = "SELECT n.nspname, e.extversion, \
+        (SELECT string_agg(r.extname, '/') FROM pg_depend d JOIN pg_extension r ON r.oid = d.refobjid \
+            WHERE d.classid = 'pg_extension'::regclass AND d.objid = e.oid \
+            AND d.refclassid = 'pg_extension'::regclass) \
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = $1";
+    for r in info::rows(sql, &[spi::text(name)])? {
+        for required in r.opt(2).unwrap_or_default().split('/').filter(|n| !n.is_empty()) {
+            extension(required, commands)?;
+        }
+        // What lies in pg_catalog can only have been put there by the extension itself.
+        let place = match r.text(0).as_str() {
+            "pg_catalog" => String::new(),
+            at => {
+                commands.extend(schema(at)?);
+                format!(" SCHEMA {}", quote_ident(at))
+            }
+        };
+        let command = format!(
+            "CREATE EXTENSION IF NOT EXISTS {}{place} VERSION {}",
+            quote_ident(name),
+            quote_ident(&r.text(1))
+        );
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    Ok(())
+}
+
+/// Extensions whose operator classes, functions and the like the table, its indexes, defaults and
+/// constraints use.
+fn used_extensions(rel: &Relation, commands: &mut Vec<String>) -> Result<()> {
+    let sql = "WITH parts(class, oid) AS ( \
+        SELECT 'pg_class'::regclass, $1 \
+        UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid = $1 \
+        UNION ALL SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef WHERE adrelid = $1 \
+        UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint WHERE conrelid = $1) \
+        SELECT DISTINCT e.extname FROM parts p \
+        JOIN pg_depend u ON u.classid = p.class AND u.objid = p.oid \
+        JOIN pg_depend m ON m.classid = u.refclassid AND m.objid = u.refobjid AND m.deptype = 'e' \
+        JOIN pg_extension e ON e.oid = m.refobjid AND m.refclassid = 'pg_extension'::regclass \
+        WHERE e.extname NOT IN ('citus', 'plpgsql') ORDER BY 1";
+    for r in info::rows(sql, &[spi::oid(rel.oid)])? {
+        extension(&r.text(0), commands)?;
+    }
+    Ok(())
 }
 
 fn push_all(sql: &str, oid: Oid, commands: &mut Vec<String>) -> Result<()> {

@@ -14,6 +14,7 @@ pub mod analyze;
 mod combine;
 mod decorrelate;
 mod deparse;
+mod extension;
 pub mod modify;
 mod pushdown;
 pub mod rest;

@@ -89,7 +89,9 @@ extern "C-unwind" fn look(f: Oid, context: *mut c_void) -> bool {
                 c.local_only = true;
             }
         }
-        if !is_builtin(f) || (volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f)) {
+        if !(is_builtin(f) || super::extension::is_everywhere(f))
+            || (volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f))
+        {
             c.local_only = true;
         }
     }
