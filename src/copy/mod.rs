@@ -19,7 +19,6 @@ pub use sink::RowSink;
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::copy::Command;
-use crate::txn;
 
 /// Runs a COPY statement that names a table under our management; answers the number of rows.
 /// `None` means that the statement is PostgreSQL's to run.
@@ -28,7 +27,6 @@ pub fn process_utility(command: &Command) -> Result<Option<u64>> {
     if catalog::table(relid).is_none() {
         return Ok(None);
     }
-    let _depth = txn::enter();
     if command.is_from() {
         return from::run(command).map(Some);
     }

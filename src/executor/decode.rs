@@ -231,7 +231,7 @@ unsafe fn datum(how: &mut How, typmod: i32, b: &[u8], scratch: &mut Vec<u8>) -> 
         How::F32 => Datum::from(u32::from_be_bytes(fixed(b)?) as usize),
         How::F64 => Datum::from(u64::from_be_bytes(fixed(b)?) as usize),
         How::Bytes => {
-            let size = b.len() + pg_sys::VARHDRSZ as usize;
+            let size = b.len() + pg_sys::VARHDRSZ;
             // SAFETY: room for header and bytes.
             unsafe {
                 let p = pg_sys::palloc(size) as *mut u8;

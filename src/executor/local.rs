@@ -81,9 +81,7 @@ unsafe fn run_here(
     let sql = spi::cstring(&task.sql)?;
     let params = params(plan, values);
     guard::call(|| pg_sys::SPI_connect());
-    let mut options = pg_sys::SPIExecuteOptions::default();
-    options.params = params;
-    options.read_only = false;
+    let mut options = pg_sys::SPIExecuteOptions { params, read_only: false, ..Default::default() };
     let returns = plan.returns_rows();
     if returns && !task.mute {
         let dest = CreateTuplestoreDestReceiver();

@@ -8,12 +8,15 @@ use pgrx::pg_sys::{self, Aggref, List, Node, NodeTag, Oid, TargetEntry};
 /// OID of the operator `bigint = bigint` (pg_operator.dat).
 const INT8_EQUAL: u32 = 410;
 
+/// Builds an expression for an aggregate from its partial results.
+pub type Combine = dyn Fn(*mut Aggref, &[*mut Node]) -> *mut Node;
+
 /// An aggregate split into partial results per shard group and what combines them.
 pub struct Partial {
     /// Expressions that each shard group computes.
     pub columns: Vec<*mut Node>,
     /// Builds the combining expression over the partial results.
-    pub combine: Box<dyn Fn(*mut Aggref, &[*mut Node]) -> *mut Node>,
+    pub combine: Box<Combine>,
 }
 
 /// Splits an aggregate, if it can be. `keys` are the expressions that equal the distribution key:

@@ -215,9 +215,7 @@ unsafe fn make_plan(
         }
         // A condition of a security barrier must not run after one that could leak rows to it:
         // all or nothing goes to the node, in order.
-        if pushable(e) && local.is_empty() {
-            remote.push(e);
-        } else if pushable(e) && (*ri).security_level == 0 {
+        if pushable(e) && (local.is_empty() || (*ri).security_level == 0) {
             remote.push(e);
         } else {
             local.push(e);

@@ -61,10 +61,10 @@ pub unsafe fn encode(plan: &DistPlan) -> *mut Node {
 
 /// Bytes as a node that PostgreSQL can copy.
 pub unsafe fn encode_bytes(bytes: &[u8]) -> *mut Node {
-    let size = bytes.len() + pg_sys::VARHDRSZ as usize;
+    let size = bytes.len() + pg_sys::VARHDRSZ;
     let v = pg_sys::palloc(size) as *mut u8;
     (v as *mut u32).write((size as u32) << 2);
-    std::ptr::copy_nonoverlapping(bytes.as_ptr(), v.add(pg_sys::VARHDRSZ as usize), bytes.len());
+    std::ptr::copy_nonoverlapping(bytes.as_ptr(), v.add(pg_sys::VARHDRSZ), bytes.len());
     pg_sys::makeConst(pg_sys::BYTEAOID, -1, Oid::INVALID, -1, Datum::from(v as usize), false, false)
         as *mut Node
 }
@@ -80,7 +80,7 @@ pub unsafe fn decode_bytes<'a>(list: *mut List, i: usize) -> Option<&'a [u8]> {
     let c = nodes::cast::<pg_sys::Const>(node, NodeTag::T_Const)?;
     let v = (*c).constvalue.cast_mut_ptr::<u8>();
     let size = ((v as *const u32).read() >> 2) as usize;
-    let head = pg_sys::VARHDRSZ as usize;
+    let head = pg_sys::VARHDRSZ;
     Some(std::slice::from_raw_parts(v.add(head), size.checked_sub(head)?))
 }
 
