@@ -195,6 +195,7 @@ mod tests {
         }
         const INNER: &[NodeTag] = &[
             T_RawStmt,
+            T_Query,
             T_InsertStmt,
             T_DeleteStmt,
             T_UpdateStmt,

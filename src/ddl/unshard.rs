@@ -111,7 +111,8 @@ fn is_quote(c: char) -> bool {
 /// Numbers that stand where names have their shard's id: after an underscore, at a name's end.
 fn ids_in(text: &str) -> Vec<i64> {
     let mut ids = Vec::new();
-    for part in text.split('_').skip(1) {
+    for (at, _) in text.match_indices('_') {
+        let part = text.get(at + 1..).unwrap_or_default();
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
         let (number, after) = part.split_at(digits);
         if !after.chars().next().is_some_and(in_name) {

@@ -110,8 +110,7 @@ unsafe fn pushed(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut Planned
     let prune = part.prune.clone().unwrap_or(Prune::All);
     let single = prune.is_single();
     let target = Target::Shards { anchor: u32::from(anchor.relid), prune, single };
-    let (plan, values) =
-        pushdown::dist_plan(q, Place { target, values, rows: 1000.0 })?;
+    let (plan, values) = pushdown::dist_plan(q, Place { target, values, rows: 1000.0 })?;
     Ok(Some(whole::statement(q, &plan, values.exprs())))
 }
 
@@ -240,14 +239,8 @@ unsafe fn action_number(s: *mut Query) -> *mut Node {
         }
     }
     let found: *mut pg_sys::NullTest = nodes::make(NodeTag::T_NullTest);
-    let shard = pg_sys::makeVar(
-        (*s).resultRelation,
-        SHARD_ATTRIBUTE,
-        pg_sys::OIDOID,
-        -1,
-        Oid::INVALID,
-        0,
-    );
+    let shard =
+        pg_sys::makeVar((*s).resultRelation, SHARD_ATTRIBUTE, pg_sys::OIDOID, -1, Oid::INVALID, 0);
     (*found).arg = shard as *mut pg_sys::Expr;
     (*found).nulltesttype = pg_sys::NullTestType::IS_NOT_NULL;
     (*found).location = -1;
