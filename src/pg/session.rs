@@ -121,3 +121,34 @@ pub fn lock_relation(relid: Oid, mode: u32) -> Result<()> {
     // SAFETY: waits for the lock; an error (cancel, deadlock) is caught.
     guard::catch(|| unsafe { guard::call(|| raw_lock_relation(relid, mode as i32)) })
 }
+
+/// Whether a role of this server may log in.
+pub fn can_login(role: &str) -> bool {
+    let Ok(name) = std::ffi::CString::new(role) else { return false };
+    // SAFETY: syscache look-up inside a transaction; the entry is released after its use.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::AUTHNAME as i32,
+            pg_sys::Datum::from(name.as_ptr()),
+        );
+        if tuple.is_null() {
+            return false;
+        }
+        let form = pg_sys::GETSTRUCT(tuple) as *mut pg_sys::FormData_pg_authid;
+        let can = (*form).rolcanlogin;
+        pg_sys::ReleaseSysCache(tuple);
+        can
+    }
+}
+
+/// Name of the user who logged in, or became by SET SESSION AUTHORIZATION.
+pub fn session_user_name() -> String {
+    // SAFETY: null when the role was dropped, else a palloc'd string.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true);
+        if name.is_null() {
+            return String::new();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}

@@ -45,7 +45,10 @@ pub(super) struct Target {
     /// Where to connect; differs from the node's name when a connection pooler is in between.
     pub host: String,
     pub port: u16,
+    /// Whom the session acts as.
     pub user: String,
+    /// Who logs in; somebody else where the user is a role without that right.
+    pub login: String,
     pub password: Option<String>,
     pub sslmode: SslMode,
     pub trust: Trust,
@@ -220,7 +223,7 @@ impl Connecting {
 
     fn queue_startup(&mut self) {
         let Some(session) = self.session.as_mut() else { return };
-        let mut parameters = vec![("user", self.target.user.as_str())];
+        let mut parameters = vec![("user", self.target.login.as_str())];
         let others = self.target.parameters.iter();
         parameters.extend(others.map(|(k, v)| (k.as_str(), v.as_str())));
         wire::startup(session.output(), &parameters);
@@ -303,7 +306,7 @@ fn authenticate(
         (5, _) => {
             let salt = <[u8; 4]>::try_from(data)
                 .map_err(|_| failed(target, "malformed request for authentication"))?;
-            let hash = md5_hash(target.user.as_bytes(), password()?.as_bytes(), salt);
+            let hash = md5_hash(target.login.as_bytes(), password()?.as_bytes(), salt);
             wire::password(reply, &hash);
             Ok(())
         }
@@ -349,6 +352,6 @@ pub(super) fn reason(e: &std::io::Error) -> String {
 }
 
 fn failed(target: &Target, why: &str) -> Error {
-    let message = format!("could not connect to node {} as user \"{}\"", target.node, target.user);
+    let message = format!("could not connect to node {} as user \"{}\"", target.node, target.login);
     Error::new(sqlstate::CONNECTION_FAILURE, message).detail(why.to_owned())
 }

@@ -37,6 +37,11 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
         host: node.name.clone(),
         port: port(node.port)?,
         user: user.to_owned(),
+        login: if session::can_login(user) {
+            user.to_owned()
+        } else {
+            session::session_user_name()
+        },
         password: None,
         sslmode: SslMode::Prefer,
         trust: Trust::Any,
@@ -49,12 +54,15 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
     if let Some(pool) = pool_info(node.id) {
         apply(&mut t, &pool)?;
     }
-    if let Some(auth) = auth_info(node.id, user) {
+    if let Some(auth) = auth_info(node.id, &t.login) {
         apply(&mut t, &auth)?;
     }
     // As libpq: a given authority is made use of.
     if t.sslmode == SslMode::Require && t.trust == Trust::Any && t.files.root.is_some() {
         t.trust = Trust::Authority;
+    }
+    if t.login != t.user {
+        t.parameters.push(("role".into(), user.to_owned()));
     }
     let mut parameter = |name: &str, value: &str| {
         t.parameters.push((name.to_owned(), value.to_owned()));
