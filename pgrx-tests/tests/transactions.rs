@@ -382,3 +382,37 @@ fn recovery_finishes_what_a_killed_session_left() {
     c.run("UPDATE t SET v = 'done'");
     assert_eq!(c.value("SELECT recover_prepared_transactions()"), "0");
 }
+
+#[test]
+fn kept_statements_survive_changes_of_types() {
+    let (name, mut c) = database("types");
+    c.run(
+        "CREATE FUNCTION f(a int) RETURNS text LANGUAGE plpgsql AS
+         $$ DECLARE r text; BEGIN SELECT v INTO r FROM t WHERE k = a; RETURN r; END $$",
+    );
+    for _ in 0..8 {
+        assert_eq!(c.value("SELECT f(1)"), "old");
+    }
+    for (typ, expression, want) in [("int", "7", "7"), ("varchar(10)", "v::text", "7")] {
+        CLUSTER
+            .connect(&name)
+            .run(&format!("ALTER TABLE t ALTER COLUMN v TYPE {typ} USING {expression}"));
+        for _ in 0..8 {
+            assert_eq!(c.value("SELECT f(1)"), want);
+        }
+    }
+}
+
+#[test]
+fn roles_without_login_reach_the_nodes() {
+    let (name, mut c) = database("roles");
+    for node in CLUSTER.nodes() {
+        node.connect(&name).run(
+            "SET citus.enable_ddl_propagation = off;
+             CREATE ROLE r_group NOLOGIN; CREATE ROLE r_member LOGIN; GRANT r_group TO r_member",
+        );
+    }
+    c.run("GRANT SELECT ON t TO r_group; SET SESSION AUTHORIZATION r_member; SET ROLE r_group");
+    assert_eq!(c.value("SELECT current_user || count(*) FROM t"), "r_group100");
+    assert_eq!(server_error(c.simple("UPDATE t SET v = 'x'")).code, "42501");
+}

@@ -4,7 +4,9 @@ use crate::error::{sqlstate, Error, Result};
 use crate::pg::guard;
 use crate::plan::Column;
 use pgrx::pg_sys::{self, Datum, Oid};
+use std::collections::hash_map::DefaultHasher;
 use std::ffi::c_char;
+use std::hash::{Hash, Hasher};
 
 /// How a column is turned into a datum.
 enum How {
@@ -27,6 +29,7 @@ enum How {
 pub struct Decoder {
     columns: Vec<(How, i32)>,
     formats: Vec<i16>,
+    shape: u64,
     scratch: Vec<u8>,
 }
 
@@ -101,10 +104,13 @@ pub fn has_plain_binary(t: u32) -> bool {
 impl Decoder {
     /// A decoder for the columns of a plan.
     pub fn new(columns: &[Column]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        columns.iter().for_each(|c| (c.typ, c.typmod).hash(&mut hasher));
         let columns: Vec<(How, i32, i16)> = columns.iter().map(column).collect();
         Decoder {
             formats: columns.iter().map(|c| c.2).collect(),
             columns: columns.into_iter().map(|c| (c.0, c.1)).collect(),
+            shape: hasher.finish(),
             scratch: Vec::new(),
         }
     }
@@ -121,6 +127,11 @@ impl Decoder {
             }
         }
         d
+    }
+
+    /// A number that differs with the types of the columns.
+    pub fn shape(&self) -> u64 {
+        self.shape
     }
 
     /// Result formats to ask for in Bind.

@@ -184,7 +184,7 @@ impl Exec {
         let mut s = session.borrow_mut();
         let formats = self.decoder.formats();
         if self.plan.prepare {
-            let (name, _) = s.prepared(&task.sql, &types);
+            let (name, _) = s.prepared(&task.sql, &types, self.decoder.shape());
             s.queue_bind("", &name, &bind, formats);
         } else {
             s.queue_parse("", &task.sql, &types);

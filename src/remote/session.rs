@@ -252,12 +252,14 @@ impl Session {
     }
 
     /// Name of a server-side prepared statement for this text; true when Parse was queued now.
-    /// Statements survive transactions; the number kept is limited.
-    pub fn prepared(&mut self, sql: &str, types: &[u32]) -> (Rc<str>, bool) {
-        if let Some(name) = self.statements.find(sql, types) {
+    /// Statements survive transactions; the number kept is limited. `shape` stands for the types
+    /// of the result: a node refuses to run a statement whose result type has changed, so that
+    /// the same text with another shape is another statement.
+    pub fn prepared(&mut self, sql: &str, types: &[u32], shape: u64) -> (Rc<str>, bool) {
+        if let Some(name) = self.statements.find(sql, types, shape) {
             return (name, false);
         }
-        let name = self.statements.add(sql, types);
+        let name = self.statements.add(sql, types, shape);
         for stale in self.statements.take_stale() {
             wire::close(&mut self.out, b'S', &stale);
             self.expects.push_back(Expect::Close { seq: self.seq, internal: true });

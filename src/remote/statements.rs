@@ -9,6 +9,7 @@ const LIMIT: usize = 256;
 #[derive(Debug)]
 struct Entry {
     types: Box<[u32]>,
+    shape: u64,
     name: Rc<str>,
     used: u64,
 }
@@ -26,24 +27,28 @@ pub(super) struct Statements {
 
 impl Statements {
     /// The statement's name when it exists.
-    pub fn find(&mut self, sql: &str, types: &[u32]) -> Option<Rc<str>> {
+    pub fn find(&mut self, sql: &str, types: &[u32], shape: u64) -> Option<Rc<str>> {
         self.clock += 1;
         let clock = self.clock;
-        let entry = self.by_text.get_mut(sql)?.iter_mut().find(|e| *e.types == *types)?;
+        let entry = self
+            .by_text
+            .get_mut(sql)?
+            .iter_mut()
+            .find(|e| e.shape == shape && *e.types == *types)?;
         entry.used = clock;
         Some(entry.name.clone())
     }
 
     /// Makes room for a new statement and names it. What had to go is found in
     /// [`Statements::take_stale`].
-    pub fn add(&mut self, sql: &str, types: &[u32]) -> Rc<str> {
+    pub fn add(&mut self, sql: &str, types: &[u32], shape: u64) -> Rc<str> {
         if self.count >= LIMIT {
             self.evict();
         }
         self.names += 1;
         self.clock += 1;
         let name: Rc<str> = format!("c{}", self.names).into();
-        let entry = Entry { types: types.into(), name: name.clone(), used: self.clock };
+        let entry = Entry { types: types.into(), shape, name: name.clone(), used: self.clock };
         self.by_text.entry(sql.into()).or_default().push(entry);
         self.count += 1;
         name
@@ -95,22 +100,23 @@ mod tests {
     #[test]
     fn same_text_same_name() {
         let mut s = Statements::default();
-        assert!(s.find("SELECT 1", &[]).is_none());
-        let n = s.add("SELECT 1", &[]);
-        assert_eq!(s.find("SELECT 1", &[]), Some(n.clone()));
-        assert!(s.find("SELECT 1", &[23]).is_none());
+        assert!(s.find("SELECT 1", &[], 0).is_none());
+        let n = s.add("SELECT 1", &[], 0);
+        assert_eq!(s.find("SELECT 1", &[], 0), Some(n.clone()));
+        assert!(s.find("SELECT 1", &[23], 0).is_none());
+        assert!(s.find("SELECT 1", &[], 1).is_none());
         s.remove(&n);
-        assert!(s.find("SELECT 1", &[]).is_none());
+        assert!(s.find("SELECT 1", &[], 0).is_none());
     }
 
     #[test]
     fn limited() {
         let mut s = Statements::default();
         for i in 0..10 * LIMIT {
-            s.add(&format!("SELECT {i}"), &[]);
+            s.add(&format!("SELECT {i}"), &[], 0);
             assert!(s.count <= LIMIT);
         }
         assert_eq!(s.take_stale().len() + s.count, 10 * LIMIT);
-        assert!(s.find(&format!("SELECT {}", 10 * LIMIT - 1), &[]).is_some());
+        assert!(s.find(&format!("SELECT {}", 10 * LIMIT - 1), &[], 0).is_some());
     }
 }
