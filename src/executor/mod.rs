@@ -11,9 +11,11 @@ mod node;
 pub mod pass;
 mod run;
 mod tasks;
+mod with;
 
 pub use apply::apply_methods;
 pub use node::ROUTER_NAME;
+pub use with::with_methods;
 
 use crate::plan::{DistPlan, Target};
 use pgrx::pg_sys::CustomScanMethods;
@@ -22,6 +24,7 @@ use pgrx::pg_sys::CustomScanMethods;
 pub fn register() {
     node::register();
     apply::register();
+    with::register();
 }
 
 /// The methods whose name EXPLAIN shows: a single task, or many in parallel.
@@ -30,6 +33,7 @@ pub fn methods(plan: &DistPlan) -> *const CustomScanMethods {
         Target::Shards { single, .. } => *single,
         Target::AnyReplica { .. } => true,
         Target::AllReplicas { .. } => false,
+        Target::Statement { .. } => return with::rows_methods(),
     };
     node::methods(single)
 }

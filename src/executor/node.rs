@@ -201,6 +201,28 @@ pub unsafe fn row_memory(s: *mut State) -> pg_sys::MemoryContext {
     (*(*s).css.ss.ps.ps_ExprContext).ecxt_per_tuple_memory
 }
 
+/// Reads all rows of a scan of ours ahead, when it waits for no values of other nodes.
+pub unsafe fn prefetch(ps: *mut pg_sys::PlanState) -> Result<()> {
+    if nodes::tag(ps as *mut Node) != NodeTag::T_CustomScanState
+        || !std::ptr::eq((*(ps as *mut CustomScanState)).methods, &EXEC.0)
+    {
+        return Ok(());
+    }
+    let s = ps as *mut State;
+    let scan = (*ps).plan as *mut CustomScan;
+    let waits = nodes::walk((*scan).custom_exprs as *mut Node, &mut |n| {
+        match nodes::cast::<pg_sys::Param>(n, NodeTag::T_Param) {
+            Some(p) if (*p).paramkind == pg_sys::ParamKind::PARAM_EXEC => nodes::Visit::Stop,
+            _ => nodes::Visit::Descend,
+        }
+    });
+    if waits || (*(*s).exec).started() || (*(*s).exec).plan.operation == Operation::Modify {
+        return Ok(());
+    }
+    start(s)?;
+    (*(*s).exec).complete()
+}
+
 extern "C-unwind" fn access(ss: *mut ScanState) -> *mut TupleTableSlot {
     // SAFETY: the scan state is the head of ours; memory of a row is the per-tuple context's,
     // which PostgreSQL resets before it asks for the next row.

@@ -100,6 +100,7 @@ pub fn tasks_with_rows(
                 push(plan, &mut out, &groups, sql, shard.id)?;
             }
         }
+        Target::Statement { .. } => {}
         Target::AnyReplica { anchor } | Target::AllReplicas { anchor } => {
             let table = lookup(*anchor)?;
             let shard = table

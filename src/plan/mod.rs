@@ -43,6 +43,11 @@ pub enum Target {
         /// The reference table written to.
         anchor: u32,
     },
+    /// The rows of a statement in WITH, which ran before.
+    Statement {
+        /// Its number in this backend.
+        number: u64,
+    },
 }
 
 /// A parameter of the remote statement; its value is expression `i` of the scan.

@@ -12,6 +12,7 @@
 mod aggregate;
 pub mod analyze;
 mod combine;
+mod ctes;
 mod decorrelate;
 mod deparse;
 mod extension;
@@ -54,6 +55,9 @@ pub unsafe fn plan(
 ) -> Result<*mut PlannedStmt> {
     let _ = params;
     simplify(q);
+    if (*q).hasModifyingCTE && !(*q).cteList.is_null() {
+        return ctes::plan(q, standard);
+    }
     plan_query(q, standard)
 }
 

@@ -99,6 +99,13 @@ unsafe fn change(
 
 /// What no plan of ours can do.
 unsafe fn check(q: *mut Query) -> Result<()> {
+    if !(*q).withCheckOptions.is_null() {
+        return Err(Error::unsupported(
+            "WITH CHECK OPTION and row-level security are not supported in writes to distributed \
+             tables",
+        )
+        .hint("Write to the table itself as its owner."));
+    }
     let current = !(*q).jointree.is_null()
         && nodes::walk((*(*q).jointree).quals, &mut |n| {
             if nodes::tag(n) == NodeTag::T_CurrentOfExpr {
