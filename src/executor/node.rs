@@ -210,11 +210,13 @@ pub unsafe fn prefetch(ps: *mut pg_sys::PlanState) -> Result<()> {
     }
     let s = ps as *mut State;
     let scan = (*ps).plan as *mut CustomScan;
-    let waits = nodes::walk((*scan).custom_exprs as *mut Node, &mut |n| {
-        match nodes::cast::<pg_sys::Param>(n, NodeTag::T_Param) {
-            Some(p) if (*p).paramkind == pg_sys::ParamKind::PARAM_EXEC => nodes::Visit::Stop,
-            _ => nodes::Visit::Descend,
-        }
+    let waits = nodes::walk((*scan).custom_exprs as *mut Node, &mut |n| match nodes::cast::<
+        pg_sys::Param,
+    >(
+        n, NodeTag::T_Param
+    ) {
+        Some(p) if (*p).paramkind == pg_sys::ParamKind::PARAM_EXEC => nodes::Visit::Stop,
+        _ => nodes::Visit::Descend,
     });
     if waits || (*(*s).exec).started() || (*(*s).exec).plan.operation == Operation::Modify {
         return Ok(());

@@ -53,13 +53,8 @@ const fn exec_methods(
 
 static WITH_EXEC: Shared<CustomExecMethods> =
     Shared(exec_methods(c"Citus With".as_ptr(), begin, exec, end, rescan));
-static ROWS_EXEC: Shared<CustomExecMethods> = Shared(exec_methods(
-    c"Citus With Rows".as_ptr(),
-    rows_begin,
-    rows_exec,
-    rows_end,
-    rows_rescan,
-));
+static ROWS_EXEC: Shared<CustomExecMethods> =
+    Shared(exec_methods(c"Citus With Rows".as_ptr(), rows_begin, rows_exec, rows_end, rows_rescan));
 
 /// The methods of the node that runs statements.
 pub fn with_methods() -> *const CustomScanMethods {
@@ -243,8 +238,7 @@ extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, efla
                 .ok_or_else(|| Error::internal("unreadable statement number"))?;
             statements.push((number, nodes::nth((*scan).custom_private, i + 1)));
         }
-        let inner =
-            Inner { child, statements, stores: vec![], announced: vec![], done: false };
+        let inner = Inner { child, statements, stores: vec![], announced: vec![], done: false };
         (*s).inner = guard::leak_into((*estate).es_query_cxt, inner);
         Ok(())
     })

@@ -152,8 +152,7 @@ unsafe fn on_top(
         private = pg_sys::lappend(private, *s as *mut _);
         (*stmt).relationOids =
             pg_sys::list_concat((*stmt).relationOids, nodes::copy((**s).relationOids));
-        (*stmt).invalItems =
-            pg_sys::list_concat((*stmt).invalItems, nodes::copy((**s).invalItems));
+        (*stmt).invalItems = pg_sys::list_concat((*stmt).invalItems, nodes::copy((**s).invalItems));
     }
     (*scan).custom_private = private;
     let results = nodes::list(nodes::iter::<TargetEntry>((*child).targetlist));
