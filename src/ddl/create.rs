@@ -10,7 +10,7 @@ use super::{dependencies, rows};
 use crate::catalog::{self, Kind, Table};
 use crate::cluster::join;
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::{guard, relation};
+use crate::pg::{guard, relation, spi};
 use crate::settings;
 use pgrx::pg_sys::{self, Oid};
 use std::rc::Rc;
@@ -95,6 +95,7 @@ pub fn convert(request: &Request) -> Result<()> {
     }
     catalog::lock_nodes_shared()?;
     let layout = layout_for(request, &plan, partner.as_deref())?;
+    release_referencing(request.target, &plan)?;
     let colocated = |o: Oid| catalog::table(o).is_some_and(|t| t.colocation == layout.colocation);
     checks::foreign_keys(&plan.rel, request.target, key_no, &plan.keys, &colocated)?;
     if catalog::table(plan.rel.oid).is_some_and(|t| t.kind == Kind::Local) {
@@ -103,6 +104,23 @@ pub fn convert(request: &Request) -> Result<()> {
     }
     build(request, &plan, &layout)?;
     convert_neighbours(request, &plan)
+}
+
+/// Local tables that were added to the metadata along with others and reference a table that is to
+/// be distributed become ordinary ones again: they wait for their own distribution.
+fn release_referencing(target: Target, plan: &Plan) -> Result<()> {
+    if !matches!(target, Target::Hash | Target::Single) {
+        return Ok(());
+    }
+    for k in plan.keys.iter().filter(|k| k.to == plan.rel.oid && k.from != plan.rel.oid) {
+        let sql = "SELECT 1 FROM pg_dist_partition WHERE logicalrelid = $1 AND autoconverted \
+            AND partmethod = 'n' AND repmodel = 's' AND colocationid = 0";
+        if !info::rows(sql, &[spi::oid(k.from)])?.is_empty() {
+            relation::lock(k.from, pg_sys::AccessExclusiveLock);
+            super::undistribute::to_plain(k.from)?;
+        }
+    }
+    Ok(())
 }
 
 fn check_options(request: &Request) -> Result<()> {
@@ -285,7 +303,7 @@ fn make_foreign_keys(
     for k in keys.iter().filter(|k| k.to == rel.oid && k.from != rel.oid) {
         let Some(other) = catalog::table(k.from) else { continue };
         let other_rel = Relation::load(k.from)?;
-        let command = crate::pg::spi::pinned(|| Ok(relation::constraint_command(k.oid)))?;
+        let command = spi::pinned(|| Ok(relation::constraint_command(k.oid)))?;
         foreign_key_commands(other_rel.pair(), &other, std::slice::from_ref(k), &[command])?;
     }
     Ok(())
