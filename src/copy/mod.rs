@@ -1,8 +1,9 @@
 //! COPY of tables under our management.
 //!
 //! COPY FROM reads the client, the file or the program with PostgreSQL's own code, looks only for
-//! the distribution column in a line, and passes the line on to its shard as it is. COPY TO is a
-//! query for the planner.
+//! the distribution column in a line, and passes the line on to its shard as it is. COPY TO STDOUT
+//! passes the nodes' own COPY data to the client; other destinations and shards of this server are
+//! read by a query.
 
 mod chunk;
 mod errors;
@@ -13,6 +14,7 @@ mod router;
 mod scan;
 mod sink;
 mod streams;
+mod to;
 
 pub use sink::RowSink;
 
@@ -24,11 +26,9 @@ use crate::pg::copy::Command;
 /// `None` means that the statement is PostgreSQL's to run.
 pub fn process_utility(command: &Command) -> Result<Option<u64>> {
     let Some(relid) = command.relation() else { return Ok(None) };
-    if catalog::table(relid).is_none() {
-        return Ok(None);
-    }
+    let Some(table) = catalog::table(relid) else { return Ok(None) };
     if command.is_from() {
         return from::run(command).map(Some);
     }
-    command.run_as_query(relid).map(Some)
+    to::run(command, &table).map(Some)
 }

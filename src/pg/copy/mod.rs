@@ -3,6 +3,7 @@
 
 mod attributes;
 mod check;
+pub mod client;
 mod encode;
 mod hash;
 mod layout;
@@ -16,6 +17,7 @@ pub use check::{first_refused, Rows};
 pub use encode::{binary_transfer, RowEncoder};
 pub use hash::{hash_data, hash_int4, hash_int8, is_deterministic};
 pub use local::load;
+pub use out::Source;
 pub use reader::{Options, Reader};
 pub use statement::{Command, Target};
 
