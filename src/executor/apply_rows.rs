@@ -249,6 +249,11 @@ impl Inner {
         if steps.iter().any(routed) && !self.first_time(&row)? {
             return Ok(());
         }
+        for c in &self.apply.checks {
+            if !row.get(c.column).is_some_and(|d| d.value() & 0xff != 0) {
+                return Err(c.error());
+            }
+        }
         for s in steps {
             self.add(s as usize, table, &row)?;
         }
@@ -372,10 +377,9 @@ impl Inner {
         if !self.apply.keep.is_empty() {
             let row = self.kept.next();
             if !row.is_null() {
-                guard::call(|| match (*(*slot).tts_ops).copyslot {
-                    Some(f) => f(slot, row),
-                    None => {}
-                });
+                if let Some(copy) = (*(*slot).tts_ops).copyslot {
+                    guard::call(|| copy(slot, row));
+                }
             }
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! What a node does with the rows of the plan below it.
 
 use super::DistPlan;
+use crate::error::{sqlstate, Error};
 use serde::{Deserialize, Serialize};
 
 /// A modification by rows from below. Columns of these rows are counted from 0.
@@ -19,8 +20,41 @@ pub struct Apply {
     pub once: bool,
     /// Read all rows before the first is written.
     pub materialize: bool,
+    /// Conditions on new rows.
+    pub checks: Vec<Check>,
     /// Columns that are the result themselves, where no step delivers it.
     pub keep: Vec<u32>,
+}
+
+/// A condition that a view or policy sets for new rows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// Column with its result.
+    pub column: u32,
+    /// Name of the view or table.
+    pub relation: String,
+    /// The view's, else the table's row-level security.
+    pub view: bool,
+}
+
+impl Check {
+    /// The error of a row that does not fulfil it.
+    pub fn error(&self) -> Error {
+        if self.view {
+            Error::new(
+                sqlstate::WITH_CHECK_OPTION_VIOLATION,
+                format!("new row violates check option for view \"{}\"", self.relation),
+            )
+        } else {
+            Error::new(
+                sqlstate::INSUFFICIENT_PRIVILEGE,
+                format!(
+                    "new row violates row-level security policy for table \"{}\"",
+                    self.relation
+                ),
+            )
+        }
+    }
 }
 
 /// One statement with a slot for rows.
@@ -66,6 +100,7 @@ impl Apply {
             identity: Vec::new(),
             once: false,
             materialize: true,
+            checks: Vec::new(),
             keep: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ mod apply;
 mod prune;
 mod template;
 
-pub use apply::{Apply, Route, Sent, Step};
+pub use apply::{Apply, Check, Route, Sent, Step};
 pub use prune::Prune;
 pub use template::{Piece, Template};
 

@@ -73,7 +73,7 @@ unsafe fn detached(body: *mut Query, before: *mut List, recursive: bool) -> Resu
         return Ok(q);
     }
     let name = |c: *mut CommonTableExpr| nodes::str_of((*c).ctename);
-    let own: Vec<String> = nodes::iter((*q).cteList).map(|c| name(c)).collect();
+    let own: Vec<String> = nodes::iter((*q).cteList).map(name).collect();
     if nodes::iter(before).any(|c| own.contains(&name(c))) {
         return Err(Error::unsupported("two WITH queries of the same name in one statement"));
     }
@@ -150,6 +150,11 @@ unsafe fn on_top(
     for (number, s) in statements {
         private = pg_sys::lappend(private, whole::encode_bytes(&number.to_ne_bytes()) as *mut _);
         private = pg_sys::lappend(private, *s as *mut _);
+        // Locks of a cached plan are taken by the range table of the whole.
+        let tables = nodes::iter::<RangeTblEntry>((**s).rtable)
+            .filter(|r| (**r).rtekind == RTEKind::RTE_RELATION)
+            .map(|r| nodes::copy(r));
+        (*stmt).rtable = pg_sys::list_concat((*stmt).rtable, nodes::list(tables));
         (*stmt).relationOids =
             pg_sys::list_concat((*stmt).relationOids, nodes::copy((**s).relationOids));
         (*stmt).invalItems = pg_sys::list_concat((*stmt).invalItems, nodes::copy((**s).invalItems));

@@ -2,8 +2,10 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::pg::nodes;
+use crate::planner::ship;
 use pgrx::pg_sys::{self, NodeTag, Oid, Query};
 
 /// Constraints of shards have names of their own: ON CONSTRAINT becomes the constraint's columns.
@@ -39,5 +41,21 @@ pub unsafe fn name_arbiters(q: *mut Query) -> Result<()> {
         e
     }));
     (*c).constraint = Oid::INVALID;
+    Ok(())
+}
+
+/// Replicas must not compute different values for the same row.
+pub unsafe fn check_volatile(q: *mut Query, table: &Table) -> Result<()> {
+    let c = (*q).onConflict;
+    if c.is_null() || !super::is_replicated(table) {
+        return Ok(());
+    }
+    let volatile = |n| ship::classify(n).volatile;
+    if volatile((*c).onConflictSet as *mut pg_sys::Node) || volatile((*c).onConflictWhere) {
+        return Err(Error::unsupported(
+            "a volatile function in ON CONFLICT DO UPDATE of a replicated table",
+        )
+        .hint("Compute it in the inserted row and refer to it by EXCLUDED."));
+    }
     Ok(())
 }

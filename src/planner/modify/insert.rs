@@ -2,11 +2,12 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::checks;
 use super::{key_change, shard_without_key, Standard};
 use crate::catalog::{Kind, Table};
 use crate::error::{Error, Result};
 use crate::pg::nodes;
-use crate::plan::{Apply, DistPlan, Prune, Route, Sent, Step, Target};
+use crate::plan::{Apply, Check, DistPlan, Prune, Route, Sent, Step, Target};
 use crate::planner::deparse;
 use crate::planner::pushdown::{self, Place};
 use crate::planner::rest;
@@ -107,8 +108,8 @@ unsafe fn conflict_changes_key(q: *mut Query, table: &Table) -> bool {
     }
     nodes::iter::<TargetEntry>((*(*q).onConflict).onConflictSet).any(|t| {
         (*t).resno == key.attno
-            && !nodes::cast::<Var>((*t).expr as *mut Node, NodeTag::T_Var)
-                .is_some_and(|v| (*v).varattno == key.attno)
+            && nodes::cast::<Var>((*t).expr as *mut Node, NodeTag::T_Var)
+                .is_none_or(|v| (*v).varattno != key.attno)
     })
 }
 
@@ -151,7 +152,7 @@ pub unsafe fn insert(
         ));
     }
     let (plan, vals) = insert_template(nodes::copy(q), table)?;
-    let rows = as_select(nodes::copy(q));
+    let (rows, checks) = as_select(nodes::copy(q), table)?;
     let stmt = crate::planner::plan_query(rows, standard)?;
     let key_column = table.key.as_ref().and_then(|k| {
         nodes::iter::<TargetEntry>((*q).targetList)
@@ -167,6 +168,7 @@ pub unsafe fn insert(
     };
     let mut apply = Apply::one(Step { plan, route, columns, counts: true });
     apply.materialize = reads_us_later(stmt);
+    apply.checks = checks;
     Ok(super::on_top(q, stmt, &apply, vals.exprs()))
 }
 
@@ -182,8 +184,28 @@ unsafe fn reads_us_later(stmt: *mut PlannedStmt) -> bool {
     ours && nodes::tag(top) != NodeTag::T_CustomScan
 }
 
-/// The INSERT's source as a query for the new rows.
-unsafe fn as_select(q: *mut Query) -> *mut Query {
+/// The INSERT's source as a query for the new rows, and the conditions on them.
+unsafe fn as_select(q: *mut Query, table: &Table) -> Result<(*mut Query, Vec<Check>)> {
+    let target = (*q).resultRelation;
+    let new: Vec<(i16, *mut Node)> = nodes::iter::<TargetEntry>((*q).targetList)
+        .map(|t| ((*t).resno, (*t).expr as *mut Node))
+        .collect();
+    for (i, t) in nodes::iter::<TargetEntry>((*q).targetList).enumerate() {
+        (*t).resno = i as i16 + 1;
+        (*t).resname = nodes::pstr(&format!("column{}", i + 1));
+    }
+    let new = checks::complete(table, target, &new, true);
+    let mut checked = Vec::new();
+    for (condition, mut check) in checks::conditions(q, &new)? {
+        let n = nodes::len((*q).targetList);
+        let name = nodes::pstr(&format!("column{}", n + 1));
+        let e = condition as *mut pg_sys::Expr;
+        let t = pg_sys::makeTargetEntry(e, n as i16 + 1, name, false);
+        (*q).targetList = pg_sys::lappend((*q).targetList, t as *mut _);
+        check.column = n as u32;
+        checked.push(check);
+    }
+    (*q).withCheckOptions = std::ptr::null_mut();
     (*q).commandType = CmdType::CMD_SELECT;
     (*q).resultRelation = 0;
     (*q).returningList = std::ptr::null_mut();
@@ -192,11 +214,7 @@ unsafe fn as_select(q: *mut Query) -> *mut Query {
     for r in nodes::iter::<pg_sys::RangeTblRef>((*(*q).jointree).fromlist) {
         (*nodes::rte((*q).rtable, (*r).rtindex as u32)).inFromCl = true;
     }
-    for (i, t) in nodes::iter::<TargetEntry>((*q).targetList).enumerate() {
-        (*t).resno = i as i16 + 1;
-        (*t).resname = nodes::pstr(&format!("column{}", i + 1));
-    }
-    q
+    Ok((q, checked))
 }
 
 /// `INSERT INTO shard (columns) SELECT * FROM (VALUES ...)` with a slot for the rows.

@@ -29,6 +29,11 @@ pub unsafe fn plan(
     table: &Rc<Table>,
     standard: Standard<'_>,
 ) -> Result<*mut PlannedStmt> {
+    if !(*q).withCheckOptions.is_null() {
+        return Err(Error::unsupported(
+            "MERGE under row-level security is not supported on distributed tables",
+        ));
+    }
     if !super::is_replicated(table) {
         if let Some(stmt) = pushed(q, table)? {
             return Ok(stmt);
@@ -153,6 +158,7 @@ unsafe fn by_place(
         identity: id.columns(),
         once: true,
         materialize: true,
+        checks: Vec::new(),
         keep: Vec::new(),
     };
     for (i, a) in actions(s).into_iter().enumerate() {

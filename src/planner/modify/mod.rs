@@ -9,6 +9,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+mod checks;
 mod conflict;
 mod insert;
 mod merge;
@@ -52,6 +53,7 @@ pub unsafe fn plan(
     match (*q).commandType {
         CmdType::CMD_INSERT => {
             conflict::name_arbiters(q)?;
+            conflict::check_volatile(q, table)?;
             if !returning::needs_lowering(q) {
                 return plan_insert(q, table, standard);
             }
@@ -68,7 +70,7 @@ unsafe fn plan_insert(
     table: &Rc<Table>,
     standard: Standard<'_>,
 ) -> Result<*mut PlannedStmt> {
-    if insert::is_single_row(q) {
+    if insert::is_single_row(q) && (*q).withCheckOptions.is_null() {
         if let Some(stmt) = insert::insert_row(q, table)? {
             return Ok(stmt);
         }
@@ -99,13 +101,6 @@ unsafe fn change(
 
 /// What no plan of ours can do.
 unsafe fn check(q: *mut Query) -> Result<()> {
-    if !(*q).withCheckOptions.is_null() {
-        return Err(Error::unsupported(
-            "WITH CHECK OPTION and row-level security are not supported in writes to distributed \
-             tables",
-        )
-        .hint("Write to the table itself as its owner."));
-    }
     let current = !(*q).jointree.is_null()
         && nodes::walk((*(*q).jointree).quals, &mut |n| {
             if nodes::tag(n) == NodeTag::T_CurrentOfExpr {
@@ -125,7 +120,7 @@ unsafe fn check(q: *mut Query) -> Result<()> {
 
 /// A statement that shard groups run themselves.
 unsafe fn pushed(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut PlannedStmt>> {
-    if changes_key(q, table) {
+    if changes_key(q, table) || !(*q).withCheckOptions.is_null() {
         return Ok(None);
     }
     let Some(mut place) = pushdown::place(q)? else { return Ok(None) };

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::checks;
 use super::returning::{self, Attribute};
 use super::Standard;
 use crate::catalog::{Kind, Table};
@@ -58,6 +59,7 @@ impl Rows {
         (*q).resultRelation = 0;
         (*q).returningList = std::ptr::null_mut();
         (*q).mergeActionList = std::ptr::null_mut();
+        (*q).withCheckOptions = std::ptr::null_mut();
         q
     }
 }
@@ -258,6 +260,11 @@ pub unsafe fn plan(
         Apply::one(by_identity(table, &id, &values, !is_update, &returned))
     };
     apply.identity = id.columns();
+    let new = checks::complete(table, target, &new, false);
+    for (condition, mut check) in checks::conditions(s, &new)? {
+        check.column = rows.add(condition);
+        apply.checks.push(check);
+    }
     let s = rows.into_query(s);
     let stmt = rest::plan(s, standard)?;
     Ok(super::on_top(q, stmt, &apply, &[]))
@@ -380,7 +387,13 @@ unsafe fn with_new_values(e: *mut Node, target: i32, new: &[(i16, *mut Node)]) -
     substitute(e, 0, target, new)
 }
 
-unsafe fn substitute(e: *mut Node, depth: u32, target: i32, new: &[(i16, *mut Node)]) -> *mut Node {
+/// Puts expressions in the place of columns of entry `target`, in sub-queries, too.
+pub unsafe fn substitute(
+    e: *mut Node,
+    depth: u32,
+    target: i32,
+    new: &[(i16, *mut Node)],
+) -> *mut Node {
     nodes::mutate(e, &mut |n| {
         if nodes::tag(n) == NodeTag::T_Query {
             let q: *mut Query = nodes::copy(n as *mut Query);
@@ -408,15 +421,7 @@ unsafe fn move_rows(
 ) -> Result<Apply> {
     let target = (*s).resultRelation;
     let all: Vec<Attribute> = returning::attributes(table).into_iter().flatten().collect();
-    let mut values: Vec<(i16, *mut Node)> = Vec::new();
-    for a in all.iter().filter(|a| a.generated.is_none()) {
-        let given = new.iter().find(|(n, _)| *n == a.attno);
-        values.push((a.attno, given.map_or_else(|| a.var(target) as *mut Node, |(_, e)| *e)));
-    }
-    for a in &all {
-        let Some(g) = a.generated else { continue };
-        values.push((a.attno, substitute(g, 0, 1, &values.clone())));
-    }
+    let values = checks::complete(table, target, new, false);
     let mut columns = Vec::new();
     let mut key = None;
     for (attno, e) in &values {
