@@ -2,93 +2,111 @@
 //! collations and extensions.
 
 use super::info::{self, Column, Relation};
-use super::send;
+use super::{roles, send};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::fmgr::{quote_ident, quote_literal};
 use crate::pg::{session, spi};
+use crate::remote::NodeAddr;
+use crate::txn::run;
 use pgrx::pg_sys::Oid;
 
 /// Makes sure that the groups have what the table needs.
 pub fn ensure(rel: &Relation, columns: &[Column], groups: &[i32]) -> Result<()> {
-    let local = catalog::local_group()?;
-    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
+    let remote = remote(groups)?;
     if remote.is_empty() {
         return Ok(());
     }
+    let mut basis = roles::of_table(rel)?;
+    basis.extend(schema(&rel.schema)?);
     let mut commands = Vec::new();
-    commands.extend(roles(rel)?);
-    commands.extend(schema(&rel.schema)?);
-    let mut seen = Vec::new();
-    for c in columns {
-        collation(c.collation, &mut commands)?;
-        type_and_parts(c.typ, &mut seen, &mut commands)?;
-    }
     used_extensions(rel, &mut commands)?;
-    run(&remote, &commands)
+    parts(columns, &mut commands)?;
+    run_all(&remote, basis, commands)
 }
 
 /// Makes sure that the groups have a schema.
 pub fn ensure_schema(name: &str, groups: &[i32]) -> Result<()> {
-    let local = catalog::local_group()?;
-    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
-    run(&remote, &schema(name)?)
+    run_basis(&remote(groups)?, &schema(name)?)
 }
 
-/// Makes sure that the groups have roles.
+/// Makes sure that the groups have roles, and who is a member of them.
 pub fn ensure_roles(names: &[String], groups: &[i32]) -> Result<()> {
-    let local = catalog::local_group()?;
-    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
-    run(&remote, &role_commands(names))
+    let remote = remote(groups)?;
+    if remote.is_empty() {
+        return Ok(());
+    }
+    run_basis(&remote, &roles::named(names)?)
 }
 
 /// Makes sure that the groups have the types and collations of columns.
 pub fn ensure_columns(columns: &[Column], groups: &[i32]) -> Result<()> {
-    let local = catalog::local_group()?;
-    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
     let mut commands = Vec::new();
-    let mut seen = Vec::new();
-    for c in columns {
-        collation(c.collation, &mut commands)?;
-        type_and_parts(c.typ, &mut seen, &mut commands)?;
-    }
-    run(&remote, &commands)
+    parts(columns, &mut commands)?;
+    run_all(&remote(groups)?, Vec::new(), commands)
 }
 
-fn run(groups: &[i32], commands: &[String]) -> Result<()> {
-    if groups.is_empty() || commands.is_empty() {
+fn remote(groups: &[i32]) -> Result<Vec<i32>> {
+    let local = catalog::local_group()?;
+    Ok(groups.iter().copied().filter(|g| *g != local).collect())
+}
+
+fn parts(columns: &[Column], commands: &mut Vec<String>) -> Result<()> {
+    let mut seen = Vec::new();
+    for c in columns {
+        collation(c.collation, commands)?;
+        type_and_parts(c.typ, &mut seen, commands)?;
+    }
+    Ok(())
+}
+
+/// Runs what is the basis of everything, and then the rest, which belongs to the user.
+fn run_all(groups: &[i32], mut basis: Vec<String>, commands: Vec<String>) -> Result<()> {
+    let is_basis = |c: &String| {
+        ["CREATE SCHEMA ", "CREATE EXTENSION ", "CREATE ROLE ", "GRANT "]
+            .iter()
+            .any(|start| c.starts_with(start))
+    };
+    let (more, own): (Vec<String>, Vec<String>) = commands.into_iter().partition(is_basis);
+    basis.extend(more);
+    run_basis(groups, &basis)?;
+    if own.is_empty() || groups.is_empty() {
         return Ok(());
     }
-    let quoted: Vec<String> = commands.iter().map(|c| quote_literal(c)).collect();
-    let sql = format!(
-        "SELECT pg_catalog.citus_internal_ensure_objects(ARRAY[{}]::pg_catalog.text[])",
-        quoted.join(",")
-    );
-    let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
+    let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, ensuring(&own))).collect();
     send::on_nodes(&work)
 }
 
-/// Owner and grantees. Only a superuser can make roles for others; for everybody else the node
-/// says what is missing.
-fn roles(rel: &Relation) -> Result<Vec<String>> {
-    let sql = "SELECT DISTINCT pg_get_userbyid(x.role) FROM ( \
-        SELECT relowner AS role FROM pg_class WHERE oid = $1 \
-        UNION SELECT a.grantee FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = $1 \
-        UNION SELECT a.grantee FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = $1 \
-        UNION SELECT r FROM pg_policy p, unnest(p.polroles) r WHERE p.polrelid = $1) x \
-        WHERE x.role <> 0 ORDER BY 1";
-    let names: Vec<String> =
-        info::rows(sql, &[spi::oid(rel.oid)])?.iter().map(|r| r.text(0)).collect();
-    Ok(role_commands(&names))
+/// Runs what only a superuser can make for others: roles, schemas, extensions. For ordinary users
+/// the extension's owner does it, apart from the transaction, since their own sessions may need it.
+/// It is never more than what is here already.
+fn run_basis(groups: &[i32], commands: &[String]) -> Result<()> {
+    if groups.is_empty() || commands.is_empty() {
+        return Ok(());
+    }
+    let sql = ensuring(commands);
+    if session::is_superuser() {
+        let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
+        return send::on_nodes(&work);
+    }
+    let mut work = Vec::new();
+    for g in groups {
+        let n = catalog::node_of_group(*g)?;
+        let node = NodeAddr { id: n.id, group: *g, name: n.name.clone(), port: n.port };
+        work.push((node, vec![sql.clone()]));
+    }
+    for result in spi::as_owner(|| run::apart(&work))?.into_iter().flatten() {
+        result?;
+    }
+    Ok(())
 }
 
-fn role_commands(names: &[String]) -> Vec<String> {
-    if !session::is_superuser() {
-        return Vec::new();
-    }
-    // Sessions of other nodes come as the role itself. Without a password it is open to those only
-    // whom the node's pg_hba.conf trusts.
-    names.iter().map(|n| format!("CREATE ROLE {} LOGIN", quote_ident(n))).collect()
+fn ensuring(commands: &[String]) -> String {
+    let quoted: Vec<String> = commands.iter().map(|c| quote_literal(c)).collect();
+    format!(
+        "SELECT pg_catalog.citus_internal_ensure_objects(ARRAY[{}]::pg_catalog.text[])",
+        quoted.join(",")
+    )
 }
 
 fn schema(name: &str) -> Result<Vec<String>> {
@@ -104,16 +122,11 @@ fn schema(name: &str) -> Result<Vec<String>> {
     let mut list = Vec::new();
     for r in info::rows(sql, &[spi::text(name)])? {
         let owner = r.text(0);
-        list.extend(role_commands(std::slice::from_ref(&owner)));
-        let authorization = match session::is_superuser() {
-            true => format!(" AUTHORIZATION {}", quote_ident(&owner)),
-            false => String::new(),
-        };
-        list.push(format!("CREATE SCHEMA {}{authorization}", quote_ident(name)));
-        if session::is_superuser() {
-            let grants = r.text(1);
-            list.extend(grants.split(';').filter(|g| !g.is_empty()).map(str::to_owned));
-        }
+        list.extend(roles::of_schema(name)?);
+        let (name, owner) = (quote_ident(name), quote_ident(&owner));
+        list.push(format!("CREATE SCHEMA {name} AUTHORIZATION {owner}"));
+        let grants = r.text(1);
+        list.extend(grants.split(';').filter(|g| !g.is_empty()).map(str::to_owned));
     }
     Ok(list)
 }

@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod names;
 pub mod registry;
 pub mod replicate;
+pub mod roles;
 pub mod rows;
 pub mod send;
 pub mod statements;

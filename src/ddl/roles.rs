@@ -1,0 +1,68 @@
+//! Roles that nodes need: whoever may use a table here connects to its nodes under the same name.
+
+use super::info::{self, Relation};
+use crate::error::Result;
+use crate::pg::spi::{self, Param};
+
+/// A table's owner, whom its privileges and policies name, and the members of all of these.
+pub fn of_table(rel: &Relation) -> Result<Vec<String>> {
+    let start = "SELECT relowner AS role FROM pg_class WHERE oid = $1 \
+        UNION SELECT a.grantee FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = $1 \
+        UNION SELECT a.grantee FROM pg_attribute t, aclexplode(t.attacl) a WHERE t.attrelid = $1 \
+        UNION SELECT r FROM pg_policy p, unnest(p.polroles) r WHERE p.polrelid = $1 AND r <> 0 \
+        UNION SELECT oid FROM pg_roles WHERE rolsuper AND rolcanlogin \
+            OR rolname IN ('pg_read_all_data', 'pg_write_all_data')";
+    commands(start, &[spi::oid(rel.oid)])
+}
+
+/// A schema's owner and whom its privileges name, and the members of all of these. That everybody
+/// may use a schema does not mean that everybody uses its tables.
+pub fn of_schema(name: &str) -> Result<Vec<String>> {
+    let start = "SELECT nspowner AS role FROM pg_namespace WHERE nspname = $1 \
+        UNION SELECT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a \
+            WHERE n.nspname = $1 AND a.grantee <> 0";
+    commands(start, &[spi::text(name)])
+}
+
+/// Roles by name, and their members.
+pub fn named(names: &[String]) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for n in names {
+        for c in commands("SELECT oid AS role FROM pg_roles WHERE rolname = $1", &[spi::text(n)])? {
+            if !all.contains(&c) {
+                all.push(c);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Statements that make the roles of a query and their members, as far as they are not there, and
+/// the memberships. Role 0 is everybody who can log in.
+///
+/// Sessions of other nodes come as the role itself, so that all of them can log in. Without a
+/// password that is open to those only whom the node's pg_hba.conf trusts.
+fn commands(start: &str, params: &[Param]) -> Result<Vec<String>> {
+    let sql = format!(
+        "WITH RECURSIVE start AS ({start}), \
+        wanted(role) AS ( \
+            SELECT role FROM start WHERE role <> 0 \
+            UNION SELECT oid FROM pg_roles \
+                WHERE rolcanlogin AND EXISTS (SELECT FROM start WHERE role = 0) \
+            UNION SELECT m.member FROM wanted w JOIN pg_auth_members m ON m.roleid = w.role) \
+        SELECT * FROM ( \
+            SELECT 1, format('CREATE ROLE %I LOGIN%s%s%s', r.rolname, \
+                CASE WHEN r.rolsuper THEN ' SUPERUSER' END, \
+                CASE WHEN r.rolbypassrls THEN ' BYPASSRLS' END, \
+                CASE WHEN NOT r.rolinherit THEN ' NOINHERIT' END) \
+            FROM wanted w JOIN pg_roles r ON r.oid = w.role WHERE r.oid >= 16384 \
+            UNION ALL \
+            SELECT 2, format('GRANT %I TO %I', g.rolname, r.rolname) \
+            FROM wanted w JOIN pg_auth_members m ON m.member = w.role \
+            JOIN wanted v ON v.role = m.roleid \
+            JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member \
+            WHERE r.oid >= 16384 \
+        ) x ORDER BY 1, 2"
+    );
+    Ok(info::rows(&sql, params)?.iter().map(|r| r.text(1)).collect())
+}
