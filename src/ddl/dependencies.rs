@@ -39,6 +39,27 @@ pub fn ensure_roles(names: &[String], groups: &[i32]) -> Result<()> {
     run_basis(&remote, &roles::named(names)?)
 }
 
+/// Brings a GRANT or REVOKE of roles to the other nodes: the pairs are role and member.
+pub fn follow_memberships(grant: bool, pairs: &[(String, String)]) -> Result<()> {
+    let local = catalog::local_group()?;
+    let mut groups: Vec<i32> = catalog::nodes()?
+        .iter()
+        .filter(|n| n.is_primary() && n.active && n.group != local)
+        .map(|n| n.group)
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let any = "SELECT 1 FROM pg_dist_partition LIMIT 1";
+    if groups.is_empty() || info::rows(any, &[])?.is_empty() {
+        return Ok(());
+    }
+    let commands = match grant {
+        true => roles::of_all_tables()?,
+        false => pairs.iter().map(|(r, m)| roles::end_membership(r, m)).collect(),
+    };
+    run_basis(&groups, &commands)
+}
+
 /// Makes sure that the groups have the types and collations of columns.
 pub fn ensure_columns(columns: &[Column], groups: &[i32]) -> Result<()> {
     let mut commands = Vec::new();

@@ -85,7 +85,7 @@ pub const KINDS: &[(NodeTag, Treatment)] = &[
     (T_AlterEventTrigStmt, Passes),
     // Privileges, roles, owners.
     (T_GrantStmt, Handled(statements::grant)),
-    (T_GrantRoleStmt, Passes),
+    (T_GrantRoleStmt, Handled(statements::grant_role)),
     (T_AlterDefaultPrivilegesStmt, Passes),
     (T_CreateRoleStmt, Passes),
     (T_AlterRoleStmt, Passes),

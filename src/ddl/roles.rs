@@ -2,6 +2,7 @@
 
 use super::info::{self, Relation};
 use crate::error::Result;
+use crate::pg::fmgr::{quote_ident, quote_literal};
 use crate::pg::spi::{self, Param};
 
 /// A table's owner, whom its privileges and policies name, and the members of all of these.
@@ -24,6 +25,43 @@ pub fn of_schema(name: &str) -> Result<Vec<String>> {
     commands(start, &[spi::text(name)])
 }
 
+/// The roles of all managed tables and their schemas.
+pub fn of_all_tables() -> Result<Vec<String>> {
+    let start = "SELECT c.relowner AS role FROM pg_dist_partition p \
+            JOIN pg_class c ON c.oid = p.logicalrelid \
+        UNION SELECT a.grantee FROM pg_dist_partition p \
+            JOIN pg_class c ON c.oid = p.logicalrelid, aclexplode(c.relacl) a \
+        UNION SELECT a.grantee FROM pg_dist_partition p \
+            JOIN pg_attribute t ON t.attrelid = p.logicalrelid, aclexplode(t.attacl) a \
+        UNION SELECT r FROM pg_dist_partition p \
+            JOIN pg_policy y ON y.polrelid = p.logicalrelid, unnest(y.polroles) r WHERE r <> 0 \
+        UNION SELECT a.grantee FROM pg_dist_partition p \
+            JOIN pg_class c ON c.oid = p.logicalrelid \
+            JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(n.nspacl) a \
+            WHERE a.grantee <> 0 \
+        UNION SELECT oid FROM pg_roles WHERE rolsuper AND rolcanlogin \
+            OR rolname IN ('pg_read_all_data', 'pg_write_all_data')";
+    commands(start, &[])
+}
+
+/// The statement that ends a membership where there is one.
+pub fn end_membership(role: &str, member: &str) -> String {
+    let there = |name: &str| {
+        format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) {})",
+            quote_literal(name)
+        )
+    };
+    let body = format!(
+        "BEGIN IF {} AND {} THEN REVOKE {} FROM {}; END IF; END",
+        there(role),
+        there(member),
+        quote_ident(role),
+        quote_ident(member)
+    );
+    format!("DO {}", quote_literal(&body))
+}
+
 /// Roles by name, and their members.
 pub fn named(names: &[String]) -> Result<Vec<String>> {
     let mut all = Vec::new();
@@ -40,8 +78,8 @@ pub fn named(names: &[String]) -> Result<Vec<String>> {
 /// Statements that make the roles of a query and their members, as far as they are not there, and
 /// the memberships. Role 0 is everybody who can log in.
 ///
-/// Sessions of other nodes come as the role itself, so that all of them can log in. Without a
-/// password that is open to those only whom the node's pg_hba.conf trusts.
+/// Sessions of other nodes come as the role itself, or as a member of it where it cannot log in.
+/// Without a password that is open to those only whom the node's pg_hba.conf trusts.
 fn commands(start: &str, params: &[Param]) -> Result<Vec<String>> {
     let sql = format!(
         "WITH RECURSIVE start AS ({start}), \
@@ -51,7 +89,8 @@ fn commands(start: &str, params: &[Param]) -> Result<Vec<String>> {
                 WHERE rolcanlogin AND EXISTS (SELECT FROM start WHERE role = 0) \
             UNION SELECT m.member FROM wanted w JOIN pg_auth_members m ON m.roleid = w.role) \
         SELECT * FROM ( \
-            SELECT 1, format('CREATE ROLE %I LOGIN%s%s%s', r.rolname, \
+            SELECT 1, format('CREATE ROLE %I %s%s%s%s', r.rolname, \
+                CASE WHEN r.rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, \
                 CASE WHEN r.rolsuper THEN ' SUPERUSER' END, \
                 CASE WHEN r.rolbypassrls THEN ' BYPASSRLS' END, \
                 CASE WHEN NOT r.rolinherit THEN ' NOINHERIT' END) \

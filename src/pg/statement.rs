@@ -490,6 +490,32 @@ impl Tree {
         }
     }
 
+    /// What a GRANT or REVOKE of roles says: whether memberships begin or end, and each role with
+    /// each member. `None` where no membership changes.
+    pub fn role_grant(self) -> Option<(bool, Vec<(String, String)>)> {
+        if !self.is(NodeTag::T_GrantRoleStmt) {
+            return None;
+        }
+        // SAFETY: the tag was checked; the lists hold what the parser puts there.
+        unsafe {
+            let g = self.0 as *mut pg_sys::GrantRoleStmt;
+            if !(*g).is_grant && (*g).admin_opt {
+                return None;
+            }
+            let mut pairs = Vec::new();
+            for r in items((*g).granted_roles) {
+                let Some(name) = opt_text((*(r as *mut pg_sys::AccessPriv)).priv_name) else {
+                    continue;
+                };
+                for m in items((*g).grantee_roles) {
+                    let member = role(m as *mut pg_sys::RoleSpec);
+                    pairs.extend(member.map(|m| (name.clone(), m)));
+                }
+            }
+            Some(((*g).is_grant, pairs))
+        }
+    }
+
     /// What an ALTER ... RENAME says.
     pub fn rename_view(self) -> Option<RenameView> {
         if !self.is(NodeTag::T_RenameStmt) {

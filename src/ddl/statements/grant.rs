@@ -1,11 +1,13 @@
 //! GRANT and REVOKE on tables and schemas.
 
 use super::{plainly, Managed};
+use crate::catalog;
 use crate::ddl::info;
 use crate::ddl::{dependencies, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::quote_ident;
+use crate::pg::relation::command_counter_increment;
 use crate::pg::spi;
 use crate::pg::statement::{GrantView, Name};
 use pgrx::pg_sys::{ObjectType, Oid};
@@ -20,6 +22,18 @@ pub fn grant(call: Call) -> Result<()> {
         ObjectType::OBJECT_SCHEMA => on_schemas(&g),
         _ => Ok(()),
     }
+}
+
+/// GRANT and REVOKE of roles: who may use managed tables also through a role may do so on nodes.
+pub fn grant_role(call: Call) -> Result<()> {
+    let view = call.statement().role_grant();
+    call.proceed()?;
+    let Some((grant, pairs)) = view else { return Ok(()) };
+    if !catalog::extension_ready() {
+        return Ok(());
+    }
+    command_counter_increment();
+    dependencies::follow_memberships(grant, &pairs)
 }
 
 fn on_tables(g: &GrantView) -> Result<()> {

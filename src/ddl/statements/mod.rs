@@ -17,7 +17,7 @@ mod types;
 pub use alter_table::alter_table;
 pub use create::{create_table, refresh};
 pub use drop::{drop, drop_owned, reassign_owned, truncate};
-pub use grant::grant;
+pub use grant::{grant, grant_role};
 pub use index::{alter_statistics, create_index, create_statistics, reindex};
 pub use maintain::{cluster, vacuum};
 pub use policy::policy;
