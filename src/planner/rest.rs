@@ -27,9 +27,15 @@ pub unsafe fn plan(
     q: *mut Query,
     standard: &mut dyn FnMut(*mut Query) -> *mut PlannedStmt,
 ) -> Result<*mut PlannedStmt> {
+    // Parts that become scans hide their tables from PostgreSQL, which still has to check the
+    // user's privileges on them and to plan again when they change.
+    let (tables, oids) = whole::relations(q);
     sources(q, true)?;
     prepare(q);
-    Ok(standard(q))
+    let stmt = standard(q);
+    (*stmt).rtable = pg_sys::list_concat((*stmt).rtable, tables);
+    (*stmt).relationOids = pg_sys::list_concat((*stmt).relationOids, oids);
+    Ok(stmt)
 }
 
 /// Finds the largest parts that shard groups can answer: this query's own, or those of its

@@ -132,7 +132,7 @@ pub unsafe fn add_relations(stmt: *mut PlannedStmt, q: *mut Query) {
 }
 
 /// The relations of a query at all levels: permissions are checked, and locks taken, on them.
-unsafe fn relations(q: *mut Query) -> (*mut List, *mut List) {
+pub unsafe fn relations(q: *mut Query) -> (*mut List, *mut List) {
     let mut entries: *mut List = std::ptr::null_mut();
     let mut oids: *mut List = std::ptr::null_mut();
     nodes::walk(q as *mut Node, &mut |n| {
