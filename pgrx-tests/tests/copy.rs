@@ -411,6 +411,95 @@ fn out_and_in_again() {
     });
 }
 
+/// Rows of a COPY TO in whatever order, the first line apart when it is a header.
+fn rows_out(conn: &mut Conn, sql: &str, header: bool) -> (String, Vec<u8>, Vec<Vec<u8>>) {
+    let set = conn.simple(sql).unwrap_or_else(|e| panic!("{sql}: {e}")).remove(0);
+    let mut lines: Vec<Vec<u8>> = set.copied.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+    let first = if header { lines.remove(0) } else { Vec::new() };
+    lines.sort();
+    (set.tag, first, lines)
+}
+
+const OUT_OPTIONS: &[(&str, bool)] = &[
+    ("", false),
+    ("(HEADER)", true),
+    ("(FORMAT csv, HEADER, FORCE_QUOTE *)", true),
+    ("(FORMAT csv, NULL 'none', QUOTE '''', ESCAPE '\\', DELIMITER ';')", false),
+    ("(DELIMITER '|', NULL '')", false),
+    ("(FORMAT csv, ENCODING 'win1252')", false),
+];
+
+#[test]
+fn rows_to_the_client() {
+    both(|pair| {
+        let columns = "k int, \"V \"\"x\" text, d date, g int GENERATED ALWAYS AS (k) STORED";
+        let mut p = pair(columns, BY_K);
+        for t in ["plain", "dist"] {
+            p.conn.run(&format!(
+                "INSERT INTO {t} (k, \"V \"\"x\", d) \
+                 SELECT i, '\u{20ac} \u{e9},\"|'' ' || i, date '2020-01-01' + i \
+                 FROM generate_series(1, 500) i"
+            ));
+            p.conn.run(&format!("INSERT INTO {t} VALUES (1000, NULL, NULL), (1001, '', NULL)"));
+        }
+        for (options, header) in OUT_OPTIONS {
+            for columns in ["", "(d, k)", "(\"V \"\"x\")"] {
+                let sql = |t: &str| format!("COPY {t} {columns} TO STDOUT {options}");
+                let want = rows_out(&mut p.conn, &sql("plain"), *header);
+                let got = rows_out(&mut p.conn, &sql("dist"), *header);
+                assert_eq!(got, want, "{}", sql("dist"));
+            }
+        }
+        let sql = "COPY # (k, d) TO STDOUT (FORMAT csv, FORCE_QUOTE (d))";
+        let want = rows_out(&mut p.conn, &sql.replace('#', "plain"), false);
+        assert_eq!(rows_out(&mut p.conn, &sql.replace('#', "dist"), false), want);
+        p.conn.run("SET DateStyle = 'German'");
+        p.conn.run("BEGIN");
+        for t in ["plain", "dist"] {
+            p.conn.run(&format!("DELETE FROM {t} WHERE k % 3 = 0"));
+        }
+        let want = rows_out(&mut p.conn, "COPY plain TO STDOUT", false);
+        assert_eq!(rows_out(&mut p.conn, "COPY dist TO STDOUT", false), want);
+        p.conn.run("ROLLBACK");
+        for sql in [
+            "COPY # (nope) TO STDOUT",
+            "COPY # (g) TO STDOUT",
+            "COPY # TO STDOUT (FORCE_QUOTE (k))",
+            "COPY # (k) TO STDOUT (FORMAT csv, FORCE_QUOTE (d))",
+            "COPY # TO STDOUT (FORMAT xml)",
+            "COPY # TO 'relative/path'",
+            "COPY # TO '/nowhere/at/all'",
+        ] {
+            let want = error(p.conn.simple(&sql.replace('#', "plain")));
+            let got = error(p.conn.simple(&sql.replace('#', "dist")));
+            assert_eq!(got.code, want.code, "{sql}: {got}");
+        }
+        p.conn.run("SELECT 1");
+    });
+}
+
+#[test]
+fn row_security() {
+    both(|pair| {
+        let mut p = pair("k int, v text", BY_K);
+        p.conn.run("DROP ROLE IF EXISTS copy_someone");
+        p.conn.run("CREATE ROLE copy_someone");
+        for t in ["plain", "dist"] {
+            p.conn.run(&format!("GRANT ALL ON {t} TO copy_someone"));
+            p.conn.run(&format!("ALTER TABLE {t} ENABLE ROW LEVEL SECURITY"));
+        }
+        p.conn.run("SET ROLE copy_someone");
+        let want = error(p.conn.copy_in("COPY plain FROM STDIN", b"1\ta\n"));
+        let got = error(p.conn.copy_in("COPY dist FROM STDIN", b"1\ta\n"));
+        assert_eq!((got.code, got.message), (want.code, want.message));
+        p.conn.run("RESET ROLE");
+        for t in ["plain", "dist"] {
+            p.conn.run(&format!("REVOKE ALL ON {t} FROM copy_someone"));
+        }
+        p.conn.run("DROP ROLE copy_someone");
+    });
+}
+
 #[test]
 fn privileges() {
     both(|pair| {

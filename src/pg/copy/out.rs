@@ -111,6 +111,20 @@ impl Command {
             let attlist = (*stmt).attlist;
             let list = guard::call(|| raw::CopyGetAttnums((*rel).rd_att, rel, attlist));
             let names = column_names(rel, &integers(list));
+            let mut parsed = pg_sys::CopyFormatOptions::default();
+            let (out, options) = (&raw mut parsed, (*stmt).options);
+            let source = self.text;
+            guard::call(|| {
+                let pstate = raw::make_parsestate(std::ptr::null_mut());
+                (*pstate).p_sourcetext = source;
+                raw::ProcessCopyOptions(pstate, out, false, options);
+                raw::CopyGetAttnums((*rel).rd_att, rel, parsed.force_quote);
+            });
+            // The query would not know the column at all.
+            if let Some(other) = strings(parsed.force_quote).iter().find(|n| !names.contains(n)) {
+                let what = format!("FORCE_QUOTE column \"{other}\" not referenced by COPY");
+                return Err(Error::new(sqlstate::INVALID_COLUMN_REFERENCE, what));
+            }
             let partitioned = (*(*rel).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
             pg_sys::table_close(rel, pg_sys::NoLock as c_int);
             (!partitioned).then_some(names)
