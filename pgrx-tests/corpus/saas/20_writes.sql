@@ -4,7 +4,7 @@ INSERT INTO user_events (tenant_id, user_id, event_type) VALUES (1, 1, 'login') 
 -- @error 23505
 INSERT INTO users (tenant_id, user_id) VALUES (7, 3);
 -- @error 23502
-INSERT INTO users (tenant_id, username) VALUES (NULL, 'nobody');
+INSERT INTO users (tenant_id, user_id, username) VALUES (NULL, 5, 'nobody');
 INSERT INTO users (tenant_id, user_id, username) VALUES (7, 3, 'again') ON CONFLICT DO NOTHING;
 INSERT INTO users AS u (tenant_id, user_id, username) VALUES (7, 3, 'again'), (7, 100000, 'fresh')
 ON CONFLICT (tenant_id, user_id) DO UPDATE SET username = excluded.username || '/' || u.username RETURNING *;
