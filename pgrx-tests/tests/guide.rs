@@ -61,14 +61,12 @@ fn on_cluster(workers: usize, config: &str) {
 }
 
 #[test]
-#[ignore = "waits for DDL"]
 fn examples_with_two_workers() {
     on_cluster(2, "w2");
 }
 
 /// The embedded default: one server, nothing added.
 #[test]
-#[ignore = "waits for DDL"]
 fn examples_on_a_single_node() {
     on_cluster(0, "single");
 }

@@ -70,7 +70,7 @@ fn run_unit(name: &str) {
     let configs: Vec<(&str, u32, bool)> = match wanted.as_deref() {
         Some("plain") => vec![("plain", 0, false)],
         Some(one) => CONFIGS.into_iter().filter(|c| c.0 == one).collect(),
-        None => vec![("plain", 0, false)],
+        None => CONFIGS.to_vec(),
     };
     let mut failures = Vec::new();
     for (config, shards, filled) in configs {

@@ -33,7 +33,7 @@ const INDEXES: [&str; 3] =
     ["lineitem (l_partkey, l_suppkey)", "orders (o_custkey)", "partsupp (ps_suppkey)"];
 
 /// Queries that do not work yet, by layout.
-const KNOWN: &[(&str, usize)] = &[];
+const KNOWN: &[(&str, usize)] = &[("reference", 20), ("distributed", 20)];
 
 fn lines<T: Display>(rows: impl Iterator<Item = T>) -> Vec<u8> {
     let mut text = String::new();
@@ -132,7 +132,6 @@ fn answer(c: &mut Conn, query: &str) -> Result<ResultSet, String> {
 }
 
 #[test]
-#[ignore = "waits for the planner"]
 fn all_queries_in_both_layouts() {
     let tables: Vec<&str> = BASE.iter().map(|t| t.0).chain(OWN.iter().map(|t| t.0)).collect();
     let made: Vec<(&str, &'static [u8])> = std::thread::scope(|s| {
@@ -156,7 +155,7 @@ fn all_queries_in_both_layouts() {
         let expected = answer(&mut oracle, query).unwrap_or_else(|e| panic!("Q{}: {e}", n + 1));
         for layout in ["reference", "distributed"] {
             let settings =
-                format!("SET search_path = {layout}, base; SET statement_timeout = '100s'");
+                format!("SET search_path = {layout}, base; SET statement_timeout = '30s'");
             if c.simple(&settings).is_err() {
                 cluster.coordinator.wait_ready().unwrap();
                 c = cluster.connect(&database);
