@@ -30,12 +30,14 @@ pub fn difference(
 
 /// Violations of integrity are compared in full: their texts must name tables, never shards.
 ///
-/// Two things may differ: which of several bad rows is found first, and the words in which a
-/// missing distribution key is refused.
+/// Two things may differ: which of several bad rows is found first (the values in DETAIL), and
+/// the words in which a missing distribution key is refused.
 fn error_difference(want: &PgError, got: &PgError) -> Option<String> {
-    let row = "Failing row contains";
-    let detail =
-        |e: &PgError| e.detail.clone().map(|d| if d.starts_with(row) { row.into() } else { d });
+    let detail = |e: &PgError| {
+        let text = e.detail.clone()?;
+        let constant = text.split(['=', '(']).next().unwrap_or_default().to_owned();
+        Some(if text.starts_with("Key (") { text.split('=').next()?.to_owned() } else { constant })
+    };
     let fields = |e: &PgError| {
         (e.message.clone(), detail(e), e.table.clone(), e.column.clone(), e.constraint.clone())
     };

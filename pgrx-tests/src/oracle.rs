@@ -28,7 +28,14 @@ impl<'a> Side<'a> {
 
     fn session(&mut self, name: &str) -> Result<&mut Conn, Error> {
         if !self.sessions.contains_key(name) {
-            let mut c = self.server.try_connect(&self.database)?;
+            let mut c = match self.server.try_connect(&self.database) {
+                // After a crash the server needs its time.
+                Err(_) => {
+                    self.server.wait_ready()?;
+                    self.server.try_connect(&self.database)?
+                }
+                Ok(c) => c,
+            };
             c.simple("SET statement_timeout = '60s'")?;
             self.sessions.insert(name.to_owned(), c);
         }
