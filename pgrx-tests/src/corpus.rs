@@ -9,6 +9,7 @@
 //! -- @distribute TABLE COLUMN [colocate OTHER]
 //! -- @reference TABLE
 //! -- @citus_local TABLE
+//! -- @cluster SQL               any other statement for the cluster alone
 //! -- @compare TABLE ...          further tables whose content is compared after writes
 //! ```
 //! In the other files, lines before a statement say how it is judged:
@@ -66,6 +67,7 @@ pub enum Spread {
     Distributed { table: String, column: String, colocate: Option<String> },
     Reference(String),
     Local(String),
+    Other(String),
 }
 
 impl Spread {
@@ -83,6 +85,7 @@ impl Spread {
                 text(other)
             ),
             Spread::Reference(table) => format!("SELECT create_reference_table({})", text(table)),
+            Spread::Other(sql) => sql.clone(),
             Spread::Local(table) => {
                 format!("SELECT citus_add_local_table_to_metadata({})", text(table))
             }
@@ -146,6 +149,11 @@ fn read_schema(path: &Path, tables: &mut Vec<String>) -> Vec<Step> {
                 },
                 Some(&"reference") => Spread::Reference(owned(1)),
                 Some(&"citus_local") => Spread::Local(owned(1)),
+                Some(&"cluster") => {
+                    let step = Step::Spread(Spread::Other(words[1..].join(" ")), line);
+                    steps.borrow_mut().push(step);
+                    return true;
+                }
                 Some(&"compare") => {
                     tables.extend(words[1..].iter().map(|w| (*w).to_owned()));
                     return true;

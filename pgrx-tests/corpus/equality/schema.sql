@@ -1,5 +1,7 @@
 -- Keys that are equal without being the same: citext, nondeterministic collations.
 CREATE EXTENSION IF NOT EXISTS citext;
+-- An extension is made on every node by hand.
+-- @cluster SELECT run_command_on_workers('CREATE EXTENSION IF NOT EXISTS citext')
 CREATE COLLATION IF NOT EXISTS nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TABLE ci (k CITEXT, n INT);
 -- @distribute ci k
