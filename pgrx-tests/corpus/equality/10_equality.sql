@@ -12,7 +12,6 @@ SELECT a.n, b.n FROM nd a JOIN nd b ON a.k = b.k;
 SELECT a.n, b.n FROM nd a JOIN nd b ON a.o = b.o;
 SELECT a.n, b.n FROM nd a JOIN nd b ON a.k = b.o COLLATE "C";
 UPDATE ci SET n = 10 WHERE k = 'ABC';
--- @known single RETURNING over several shards
 DELETE FROM ci WHERE k = 'XYZ' RETURNING *;
 INSERT INTO ci VALUES ('aBC', 5), ('new', 6) RETURNING k;
 UPDATE nd SET n = n + 10 WHERE k = 'xYz' RETURNING k, n;

@@ -9,10 +9,8 @@ CREATE VIEW nested AS SELECT owner, total / n AS mean FROM per_owner;
 SELECT max(mean) FROM nested;
 CREATE TEMP VIEW tv AS SELECT l.*, k.factor FROM log l JOIN kinds k ON k.code = l.what;
 SELECT what, count(factor) FROM tv GROUP BY what;
--- @known all updatable view
 UPDATE rich SET balance = balance + 1 WHERE id = 20 RETURNING id, balance;
 INSERT INTO rich VALUES (100, 'via view', 500) RETURNING *;
--- @known all updatable view
 DELETE FROM rich WHERE id = 100;
 CREATE MATERIALIZED VIEW mv AS SELECT owner, sum(balance) AS total FROM acc GROUP BY owner;
 SELECT * FROM mv;

@@ -193,14 +193,10 @@ SELECT drops FROM drops WHERE k = 3;
 SELECT row_to_json(drops) FROM drops WHERE k = 3;
 SELECT count(d), max(d.v) FROM drops d;
 SELECT (d).v, (d).added FROM (SELECT d FROM drops d WHERE k = 2) q;
--- @known all RETURNING or ON CONFLICT with whole rows or subqueries
 INSERT INTO drops VALUES (50, 'fifty', 1) RETURNING *, drops;
--- @known all RETURNING or ON CONFLICT with whole rows or subqueries
 INSERT INTO drops SELECT k + 100, v, n, 7 FROM drops WHERE k < 3 RETURNING drops;
 UPDATE drops SET v = 'u' WHERE k = 50 RETURNING drops.*;
--- @known all RETURNING over several shards
 UPDATE drops d SET n = 9 RETURNING d;
--- @known all RETURNING over several shards
 DELETE FROM drops WHERE k = 50 RETURNING drops;
 SELECT w FROM w JOIN w2 USING (k) WHERE k < 22;
 SELECT w IS NULL, w2 IS NULL, w2 FROM w LEFT JOIN w2 USING (k) WHERE k IN (1, 25);

@@ -38,13 +38,11 @@ INSERT INTO s VALUES (1, 'dup', 1) ON CONFLICT DO NOTHING RETURNING *;
 INSERT INTO s VALUES (1, 'dup', 1), (200, 'new', 1), (201, 'new', 1) ON CONFLICT (k) DO NOTHING RETURNING *;
 INSERT INTO s VALUES (1, 'up', 5), (2, 'up', 6), (202, 'up', 7) ON CONFLICT (k) DO UPDATE SET v = excluded.v, n = s.n + excluded.n RETURNING *;
 INSERT INTO s VALUES (3, 'cond', 5), (4, 'cond', 500) ON CONFLICT (k) DO UPDATE SET n = excluded.n WHERE s.n < excluded.n - 100 RETURNING *;
--- @known all ON CONSTRAINT
 INSERT INTO s VALUES (5, 'c', 1) ON CONFLICT ON CONSTRAINT s_pkey DO UPDATE SET v = excluded.v || s.v RETURNING *;
 -- @error 21000
 INSERT INTO s VALUES (6, 'x', 1), (6, 'y', 2) ON CONFLICT (k) DO UPDATE SET v = excluded.v;
 -- @error 42P10
 INSERT INTO s VALUES (6, 'x', 1) ON CONFLICT (v) DO NOTHING;
--- @known all RETURNING or ON CONFLICT with whole rows or subqueries
 INSERT INTO s AS alias VALUES (7, 'x', 1) ON CONFLICT (k) DO UPDATE SET v = (SELECT name FROM r WHERE id = 1) RETURNING alias.v;
 INSERT INTO s (k, v) SELECT k + 1000, v FROM s WHERE k < 10;
 INSERT INTO s (k, v, n) SELECT k, v, n FROM target;
