@@ -33,7 +33,7 @@ const INDEXES: [&str; 3] =
     ["lineitem (l_partkey, l_suppkey)", "orders (o_custkey)", "partsupp (ps_suppkey)"];
 
 /// Queries that do not work yet, by layout.
-const KNOWN: &[(&str, usize)] = &[("reference", 20), ("distributed", 20)];
+const KNOWN: &[(&str, usize)] = &[];
 
 fn lines<T: Display>(rows: impl Iterator<Item = T>) -> Vec<u8> {
     let mut text = String::new();
