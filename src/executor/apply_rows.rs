@@ -250,7 +250,7 @@ impl Inner {
             return Ok(());
         }
         for c in &self.apply.checks {
-            if !row.get(c.column).is_some_and(|d| d.value() & 0xff != 0) {
+            if row.get(c.column).is_none_or(|d| d.value() & 0xff == 0) {
                 return Err(c.error());
             }
         }
