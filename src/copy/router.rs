@@ -15,15 +15,12 @@ use crate::ddl::unshard::unshard_local_error;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::{copy, guard, relation, session};
+use crate::settings;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// A buffer of this size is sent whatever the node does.
-const FULL: usize = 2 * 1024 * 1024;
-/// A node with little to do gets a buffer from this size on.
+/// A node with little to do gets a buffer from this size on, which the settings can only lower.
 const WORTH_SENDING: usize = 64 * 1024;
-/// The same where this server gets a copy too, which it has to load by itself.
-const WORTH_LOADING: usize = 256 * 1024;
 /// Bytes that may wait in buffers and for confirmation, in all.
 const LIMIT: usize = 64 * 1024 * 1024;
 /// The same for tables that refer to themselves. A shard checks foreign keys at the end of each
@@ -66,6 +63,9 @@ pub struct Router {
     local_rows: u64,
     failed_line: Cell<Option<u64>>,
     patient: bool,
+    /// Sizes at which a buffer is sent in any case: to other nodes, and where this server gets a
+    /// copy too.
+    full: (usize, usize),
 }
 
 impl Router {
@@ -122,6 +122,7 @@ impl Router {
             local_rows: 0,
             failed_line: Cell::new(None),
             patient: copy::references_itself(relid),
+            full: thresholds(),
         })
     }
 
@@ -164,7 +165,8 @@ impl Router {
     fn grown(&mut self, shard: usize, before: usize) -> Result<()> {
         let now = self.chunks.get(shard).map_or(0, Chunk::size);
         self.buffered += now - before;
-        if now >= FULL && !self.patient {
+        let full = if self.is_here(shard) { self.full.1 } else { self.full.0 };
+        if now >= full && !self.patient {
             self.send(shard)?;
         }
         let limit = if self.patient { PATIENT_LIMIT } else { LIMIT };
@@ -181,6 +183,11 @@ impl Router {
         Ok(())
     }
 
+    /// Whether this server has a copy of a shard.
+    fn is_here(&self, shard: usize) -> bool {
+        self.places.get(shard).is_some_and(|p| p.contains(&Place::Here))
+    }
+
     /// Gives work to nodes that are about to run dry. To be called now and then.
     pub fn pump(&mut self) -> Result<()> {
         self.streams.poll()?;
@@ -191,8 +198,7 @@ impl Router {
             }
             let size = |i: &usize| self.chunks.get(*i).map_or(0, Chunk::size);
             let fullest = self.shards_of.get(node).and_then(|l| l.iter().max_by_key(|i| size(i)));
-            let here = |i: usize| self.places.get(i).is_some_and(|p| p.contains(&Place::Here));
-            let worth = |i: usize| if here(i) { WORTH_LOADING } else { WORTH_SENDING };
+            let worth = |i: usize| if self.is_here(i) { self.full.1 / 2 } else { WORTH_SENDING };
             if let Some(shard) = fullest.copied().filter(|i| size(i) >= worth(*i)) {
                 self.send(shard)?;
             }
@@ -362,6 +368,12 @@ impl Router {
         let list = column_list(&self.to.columns);
         Ok(format!("COPY {table}{list} FROM STDIN WITH {}", self.options))
     }
+}
+
+/// Sizes of full buffers, remote and local, as the settings say.
+fn thresholds() -> (usize, usize) {
+    let bytes = |n: i32| usize::try_from(n).unwrap_or(0).clamp(1, LIMIT / 8);
+    (bytes(settings::remote_copy_flush_threshold()), bytes(settings::local_copy_flush_threshold()))
 }
 
 /// Column names as COPY lists them.
