@@ -316,6 +316,18 @@ fn only_owners_change_tables() {
 }
 
 #[test]
+fn the_extension_goes_with_its_tables() {
+    both("ext", |cluster, db, c| {
+        c.run("CREATE TABLE t (id int); SELECT create_distributed_table('t', 'id'); CREATE TABLE r (id int); SELECT create_reference_table('r')");
+        refused(c, "DROP EXTENSION citus", "2BP01");
+        c.run("DROP EXTENSION citus CASCADE");
+        assert_eq!(c.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
+        assert_eq!(shards(cluster, db), Vec::<String>::new());
+        c.run("CREATE EXTENSION citus");
+    });
+}
+
+#[test]
 fn every_statement_kind_is_listed() {
     let top = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let registry = std::fs::read_to_string(format!("{top}/src/ddl/registry.rs")).unwrap();

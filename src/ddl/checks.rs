@@ -159,7 +159,7 @@ fn require_unmanaged(rel: &Relation, target: Target) -> Result<()> {
     let e = Error::new(sqlstate::WRONG_OBJECT_TYPE, message);
     Err(match t.kind {
         Kind::Local => e,
-        _ => e.hint("Run undistribute_table first, or alter_distributed_table to change it."),
+        _ => e.hint("Run undistribute_table first."),
     })
 }
 
@@ -276,8 +276,10 @@ fn outgoing(
     let name = info::name_of(k.to);
     let refuse = |why: String, hint: String| Err(foreign_key_error(rel, k).detail(why).hint(hint));
     match (target, other_kind) {
-        // A local table is converted along with the reference table or stays local.
-        (_, Some(Kind::Reference)) => Ok(()),
+        (_, Some(Kind::Reference)) => match key.filter(|c| k.from_columns.contains(c)) {
+            Some(from) => require_key_kept(rel, k, from),
+            None => Ok(()),
+        },
         (Target::Local, None | Some(Kind::Local)) => Ok(()),
         (Target::Reference, Some(Kind::Local)) | (Target::Reference, None) => refuse(
             format!("\"{name}\" is a local table."),

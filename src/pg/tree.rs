@@ -215,6 +215,18 @@ unsafe fn rename_statement(node: *mut pg_sys::Node, r: &Renaming) -> Result<()> 
             T_AlterStatsStmt => {
                 rename_name_list((*(node as *mut pg_sys::AlterStatsStmt)).defnames, r)
             }
+            _ => return rename_other(node, r),
+        }
+    }
+    Ok(())
+}
+
+/// The less frequent kinds of statements.
+unsafe fn rename_other(node: *mut pg_sys::Node, r: &Renaming) -> Result<()> {
+    use NodeTag::*;
+    // SAFETY: see Tree::rename.
+    unsafe {
+        match (*node).type_ {
             T_AlterObjectSchemaStmt => {
                 let s = node as *mut pg_sys::AlterObjectSchemaStmt;
                 rename_range_var((*s).relation, r);

@@ -5,11 +5,11 @@ use crate::catalog;
 use crate::ddl::info::{self, Relation};
 use crate::ddl::names::shard_name;
 use crate::ddl::{dependencies, send};
-use crate::error::Result;
+use crate::error::{sqlstate, Error, Result};
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{qualified, quote_ident, quote_literal};
-use crate::pg::spi;
 use crate::pg::statement::{truncated_along, Name};
+use crate::pg::{spi, xact};
 use pgrx::pg_sys::{ObjectType, Oid};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,12 @@ pub fn drop(call: Call) -> Result<()> {
     let statement = call.statement();
     if statement.concurrent() {
         return concurrently::drop_index(call);
+    }
+    if statement.drop_kind() == Some(ObjectType::OBJECT_EXTENSION)
+        && statement.dropped_names().iter().any(|n| n == "citus")
+    {
+        let alone = call.is_top_level() && !xact::in_block();
+        drop_managed_tables(statement.cascades(), alone)?;
     }
     if statement.drop_kind() != Some(ObjectType::OBJECT_SCHEMA) {
         return plainly(&call);
@@ -31,6 +37,38 @@ pub fn drop(call: Call) -> Result<()> {
     for (name, groups) in schemas {
         drop_empty_schema(&name, &groups)?;
     }
+    Ok(())
+}
+
+/// Before the extension goes: tables whose rows are in shards depend on it.
+///
+/// They are dropped in a transaction of their own: one that has changed several nodes needs the
+/// extension's catalogs to commit.
+fn drop_managed_tables(cascade: bool, alone: bool) -> Result<()> {
+    let sql = "SELECT format('%I.%I', n.nspname, c.relname), c.relkind = 'm' \
+        FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid \
+        JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY 1";
+    let tables = info::rows(sql, &[])?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = tables.iter().map(|r| r.text(0)).collect();
+    if !cascade || !alone {
+        let hint = match cascade {
+            false => "Run undistribute_table for them, or use DROP ... CASCADE to drop them too.",
+            true => "Drop them first, or do not use a transaction block.",
+        };
+        let message = "cannot drop extension citus because other objects depend on it";
+        return Err(Error::new(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message)
+            .detail(format!("Tables that it manages: {}.", names.join(", ")))
+            .hint(hint));
+    }
+    for r in &tables {
+        let kind = if r.bool(1) { "MATERIALIZED VIEW" } else { "TABLE" };
+        spi::execute(&format!("DROP {kind} IF EXISTS {} CASCADE", r.text(0)), &[])?;
+    }
+    xact::commit_and_start();
+    xact::ensure_snapshot();
     Ok(())
 }
 

@@ -1,0 +1,231 @@
+//! ALTER TABLE and the constraints of CREATE TABLE.
+
+use super::{opt_text, options, role, Name, Option_};
+use crate::error::Result;
+use crate::pg::tree::{items, text, Tree};
+use crate::pg::{guard, spi};
+use pgrx::pg_sys::{self, AlterTableType, NodeTag, Oid};
+use std::ffi::c_void;
+
+/// A constraint as a statement writes it.
+#[derive(Clone, Debug)]
+pub struct ConstraintView {
+    /// Kind.
+    pub kind: pg_sys::ConstrType::Type,
+    /// Name, if written.
+    pub name: Option<String>,
+    /// `USING INDEX`.
+    pub index: Option<String>,
+    /// DEFERRABLE
+    pub deferrable: bool,
+    /// INITIALLY DEFERRED
+    pub deferred: bool,
+    /// Referenced table of a foreign key.
+    pub referenced: Option<Name>,
+}
+
+/// One command of ALTER TABLE.
+#[derive(Clone, Copy)]
+pub struct AlterCommand(*mut pg_sys::AlterTableCmd);
+
+impl Tree {
+    /// The commands of an ALTER TABLE.
+    pub fn alter_commands(self) -> Vec<AlterCommand> {
+        if !self.is(NodeTag::T_AlterTableStmt) {
+            return Vec::new();
+        }
+        // SAFETY: the tag was checked.
+        unsafe {
+            items((*(self.0 as *mut pg_sys::AlterTableStmt)).cmds)
+                .into_iter()
+                .map(|c| AlterCommand(c as *mut pg_sys::AlterTableCmd))
+                .collect()
+        }
+    }
+
+    /// Foreign keys that a CREATE TABLE or ALTER TABLE writes: the referenced tables.
+    pub fn referenced_tables(self) -> Vec<Name> {
+        let mut found = Vec::new();
+        // SAFETY: the tag says which structure it is.
+        unsafe {
+            if self.is(NodeTag::T_CreateStmt) {
+                for e in items((*(self.0 as *mut pg_sys::CreateStmt)).tableElts) {
+                    references(e as *mut pg_sys::Node, &mut found);
+                }
+            }
+            for c in self.alter_commands() {
+                use AlterTableType::{AT_AddColumn, AT_AddConstraint};
+                if [AT_AddColumn, AT_AddConstraint].contains(&(*c.0).subtype) {
+                    references((*c.0).def, &mut found);
+                }
+            }
+        }
+        found
+    }
+}
+
+unsafe fn references(node: *mut pg_sys::Node, found: &mut Vec<Name>) {
+    if node.is_null() {
+        return;
+    }
+    // SAFETY: the tag says which structure it is.
+    unsafe {
+        match (*node).type_ {
+            NodeTag::T_Constraint => {
+                let table = (*(node as *mut pg_sys::Constraint)).pktable;
+                if !table.is_null() {
+                    found.push(Name(table));
+                }
+            }
+            NodeTag::T_ColumnDef => {
+                for c in items((*(node as *mut pg_sys::ColumnDef)).constraints) {
+                    references(c as *mut pg_sys::Node, found);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl AlterCommand {
+    /// The kind of command.
+    pub fn kind(self) -> AlterTableType::Type {
+        // SAFETY: a valid AlterTableCmd.
+        unsafe { (*self.0).subtype }
+    }
+
+    /// Column, constraint, trigger or other object.
+    pub fn name(self) -> String {
+        // SAFETY: a valid AlterTableCmd.
+        unsafe { text((*self.0).name) }
+    }
+
+    /// Column number, where an index' column is named by it.
+    pub fn number(self) -> i16 {
+        // SAFETY: a valid AlterTableCmd.
+        unsafe { (*self.0).num }
+    }
+
+    /// Name of the new owner.
+    pub fn owner(self) -> Option<String> {
+        // SAFETY: a valid AlterTableCmd.
+        unsafe {
+            if (*self.0).newowner.is_null() {
+                return None;
+            }
+            role((*self.0).newowner)
+        }
+    }
+
+    fn def_tag(self) -> Option<NodeTag> {
+        // SAFETY: a valid AlterTableCmd.
+        unsafe {
+            let def = (*self.0).def;
+            (!def.is_null()).then(|| (*def).type_)
+        }
+    }
+
+    /// Options of SET and RESET.
+    pub fn options(self) -> Vec<Option_> {
+        if self.def_tag() != Some(NodeTag::T_List) {
+            return Vec::new();
+        }
+        // SAFETY: the tag was checked.
+        unsafe { options((*self.0).def as *mut pg_sys::List) }
+    }
+
+    /// The value of SET STATISTICS, SET STORAGE, SET COMPRESSION.
+    pub fn value(self) -> Option<String> {
+        // SAFETY: the tag is checked.
+        unsafe {
+            match self.def_tag()? {
+                NodeTag::T_Integer => {
+                    Some((*((*self.0).def as *mut pg_sys::Integer)).ival.to_string())
+                }
+                NodeTag::T_String => Some(text((*((*self.0).def as *mut pg_sys::String)).sval)),
+                _ => None,
+            }
+        }
+    }
+
+    /// The constraint that is added or altered.
+    pub fn constraint(self) -> Option<ConstraintView> {
+        if self.def_tag()? != NodeTag::T_Constraint {
+            return None;
+        }
+        // SAFETY: the tag was checked.
+        unsafe {
+            let c = (*self.0).def as *mut pg_sys::Constraint;
+            Some(ConstraintView {
+                kind: (*c).contype,
+                name: opt_text((*c).conname),
+                index: opt_text((*c).indexname),
+                deferrable: (*c).deferrable,
+                deferred: (*c).initdeferred,
+                referenced: (!(*c).pktable.is_null()).then_some(Name((*c).pktable)),
+            })
+        }
+    }
+
+    /// REPLICA IDENTITY: its kind and index.
+    pub fn replica_identity(self) -> Option<(u8, Option<String>)> {
+        if self.def_tag()? != NodeTag::T_ReplicaIdentityStmt {
+            return None;
+        }
+        // SAFETY: the tag was checked.
+        unsafe {
+            let r = (*self.0).def as *mut pg_sys::ReplicaIdentityStmt;
+            Some(((*r).identity_type as u8, opt_text((*r).name)))
+        }
+    }
+
+    /// The USING expression of a change of type as text that means the same everywhere. To be
+    /// asked before the type changes.
+    pub fn using_expression(self, relid: Oid) -> Result<Option<String>> {
+        if self.def_tag() != Some(NodeTag::T_ColumnDef) {
+            return Ok(None);
+        }
+        // SAFETY: the tag was checked; the expression is analyzed as the server itself does it.
+        unsafe {
+            let raw = (*((*self.0).def as *mut pg_sys::ColumnDef)).raw_default;
+            if raw.is_null() {
+                return Ok(None);
+            }
+            let expr = guard::call(|| analyze_using(relid, raw));
+            let printed = spi::pinned(|| {
+                Ok(text(guard::call(|| {
+                    let name = pg_sys::get_rel_name(relid);
+                    let context = pg_sys::deparse_context_for(name, relid);
+                    pg_sys::deparse_expression(expr, context, false, false)
+                })))
+            })?;
+            Ok(Some(printed))
+        }
+    }
+}
+
+unsafe fn analyze_using(relid: Oid, raw: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    // SAFETY: called within guard::call; what is opened is closed.
+    unsafe {
+        let rel = pg_sys::relation_open(relid, pg_sys::AccessShareLock as i32);
+        let pstate = pg_sys::make_parsestate(std::ptr::null_mut());
+        let item = pg_sys::addRangeTableEntryForRelation(
+            pstate,
+            rel,
+            pg_sys::AccessShareLock as i32,
+            std::ptr::null_mut(),
+            false,
+            true,
+        );
+        pg_sys::addNSItemToQuery(pstate, item, false, true, true);
+        let copy = pg_sys::copyObjectImpl(raw as *const c_void) as *mut pg_sys::Node;
+        let expr = pg_sys::transformExpr(
+            pstate,
+            copy,
+            pg_sys::ParseExprKind::EXPR_KIND_ALTER_COL_TRANSFORM,
+        );
+        pg_sys::assign_expr_collations(pstate, expr);
+        pg_sys::relation_close(rel, pg_sys::NoLock as i32);
+        expr
+    }
+}
