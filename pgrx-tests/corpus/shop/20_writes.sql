@@ -17,13 +17,10 @@ UPDATE products p SET product_name = p.product_name || ' (sold ' || s.q || ')' F
 DELETE FROM order_items oi USING products p WHERE p.product_id = oi.product_id AND p.category = 'cat3';
 DELETE FROM customers c WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.customer_id) RETURNING customer_id;
 DELETE FROM carts WHERE customer_id NOT IN (SELECT customer_id FROM customers);
--- @known all modifying CTE
 WITH gone AS (DELETE FROM orders WHERE order_status = 'returned' AND customer_id < 20 RETURNING *)
 SELECT count(*), sum(total_amount) FROM gone;
--- @known all modifying CTE
 WITH moved AS (UPDATE orders SET order_status = 'shipped' WHERE order_status = 'paid' RETURNING customer_id, order_id)
 INSERT INTO order_items (order_id, customer_id, product_id, quantity, price) SELECT order_id, customer_id, 1, 1, 0 FROM moved ORDER BY customer_id, order_id;
--- @known all modifying CTE
 WITH a AS (INSERT INTO carts VALUES (md5('w1')::uuid, 1, 'w1') RETURNING *), b AS (INSERT INTO carts VALUES (md5('w2')::uuid, 2, 'w2') RETURNING *)
 SELECT * FROM a UNION ALL SELECT * FROM b;
 MERGE INTO carts k USING (VALUES (md5('cart1')::uuid, 'merged'), (md5('brand new')::uuid, 'new')) v(id, note) ON k.cart_id = v.id

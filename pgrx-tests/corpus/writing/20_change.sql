@@ -54,14 +54,10 @@ DELETE FROM target WHERE k > 40000;
 -- @params 12
 -- @params 13
 DELETE FROM s WHERE k = $1 RETURNING *;
--- @known all modifying CTE
 WITH d AS (DELETE FROM o WHERE v = 'o2' RETURNING *) INSERT INTO p SELECT k, v, id FROM d;
--- @known all modifying CTE
 WITH d AS (DELETE FROM target WHERE k < 20 RETURNING k, v, n) INSERT INTO s SELECT k + 400000, v, coalesce(n, 0) FROM d RETURNING k;
--- @known all modifying CTE
 WITH u AS (UPDATE s SET n = n + 1 WHERE k < 25 RETURNING k, n) SELECT count(*), sum(n) FROM u;
 WITH i AS (INSERT INTO s (k, v) VALUES (777, 'cte') RETURNING *) SELECT i.*, (SELECT count(*) FROM s WHERE k = 777) AS seen FROM i;
--- @known all modifying CTE
 WITH i AS (INSERT INTO r (name) VALUES ('from cte') RETURNING id, name) INSERT INTO s (k, v) SELECT id + 600, name FROM i;
 MERGE INTO s USING target t ON s.k = t.k WHEN MATCHED AND t.n > 50 THEN DELETE WHEN MATCHED THEN UPDATE SET v = 'merged ' || t.v, n = t.n WHEN NOT MATCHED THEN INSERT VALUES (t.k, t.v, coalesce(t.n, 0));
 MERGE INTO s USING (SELECT 777 AS k) q ON s.k = q.k WHEN MATCHED THEN DELETE;
