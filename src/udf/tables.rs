@@ -8,7 +8,7 @@ use crate::ddl::{colocation, info, undistribute};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{self, Args};
 use crate::pg::session::require_owner;
-use crate::pg::{relation, spi};
+use crate::pg::{guard, relation, spi};
 use crate::pg_function;
 use pgrx::pg_sys::{self, Oid};
 
@@ -28,7 +28,12 @@ fn colocate_argument(text: &str) -> Result<Colocate> {
 /// A table by its name, as `regclass` reads it, with the session's search path.
 fn regclass(name: &str) -> Result<Oid> {
     let sql = "SELECT $1::pg_catalog.regclass::pg_catalog.oid";
-    let (rows, _) = spi::execute_unpinned(sql, &[spi::text(name)])?;
+    let found = guard::catch_result(|| spi::execute_unpinned(sql, &[spi::text(name)]));
+    // The user knows nothing of the statement that looked the name up.
+    let (rows, _) = found.map_err(|mut e| {
+        e.context = None;
+        e
+    })?;
     let oid = rows.into_iter().flatten().flatten().next().and_then(|v| v.parse::<u32>().ok());
     oid.map(Oid::from).ok_or_else(|| {
         Error::new(sqlstate::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
