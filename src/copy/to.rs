@@ -31,10 +31,13 @@ pub fn run(command: &Command, table: &Table) -> Result<u64> {
     command.run_as_query(table.relid)
 }
 
+/// Shards of each node group.
+type ByNode = Vec<(i32, VecDeque<Shard>)>;
+
 /// The shards by the node that gives them; `None` when one of them is on this server.
-fn remote_shards(table: &Table) -> Result<Option<Vec<(i32, VecDeque<Shard>)>>> {
+fn remote_shards(table: &Table) -> Result<Option<ByNode>> {
     let local = catalog::local_group()?;
-    let mut by_node: Vec<(i32, VecDeque<Shard>)> = Vec::new();
+    let mut by_node = ByNode::new();
     for shard in &table.shards {
         if shard.placements.iter().any(|p| p.group == local) {
             return Ok(None);
@@ -83,7 +86,7 @@ impl Drop for Pass {
 }
 
 impl Pass {
-    fn new(table: &Table, source: Source, by_node: Vec<(i32, VecDeque<Shard>)>) -> Result<Pass> {
+    fn new(table: &Table, source: Source, by_node: ByNode) -> Result<Pass> {
         let (schema, name) = session::relation_name(table.relid)
             .ok_or_else(|| Error::internal("the table does not exist any more"))?;
         let groups: Vec<i32> = by_node.iter().map(|n| n.0).collect();
