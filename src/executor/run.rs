@@ -70,7 +70,9 @@ pub struct Exec {
 impl Exec {
     /// An execution whose rows have the shape of `desc`; long-lived memory is in `context`.
     pub fn new(plan: DistPlan, desc: pg_sys::TupleDesc, context: pg_sys::MemoryContext) -> Self {
-        let n = plan.columns.len();
+        // Columns beyond the node's are NULL.
+        // SAFETY: the caller's descriptor is alive.
+        let n = unsafe { (*desc).natts.max(0) as usize }.max(plan.columns.len());
         Exec {
             decoder: Decoder::new(&plan.columns),
             plan,
@@ -212,6 +214,9 @@ impl Exec {
             if self.conns.is_empty() {
                 self.finish();
                 return Ok(false);
+            }
+            for i in self.plan.columns.len()..self.values.len() {
+                *(*slot).tts_isnull.add(i) = true;
             }
             if self.receive_row((*slot).tts_values, (*slot).tts_isnull)? {
                 pg_sys::ExecStoreVirtualTuple(slot);

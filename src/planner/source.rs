@@ -144,10 +144,33 @@ pub unsafe fn scan(
         let t = pg_sys::makeTargetEntry(v as *mut pg_sys::Expr, n, std::ptr::null_mut(), false);
         columns = pg_sys::lappend(columns, t as *mut _);
     }
+    if let Some(row) = whole_row(rel, tlist) {
+        // Wanted for rechecks after a concurrent update of another table's row; the executor
+        // leaves it NULL.
+        let n = nodes::len(columns) as i16 + 1;
+        let t = pg_sys::makeTargetEntry(row as *mut pg_sys::Expr, n, std::ptr::null_mut(), false);
+        columns = pg_sys::lappend(columns, t as *mut _);
+    }
     (*scan).custom_scan_tlist = columns;
     (*scan).scan.plan.targetlist = tlist;
     (*scan).scan.plan.qual = quals;
     Ok(scan)
+}
+
+/// The reference to a whole row of a source that row marks ask for.
+unsafe fn whole_row(rel: *mut RelOptInfo, tlist: *mut List) -> Option<*mut pg_sys::Var> {
+    let mut found = None;
+    let mut look = |n: *mut Node| {
+        if let Some(v) = nodes::cast::<pg_sys::Var>(n, NodeTag::T_Var) {
+            if (*v).varno as u32 == (*rel).relid && (*v).varattno == 0 && (*v).varlevelsup == 0 {
+                found = Some(nodes::copy(v));
+            }
+        }
+        nodes::Visit::Descend
+    };
+    nodes::walk(tlist as *mut Node, &mut look);
+    nodes::walk((*(*rel).reltarget).exprs as *mut Node, &mut look);
+    found
 }
 
 /// Makes a query a plain read of a source: `SELECT its columns FROM source`.

@@ -11,7 +11,6 @@ INSERT INTO big (k, id, val) SELECT k, id + 100000, val FROM big WHERE grp = 5 O
 INSERT INTO big (k, id, grp) SELECT grp, id, 1 FROM apart WHERE id < 100 ON CONFLICT (k, id) DO UPDATE SET txt = 'conflict ' || excluded.id, grp = excluded.grp + coalesce(big.grp, 0);
 INSERT INTO dim SELECT 100 + max(grp), 'max', 0 FROM big;
 INSERT INTO loc SELECT grp, sum(val) FROM big GROUP BY grp;
--- @known all local table with a semi join of a reference table
 DELETE FROM loc WHERE grp IN (SELECT grp FROM dim WHERE parent IS NULL) RETURNING grp;
 WITH moved AS (DELETE FROM other WHERE n = 2 RETURNING k, note), added AS (INSERT INTO apart SELECT 20000 + row_number() OVER (ORDER BY k, note), 0, note FROM moved RETURNING id)
 SELECT count(*), min(id), max(id) FROM added;
