@@ -300,3 +300,18 @@ fn statistics() {
         ],
     );
 }
+
+/// A plan written by hand could claim result types that its rows do not have: only the planner
+/// makes sources.
+#[test]
+fn sources_are_made_by_the_planner_only() {
+    let mut c = tables("sources");
+    check(
+        &mut c,
+        &[
+            (r"SELECT * FROM citus_source('\x0001'::bytea, false) AS s(a text)", "0A000"),
+            (r"SELECT * FROM citus_source('\x0001'::bytea, 1::bigint) AS s(a text)", "0A000"),
+            ("SELECT count(*) FROM t", "0"),
+        ],
+    );
+}

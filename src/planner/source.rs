@@ -54,9 +54,7 @@ pub unsafe fn entry(
     exprs: &[*mut Node],
     columns: *mut List,
 ) -> Result<*mut RangeTblEntry> {
-    // PostgreSQL wants at least one argument for VARIADIC.
-    let filler = pg_sys::makeBoolConst(false, false);
-    let mut args: *mut List = nodes::list([whole::encode(plan), filler]);
+    let mut args: *mut List = nodes::list([whole::encode(plan), secret_const()?]);
     for e in exprs {
         args = pg_sys::lappend(args, nodes::copy(*e) as *mut _);
     }
@@ -98,6 +96,38 @@ pub unsafe fn entry(
     Ok(rte)
 }
 
+thread_local! { static SECRET: Cell<Option<i64>> = const { Cell::new(None) }; }
+
+/// A number that this backend alone knows. It tells sources made by the planner from calls that
+/// somebody wrote: a plan from outside could claim result types that its rows do not have.
+unsafe fn secret() -> Result<i64> {
+    if let Some(s) = SECRET.with(Cell::get) {
+        return Ok(s);
+    }
+    let mut bytes = [0u8; 8];
+    if !pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) {
+        return Err(Error::internal("could not generate a random number"));
+    }
+    let s = i64::from_ne_bytes(bytes);
+    SECRET.with(|c| c.set(Some(s)));
+    Ok(s)
+}
+
+unsafe fn secret_const() -> Result<*mut Node> {
+    let value = pg_sys::Datum::from(secret()?);
+    let bigint = pg_sys::INT8OID;
+    Ok(pg_sys::makeConst(bigint, -1, Oid::INVALID, 8, value, false, true) as *mut Node)
+}
+
+/// Whether the planner of this backend made the call.
+unsafe fn is_ours(call: *mut pg_sys::FuncExpr) -> bool {
+    let mark: *mut Node = nodes::nth((*call).args, 1);
+    let Some(c) = nodes::cast::<pg_sys::Const>(mark, NodeTag::T_Const) else { return false };
+    (*c).consttype == pg_sys::INT8OID
+        && !(*c).constisnull
+        && secret().is_ok_and(|s| (*c).constvalue.value() as i64 == s)
+}
+
 /// The call of a source in a range table entry, if it is one.
 pub unsafe fn call_of(rte: *mut RangeTblEntry) -> Option<*mut pg_sys::FuncExpr> {
     if (*rte).rtekind != RTEKind::RTE_FUNCTION {
@@ -111,7 +141,7 @@ pub unsafe fn call_of(rte: *mut RangeTblEntry) -> Option<*mut pg_sys::FuncExpr> 
     if u32::from((*call).funcid) < pg_sys::FirstNormalObjectId {
         return None;
     }
-    (function().ok()? == (*call).funcid).then_some(call)
+    (function().ok()? == (*call).funcid && is_ours(call)).then_some(call)
 }
 
 /// The scan node of a source.
