@@ -3,13 +3,13 @@
 use super::{nodes::NodeCache, tables::Table};
 use crate::pg::{guard, scan};
 use pgrx::pg_sys::{self, Datum, Oid};
+use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 thread_local! {
-    pub(super) static TABLES: RefCell<HashMap<u32, Option<Rc<Table>>>> =
-        RefCell::new(HashMap::new());
+    pub(super) static TABLES: RefCell<FxHashMap<u32, Option<Rc<Table>>>> =
+        RefCell::default();
     pub(super) static NODES: RefCell<Option<Rc<NodeCache>>> = const { RefCell::new(None) };
     static OIDS: Cell<Option<Oids>> = const { Cell::new(None) };
     static GENERATION: Cell<u64> = const { Cell::new(1) };
@@ -80,11 +80,19 @@ extern "C-unwind" fn on_relcache(_arg: Datum, relid: Oid) {
     })
 }
 
-/// Registers the invalidation callback; once per process, from `_PG_init`.
+/// Texts with names of schemas are stale.
+extern "C-unwind" fn on_namespace(_arg: Datum, _cache: i32, _hash: u32) {
+    guard::entry(|| GENERATION.with(|g| g.set(g.get() + 1)))
+}
+
+/// Registers the invalidation callbacks; once per process, from `_PG_init`.
 pub fn register() {
-    // SAFETY: the callback lives as long as the process.
+    // SAFETY: the callbacks live as long as the process.
     unsafe {
-        pg_sys::CacheRegisterRelcacheCallback(Some(on_relcache), Datum::from(0usize));
+        let none = Datum::from(0usize);
+        pg_sys::CacheRegisterRelcacheCallback(Some(on_relcache), none);
+        let namespaces = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
+        pg_sys::CacheRegisterSyscacheCallback(namespaces, Some(on_namespace), none);
     }
 }
 

@@ -99,7 +99,7 @@ impl Streams {
         }
         let groups: Vec<i32> = missing.iter().map(|m| m.1).collect();
         let sessions = txn::sessions(&groups, Mode::InTransaction)?;
-        groups.iter().for_each(|g| txn::mark_modified(*g));
+        txn::mark_modified(&groups);
         let mut inner = self.inner.borrow_mut();
         for ((i, _), session) in missing.into_iter().zip(sessions) {
             if let Some(n) = inner.nodes.get_mut(i) {

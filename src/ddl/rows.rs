@@ -192,7 +192,7 @@ pub(super) fn load_there(
     let list: Vec<String> = columns.iter().map(|c| quote_ident(c)).collect();
     let sql = format!("COPY {} ({}) FROM STDIN", qualified(schema, name), list.join(", "));
     let sessions = txn::sessions(groups, Mode::InTransaction)?;
-    groups.iter().for_each(|g| txn::mark_modified(*g));
+    txn::mark_modified(groups);
     let owner = Owner(txn::register_owner(Box::new(|| Ok(()))));
     for s in &sessions {
         txn::claim(s, owner.0)?;

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::prepared::Prepared;
 use super::run::Exec;
 use super::tasks::{self, Value};
 use crate::catalog::{self, Table};
@@ -120,7 +121,7 @@ impl Inner {
         context: pg_sys::MemoryContext,
     ) -> Self {
         let run = |step: &Step| Run {
-            exec: Exec::new(step.plan.clone(), desc, context),
+            exec: Exec::new(Prepared::once(step.plan.clone()), desc, context),
             buffers: BTreeMap::new(),
         };
         Inner {
@@ -313,8 +314,8 @@ impl Inner {
         let shard = self.shard(plan.route, table, row)?;
         let text = self.runs[step].buffers.entry(shard).or_default();
         let before = text.len();
-        let head = before == 0;
-        text.push_str(if head { "(" } else { ", (" });
+        text.push_str(if before == 0 { "(" } else { ", (" });
+        let types = before == 0 && !plan.untyped;
         for (i, sent) in plan.columns.iter().enumerate() {
             let Some(out) = self.columns.get_mut(sent.column as usize) else {
                 return Err(Error::internal("a column that does not exist"));
@@ -326,7 +327,7 @@ impl Inner {
                 None => text.push_str("NULL"),
                 Some(d) => literal(text, out, d),
             }
-            if head {
+            if types {
                 text.push_str("::");
                 text.push_str(if sent.as_text { "pg_catalog.text" } else { &out.cast });
             }

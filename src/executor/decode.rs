@@ -27,9 +27,9 @@ enum How {
 
 /// Decoder of a row.
 pub struct Decoder {
+    /// Made for the first row: rows that are passed on undecoded need none.
     columns: Vec<(How, i32)>,
     formats: Vec<i16>,
-    shape: u64,
     scratch: Vec<u8>,
 }
 
@@ -101,37 +101,22 @@ pub fn has_plain_binary(t: u32) -> bool {
     )
 }
 
+/// A number that differs with the types of columns.
+pub fn shape(columns: &[Column]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    columns.iter().for_each(|c| (c.typ, c.typmod).hash(&mut hasher));
+    hasher.finish()
+}
+
+/// The formats in which columns cost least: binary where it is the same everywhere.
+pub fn formats(columns: &[Column]) -> Vec<i16> {
+    columns.iter().map(|c| i16::from(has_plain_binary(c.typ))).collect()
+}
+
 impl Decoder {
-    /// A decoder for the columns of a plan.
-    pub fn new(columns: &[Column]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        columns.iter().for_each(|c| (c.typ, c.typmod).hash(&mut hasher));
-        let columns: Vec<(How, i32, i16)> = columns.iter().map(column).collect();
-        Decoder {
-            formats: columns.iter().map(|c| c.2).collect(),
-            columns: columns.into_iter().map(|c| (c.0, c.1)).collect(),
-            shape: hasher.finish(),
-            scratch: Vec::new(),
-        }
-    }
-
-    /// A decoder of the same columns in given formats.
-    pub fn with_formats(columns: &[Column], formats: &[i16]) -> Self {
-        let mut d = Self::new(columns);
-        for (i, c) in columns.iter().enumerate() {
-            if formats.get(i) == Some(&0) {
-                if let Some(slot) = d.columns.get_mut(i) {
-                    slot.0 = input(Oid::from(c.typ));
-                }
-                d.formats[i] = 0;
-            }
-        }
-        d
-    }
-
-    /// A number that differs with the types of the columns.
-    pub fn shape(&self) -> u64 {
-        self.shape
+    /// A decoder of rows that come in these formats.
+    pub fn new(formats: Vec<i16>) -> Self {
+        Decoder { columns: Vec::new(), formats, scratch: Vec::new() }
     }
 
     /// Result formats to ask for in Bind.
@@ -139,11 +124,25 @@ impl Decoder {
         &self.formats
     }
 
-    /// Decodes a DataRow body into arrays of values; memory comes from the current context.
+    /// Decodes a DataRow body into arrays of values; memory comes from the current context, that
+    /// of functions from `context`.
     ///
     /// # Safety
-    /// `values` and `nulls` must have room for all columns.
-    pub unsafe fn row(&mut self, body: &[u8], values: *mut Datum, nulls: *mut bool) -> Result<()> {
+    /// `values` and `nulls` must have room for all columns, `context` must live as long as the
+    /// decoder is used, and `columns` must be the same in every call.
+    pub unsafe fn row(
+        &mut self,
+        columns: &[Column],
+        context: pg_sys::MemoryContext,
+        body: &[u8],
+        values: *mut Datum,
+        nulls: *mut bool,
+    ) -> Result<()> {
+        if self.columns.len() != columns.len() {
+            // SAFETY: the caller's promise.
+            let how = |(c, f): (&Column, &i16)| unsafe { (column(c, *f, context), c.typmod) };
+            self.columns = columns.iter().zip(&self.formats).map(how).collect();
+        }
         let mut rest = body.get(2..).ok_or_else(broken)?;
         let count = u16::from_be_bytes([body[0], body[1]]) as usize;
         if count != self.columns.len() {
@@ -177,42 +176,46 @@ fn broken() -> Error {
     Error::new(sqlstate::PROTOCOL_VIOLATION, "malformed row received from a node")
 }
 
-fn column(c: &Column) -> (How, i32, i16) {
-    let binary = has_plain_binary(c.typ);
-    let how = match c.typ {
-        16 => How::Bool,
-        21 => How::I16,
-        23 | 1082 => How::I32,
-        20 | 1083 | 1114 | 1184 => How::I64,
-        700 => How::F32,
-        701 => How::F64,
-        25 | 17 | 1043 | 1042 | 114 => How::Bytes,
-        2950 => How::Uuid,
-        t if binary => receive(Oid::from(t)),
-        t => input(Oid::from(t)),
-    };
+/// How a column in a format is decoded.
+///
+/// # Safety
+/// `context` must live as long as the result is used.
+unsafe fn column(c: &Column, format: i16, context: pg_sys::MemoryContext) -> How {
+    let t = Oid::from(c.typ);
     // A date's binary form is days since 2000 and a timestamp's microseconds: the datum itself.
-    (how, c.typmod, i16::from(binary))
+    match (format, c.typ) {
+        (1, 16) => How::Bool,
+        (1, 21) => How::I16,
+        (1, 23 | 1082) => How::I32,
+        (1, 20 | 1083 | 1114 | 1184) => How::I64,
+        (1, 700) => How::F32,
+        (1, 701) => How::F64,
+        (1, 25 | 17 | 1043 | 1042 | 114) => How::Bytes,
+        (1, 2950) => How::Uuid,
+        // SAFETY: the caller's promise.
+        (1, _) => unsafe { receive(t, context) },
+        _ => unsafe { input(t, context) },
+    }
 }
 
-fn receive(t: Oid) -> How {
+unsafe fn receive(t: Oid, context: pg_sys::MemoryContext) -> How {
     let (mut f, mut io) = (Oid::INVALID, Oid::INVALID);
     let mut info = Box::<pg_sys::FmgrInfo>::default();
-    // SAFETY: catalog look-ups; the function info lives in the running query's context.
+    // SAFETY: catalog look-ups; what the function keeps lives in the context.
     unsafe {
         pg_sys::getTypeBinaryInputInfo(t, &mut f, &mut io);
-        pg_sys::fmgr_info(f, &mut *info);
+        pg_sys::fmgr_info_cxt(f, &mut *info, context);
     }
     How::Receive(info, io)
 }
 
-fn input(t: Oid) -> How {
+unsafe fn input(t: Oid, context: pg_sys::MemoryContext) -> How {
     let (mut f, mut io) = (Oid::INVALID, Oid::INVALID);
     let mut info = Box::<pg_sys::FmgrInfo>::default();
     // SAFETY: as above.
     unsafe {
         pg_sys::getTypeInputInfo(t, &mut f, &mut io);
-        pg_sys::fmgr_info(f, &mut *info);
+        pg_sys::fmgr_info_cxt(f, &mut *info, context);
     }
     How::Input(info, io)
 }

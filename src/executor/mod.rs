@@ -9,6 +9,7 @@ mod explain;
 mod local;
 mod node;
 pub mod pass;
+mod prepared;
 mod run;
 mod tasks;
 mod with;

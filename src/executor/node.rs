@@ -3,12 +3,12 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 use super::explain;
+use super::prepared::Prepared;
 use super::run::Exec;
 use super::tasks::Value;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pg::{guard, nodes};
 use crate::plan::Operation;
-use crate::planner::whole;
 use pgrx::pg_sys::{
     self, CustomExecMethods, CustomScan, CustomScanMethods, CustomScanState, Datum, EState,
     ExplainState, List, Node, NodeTag, ScanState, TupleTableSlot,
@@ -90,14 +90,13 @@ extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, efla
 
 unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result<()> {
     let scan = (*s).css.ss.ps.plan as *mut CustomScan;
-    let plan = whole::decode((*scan).custom_private)
-        .ok_or_else(|| Error::internal("unreadable distributed plan"))?;
+    let plan = Prepared::of_scan((*scan).custom_private)?;
     (*s).exprs = pg_sys::ExecInitExprList((*scan).custom_exprs, &mut (*s).css.ss.ps);
     let desc = (*(*s).css.ss.ss_ScanTupleSlot).tts_tupleDescriptor;
     let context = (*estate).es_query_cxt;
     let exec = Exec::new(plan, desc, context);
     (*s).exec = guard::leak_into(context, exec);
-    let reads = (*(*s).exec).plan.operation != Operation::Modify;
+    let reads = exec_of(s).plan.operation != Operation::Modify;
     let runs = eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
     if reads && runs && opens_cursor() && !waits_for_plan((*scan).custom_exprs) {
         start(s)?;
@@ -218,7 +217,7 @@ pub unsafe fn prefetch(ps: *mut pg_sys::PlanState) -> Result<()> {
         Some(p) if (*p).paramkind == pg_sys::ParamKind::PARAM_EXEC => nodes::Visit::Stop,
         _ => nodes::Visit::Descend,
     });
-    if waits || (*(*s).exec).started() || (*(*s).exec).plan.operation == Operation::Modify {
+    if waits || exec_of(s).started() || exec_of(s).plan.operation == Operation::Modify {
         return Ok(());
     }
     start(s)?;

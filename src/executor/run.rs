@@ -8,6 +8,7 @@
 
 use super::decode::Decoder;
 use super::local;
+use super::prepared::Prepared;
 use super::tasks::{self, Task, Value};
 use crate::catalog;
 use crate::error::Result;
@@ -45,7 +46,7 @@ pub struct Traffic {
 /// State of an execution.
 pub struct Exec {
     /// The plan.
-    pub plan: DistPlan,
+    pub plan: Rc<Prepared>,
     desc: pg_sys::TupleDesc,
     context: pg_sys::MemoryContext,
     decoder: Decoder,
@@ -60,8 +61,8 @@ pub struct Exec {
     pub affected: u64,
     /// What was received.
     pub traffic: Traffic,
-    values: Vec<Datum>,
-    nulls: Vec<bool>,
+    /// Columns of a row, with those that the node does not send.
+    width: usize,
     ready: Vec<usize>,
     next: usize,
     query: Option<Rc<Query>>,
@@ -69,12 +70,16 @@ pub struct Exec {
 
 impl Exec {
     /// An execution whose rows have the shape of `desc`; long-lived memory is in `context`.
-    pub fn new(plan: DistPlan, desc: pg_sys::TupleDesc, context: pg_sys::MemoryContext) -> Self {
+    pub fn new(
+        plan: Rc<Prepared>,
+        desc: pg_sys::TupleDesc,
+        context: pg_sys::MemoryContext,
+    ) -> Self {
         // Columns beyond the node's are NULL.
         // SAFETY: the caller's descriptor is alive.
         let n = unsafe { (*desc).natts.max(0) as usize }.max(plan.columns.len());
         Exec {
-            decoder: Decoder::new(&plan.columns),
+            decoder: Decoder::new(plan.formats.clone()),
             plan,
             desc,
             context,
@@ -86,8 +91,7 @@ impl Exec {
             in_transaction: false,
             affected: 0,
             traffic: Traffic::default(),
-            values: vec![Datum::from(0usize); n],
-            nulls: vec![true; n],
+            width: n,
             ready: Vec::new(),
             next: 0,
             query: query::enter(context as usize),
@@ -162,34 +166,43 @@ impl Exec {
             txn::unregister_owner(old);
         }
         let params = wire_params(&self.plan, values);
+        sessions.iter().try_for_each(|s| txn::claim(s, owner))?;
+        if writes && mode == Mode::InTransaction {
+            txn::mark_modified(&groups);
+        }
         for (group, session) in groups.iter().zip(sessions) {
-            txn::claim(&session, owner)?;
-            if writes && mode == Mode::InTransaction {
-                txn::mark_modified(*group);
+            let of_group = || tasks.iter().filter(|t| t.group == *group);
+            let running = of_group().map(|t| Running { mute: t.mute, shard: t.shard }).collect();
+            if self.is_script() {
+                let script: Vec<&str> = of_group().map(|t| &*t.sql).collect();
+                session.borrow_mut().queue_query(&script.join(";"));
+            } else {
+                of_group().for_each(|t| self.queue(&session, t, &params));
+                session.borrow_mut().queue_sync();
             }
-            let mut running = Vec::new();
-            for t in tasks.iter().filter(|t| t.group == *group) {
-                self.queue(&session, t, &params);
-                running.push(Running { mute: t.mute, shard: t.shard });
-            }
-            session.borrow_mut().queue_sync();
             session.borrow_mut().flush()?;
             self.conns.push(Conn { session, tasks: running, current: 0 });
         }
         Ok(())
     }
 
+    /// Whether the tasks of a node travel as one text: statements that will not come again and
+    /// whose answers are only counts cost the node least this way.
+    fn is_script(&self) -> bool {
+        !self.plan.prepare && self.plan.params.is_empty() && !self.plan.returns_rows()
+    }
+
     fn queue(&self, session: &SessionRef, task: &Task, params: &[Option<Vec<u8>>]) {
-        let types: Vec<u32> = self.plan.params.iter().map(|p| p.remote).collect();
+        let types = &self.plan.types;
         let bind: Vec<Param> =
             params.iter().map(|p| Param { format: 0, value: p.as_deref() }).collect();
         let mut s = session.borrow_mut();
         let formats = self.decoder.formats();
         if self.plan.prepare {
-            let (name, _) = s.prepared(&task.sql, &types, self.decoder.shape());
+            let (name, _) = s.prepared(&task.sql, types, self.plan.shape);
             s.queue_bind("", &name, &bind, formats);
         } else {
-            s.queue_parse("", &task.sql, &types);
+            s.queue_parse("", &task.sql, types);
             s.queue_bind("", "", &bind, formats);
         }
         s.queue_execute("", 0);
@@ -215,7 +228,7 @@ impl Exec {
                 self.finish();
                 return Ok(false);
             }
-            for i in self.plan.columns.len()..self.values.len() {
+            for i in self.plan.columns.len()..self.width {
                 *(*slot).tts_isnull.add(i) = true;
             }
             if self.receive_row((*slot).tts_values, (*slot).tts_isnull)? {
@@ -227,7 +240,7 @@ impl Exec {
 
     /// Asks for rows in given formats; before the tasks are sent.
     pub fn use_formats(&mut self, formats: &[i16]) {
-        self.decoder = Decoder::with_formats(&self.plan.columns, formats);
+        self.decoder = Decoder::new(formats.to_vec());
     }
 
     /// Rows as they came: `send` gets the bodies of all that are there, or, when rows were read
@@ -363,7 +376,7 @@ impl Exec {
                     {
                         continue;
                     }
-                    self.decoder.row(body, values, nulls)?;
+                    self.decoder.row(&self.plan.columns, self.context, body, values, nulls)?;
                     return Ok(Read::Row);
                 }
                 Message::CommandComplete(tag) => {
@@ -387,8 +400,10 @@ impl Exec {
     /// Reads everything that is still to come into the store, so that the sessions are free.
     unsafe fn drain(&mut self) -> Result<()> {
         self.ensure_store();
+        let (mut values, mut nulls) =
+            (vec![Datum::from(0usize); self.width], vec![true; self.width]);
+        let (v, n) = (values.as_mut_ptr(), nulls.as_mut_ptr());
         while !self.conns.is_empty() {
-            let (v, n) = (self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
             let scratch = pg_sys::AllocSetContextCreateInternal(
                 self.context,
                 c"citus drained rows".as_ptr(),

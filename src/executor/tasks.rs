@@ -1,5 +1,6 @@
 //! From a plan and its parameter values to statements on groups of nodes.
 
+use super::prepared::Prepared;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{fmgr, nodes};
@@ -12,11 +13,12 @@ use std::rc::Rc;
 pub type Value = (Oid, Option<Datum>);
 
 /// One statement on one group.
+#[derive(Clone)]
 pub struct Task {
     /// Node group.
     pub group: i32,
     /// Text of the statement.
-    pub sql: String,
+    pub sql: Rc<str>,
     /// Its rows and counts are not wanted: another replica delivers them.
     pub mute: bool,
     /// Shard id by which names are turned back in messages (0: none).
@@ -31,8 +33,18 @@ struct Named {
 }
 
 /// The tasks of a plan, in shard order.
-pub fn tasks(plan: &DistPlan, values: &[Value]) -> Result<Vec<Task>> {
-    tasks_with_rows(plan, &indices(plan, values)?, None)
+pub fn tasks(plan: &Prepared, values: &[Value]) -> Result<Vec<Task>> {
+    let shards = indices(plan, values)?;
+    let [shard] = shards.as_slice() else { return tasks_with_rows(plan, &shards, None) };
+    if let Some(known) = plan.task(*shard) {
+        return Ok(vec![known]);
+    }
+    let generation = catalog::generation();
+    let tasks = tasks_with_rows(plan, &shards, None)?;
+    if let [one] = tasks.as_slice() {
+        plan.remember(*shard, one, generation);
+    }
+    Ok(tasks)
 }
 
 fn lookup(relid: u32) -> Result<Rc<Table>> {
@@ -131,6 +143,7 @@ fn push(
     sql: String,
     shard: i64,
 ) -> Result<()> {
+    let sql: Rc<str> = sql.into();
     let local = catalog::local_group()?;
     if plan.operation == Operation::Select || groups.len() == 1 {
         let group = if groups.contains(&local) { local } else { groups[0] };

@@ -3,6 +3,7 @@
 use super::guard;
 use crate::error::Result;
 use pgrx::pg_sys;
+use std::mem::MaybeUninit;
 
 extern "C-unwind" {
     #[link_name = "ProcessInterrupts"]
@@ -93,19 +94,21 @@ impl WaitSet {
     /// ready. Returns early, with nothing ready, when the latch was set without an interrupt
     /// that ends the statement.
     pub fn wait(&self, timeout_ms: i64, mut each: impl FnMut(Ready)) -> Result<()> {
-        let mut events = [pg_sys::WaitEvent::default(); MAX_READY];
+        let mut events = [const { MaybeUninit::<pg_sys::WaitEvent>::uninit() }; MAX_READY];
         let room = self.sockets.saturating_add(1).min(MAX_READY) as i32;
         // SAFETY: the array has room for the events asked for.
         let n = unsafe {
             pg_sys::WaitEventSetWait(
                 self.raw,
                 timeout_ms,
-                events.as_mut_ptr(),
+                events.as_mut_ptr().cast(),
                 room,
                 pg_sys::PG_WAIT_EXTENSION,
             )
         };
         for e in events.iter().take(n.max(0) as usize) {
+            // SAFETY: the server has filled in this many.
+            let e = unsafe { e.assume_init_ref() };
             if e.events & pg_sys::WL_LATCH_SET != 0 {
                 // SAFETY: our own latch.
                 unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };

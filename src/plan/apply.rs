@@ -68,6 +68,8 @@ pub struct Step {
     pub columns: Vec<Sent>,
     /// Whether its rows count for the command tag.
     pub counts: bool,
+    /// Rows are literals without types: the statement gives them the columns' own.
+    pub untyped: bool,
 }
 
 /// A column that is sent.

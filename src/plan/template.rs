@@ -23,17 +23,16 @@ pub struct Template {
 }
 
 impl Template {
-    /// Puts the slot for rows where `token` stands; false when it is not there.
-    pub fn split_at(&mut self, token: &str) -> bool {
+    /// Puts the slot for rows where `mark` stands; false when it is not there.
+    pub fn split_rows(&mut self, mark: &str) -> bool {
         let Some(i) =
-            self.pieces.iter().position(|p| matches!(p, Piece::Text(t) if t.contains(token)))
+            self.pieces.iter().position(|p| matches!(p, Piece::Text(t) if t.contains(mark)))
         else {
             return false;
         };
         let Piece::Text(text) = self.pieces[i].clone() else { return false };
-        let Some((head, tail)) = text.split_once(token) else { return false };
-        let new =
-            [Piece::Text(format!("{head}(VALUES ")), Piece::Rows, Piece::Text(format!("){tail}"))];
+        let Some((head, tail)) = text.split_once(mark) else { return false };
+        let new = [Piece::Text(head.to_owned()), Piece::Rows, Piece::Text(tail.to_owned())];
         self.pieces.splice(i..=i, new);
         true
     }
@@ -97,12 +96,12 @@ mod tests {
             pieces: vec![
                 Piece::Text("INSERT INTO ".into()),
                 Piece::Table(0),
-                Piece::Text(" t SELECT * FROM tok r".into()),
+                Piece::Text(" t VALUES ('tok'::text) RETURNING a".into()),
             ],
         };
-        assert!(!t.clone().split_at("nothing"));
-        assert!(t.split_at("tok"));
+        assert!(!t.clone().split_rows("nothing"));
+        assert!(t.split_rows("('tok'::text)"));
         let s = t.fill(&mut |n, o| o.push_str(&format!("s{n}")), Some("(1)"), 0);
-        assert_eq!(s, "INSERT INTO s0 t SELECT * FROM (VALUES (1)) r");
+        assert_eq!(s, "INSERT INTO s0 t VALUES (1) RETURNING a");
     }
 }

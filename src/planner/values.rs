@@ -8,8 +8,8 @@ use crate::pg::{guard, nodes};
 use crate::plan::Prune;
 use crate::stats::query;
 use pgrx::pg_sys::{self, Datum, Node, NodeTag, Oid};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 /// The expressions that the executor evaluates before it runs a distributed plan, in order.
 #[derive(Default)]
@@ -39,8 +39,8 @@ impl Values {
 thread_local! {
     /// Hash functions by (key type, value type): the value's type may be another member of the
     /// key's hash operator family (int4 for an int8 key).
-    static HASHERS: RefCell<HashMap<(u32, u32), Option<*mut pg_sys::FmgrInfo>>> =
-        RefCell::new(HashMap::new());
+    static HASHERS: RefCell<FxHashMap<(u32, u32), Option<*mut pg_sys::FmgrInfo>>> =
+        RefCell::default();
 }
 
 /// Support function number of the 32-bit hash (access/hash.h).

@@ -2,12 +2,14 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use crate::pg::fmgr::text_datum;
 use crate::pg::nodes;
 use crate::plan::DistPlan;
 use pgrx::pg_sys::{
     self, CmdType, CustomScan, Datum, List, Node, NodeTag, Oid, PlannedStmt, Query, RTEKind,
     RangeTblEntry, TargetEntry, Var,
 };
+use std::cell::Cell;
 
 /// Columns of a remote result as target entries without junk.
 pub unsafe fn result_list(q: *mut Query) -> *mut List {
@@ -41,6 +43,12 @@ pub unsafe fn var_like(varno: i32, n: i16, e: *mut Node) -> *mut Var {
     )
 }
 
+/// A constant of type text.
+pub unsafe fn text_const(s: &str) -> *mut Node {
+    let (typ, collation) = (pg_sys::TEXTOID, pg_sys::DEFAULT_COLLATION_OID);
+    pg_sys::makeConst(typ, -1, collation, -1, text_datum(s), false, false) as *mut Node
+}
+
 /// The scan node of a plan.
 pub unsafe fn scan_node(plan: &DistPlan, exprs: &[*mut Node]) -> *mut CustomScan {
     let scan: *mut CustomScan = nodes::make(NodeTag::T_CustomScan);
@@ -54,9 +62,24 @@ pub unsafe fn scan_node(plan: &DistPlan, exprs: &[*mut Node]) -> *mut CustomScan
     scan
 }
 
-/// A plan as a node that PostgreSQL can copy.
+/// A plan as a node that PostgreSQL can copy, with a number that copies of it share.
 pub unsafe fn encode(plan: &DistPlan) -> *mut Node {
-    encode_bytes(&plan.encode())
+    thread_local! {
+        static NUMBER: Cell<u64> = const { Cell::new(0) };
+    }
+    let number = NUMBER.with(|n| {
+        n.set(n.get() + 1);
+        n.get()
+    });
+    let mut bytes = number.to_ne_bytes().to_vec();
+    bytes.append(&mut plan.encode());
+    encode_bytes(&bytes)
+}
+
+/// The number in front of an encoded plan, and the plan.
+pub fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, plan) = bytes.split_first_chunk::<8>()?;
+    Some((u64::from_ne_bytes(*number), plan))
 }
 
 /// Bytes as a node that PostgreSQL can copy.
@@ -71,7 +94,7 @@ pub unsafe fn encode_bytes(bytes: &[u8]) -> *mut Node {
 
 /// Reads what [`encode`] wrote.
 pub unsafe fn decode(list: *mut List) -> Option<DistPlan> {
-    DistPlan::decode(decode_bytes(list, 0)?)
+    DistPlan::decode(split_number(decode_bytes(list, 0)?)?.1)
 }
 
 /// Reads what [`encode_bytes`] wrote.

@@ -3,6 +3,7 @@
 use super::buffer::Frame;
 use super::message::{Message, TxStatus};
 use super::session::{Answers, Expect, Session};
+use super::simple::columns;
 use super::wire;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::guard;
@@ -33,6 +34,11 @@ impl Session {
                 b'D' | b'd' => {
                     if show {
                         return Ok(Some(frame));
+                    }
+                    if answers == Answers::TransactionId {
+                        let first = columns(self.input.slice(&frame.body)).next().flatten();
+                        let text = first.and_then(|v| std::str::from_utf8(v).ok());
+                        self.transaction_id = text.and_then(|t| t.parse().ok());
                     }
                 }
                 b'Z' => {
@@ -127,7 +133,7 @@ impl Session {
         }
         match answers {
             Answers::Caller => Ok(true),
-            Answers::Internal => {
+            Answers::Internal | Answers::TransactionId => {
                 self.settings_unknown = true;
                 Ok(true)
             }

@@ -11,7 +11,11 @@ use crate::pg::xact;
 use crate::stats::counters::{count, Counter};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A session that was used so shortly ago is not asked whether it is alive: whoever hangs up now
+/// could as well have done it a moment later, in the middle of the statement.
+const FRESH: Duration = Duration::from_millis(1);
 
 thread_local! {
     static IDLE: RefCell<Vec<SessionRef>> = const { RefCell::new(Vec::new()) };
@@ -50,6 +54,25 @@ pub fn connect(node: &NodeAddr, user: &str) -> Result<SessionRef> {
     }
 }
 
+/// A kept session with this tag (not 0) that is alive.
+pub fn take_tagged(tag: u64) -> Option<SessionRef> {
+    let session = IDLE.with(|idle| {
+        let mut idle = idle.borrow_mut();
+        let at = idle.iter().position(|s| s.borrow().tag == tag)?;
+        Some(idle.swap_remove(at))
+    })?;
+    let works = usable(&mut session.borrow_mut());
+    works.then(|| {
+        count(Counter::ConnectionReused);
+        session
+    })
+}
+
+/// Gives a session a tag by which it is found when it is kept.
+pub fn set_tag(session: &SessionRef, tag: u64) {
+    session.borrow_mut().tag = tag;
+}
+
 /// A kept session that is alive.
 fn take_idle(node: &NodeAddr, user: &str) -> Option<SessionRef> {
     loop {
@@ -73,7 +96,13 @@ fn take_idle(node: &NodeAddr, user: &str) -> Option<SessionRef> {
 
 /// Whether a kept session still works: not too old, and the node did not hang up.
 fn usable(s: &mut Session) -> bool {
-    if s.is_broken() || expired(s) {
+    if s.is_broken() {
+        return false;
+    }
+    if s.outstanding() == 0 && s.used.elapsed() < FRESH {
+        return true;
+    }
+    if expired(s) {
         return false;
     }
     let mut byte = [0u8; 1];
@@ -106,6 +135,7 @@ pub fn give_back(session: SessionRef) {
     let keep = match session.try_borrow_mut() {
         Ok(mut s) => {
             s.quiet = false;
+            s.used = Instant::now();
             !s.is_broken() && !expired(&s) && s.only_internal() && !shared::is_full(&s.node)
         }
         Err(_) => false,

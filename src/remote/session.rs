@@ -57,6 +57,8 @@ pub(crate) enum Answers {
     Discard,
     /// Thrown away; after an error the session cannot be used any more.
     Essential,
+    /// The id of the transaction there, kept in [`Session::transaction_id`]; else as internal.
+    TransactionId,
 }
 
 /// A unit that the node answers with ReadyForQuery.
@@ -105,8 +107,14 @@ pub struct Session {
     pub(super) statements: Statements,
     pub(super) wait_set: Option<(WaitSet, i32)>,
     pub(super) created: Instant,
+    /// When it was given back last.
+    pub(super) used: Instant,
+    /// What [`super::pool::take_tagged`] finds it by.
+    pub(super) tag: u64,
     /// Its place among the connections of all backends.
     pub(super) permit: Option<Permit>,
+    /// Id of the transaction there, where it was asked for.
+    pub(crate) transaction_id: Option<u64>,
     /// Settings given to this session outside of transactions; kept by the transaction layer.
     pub(crate) settings: Rc<Settings>,
     /// A command of our own failed: what the settings are is not known.
@@ -140,7 +148,10 @@ impl Session {
             statements: Statements::default(),
             wait_set: None,
             created: Instant::now(),
+            used: Instant::now(),
+            tag: 0,
             permit: None,
+            transaction_id: None,
             settings: Rc::default(),
             settings_unknown: false,
         }

@@ -1,6 +1,6 @@
 //! Server-side prepared statements of one session, by text.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// A statement costs a node some 12 kB and more, so a session keeps a limited number.
@@ -17,7 +17,7 @@ struct Entry {
 /// The cache; names are never reused.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
-    by_text: HashMap<Box<str>, Vec<Entry>>,
+    by_text: FxHashMap<Box<str>, Vec<Entry>>,
     count: usize,
     clock: u64,
     names: u64,

@@ -2,7 +2,8 @@
 
 use super::gid::{Decider, Gid};
 use super::owners::forget_all;
-use super::parts::{give_back_all, lost, select, PARTS};
+use super::parts::{give_back_all, lost, select, transaction_ids, PARTS};
+use super::rollback::withdraw;
 use crate::catalog;
 use crate::ddl::unshard::unshard_error;
 use crate::error::{sqlstate, Error, OrRaise, Result};
@@ -39,7 +40,13 @@ fn commit_nodes() -> Result<()> {
             ended(&writers);
             Ok(())
         }
-        _ => prepare(&writers),
+        _ if xact::has_written() || xact::characteristics().isolation == "SERIALIZABLE" => {
+            prepare(&writers)
+        }
+        _ => match together(&writers)? {
+            true => Ok(()),
+            false => prepare(&writers),
+        },
     }
 }
 
@@ -99,6 +106,7 @@ fn ended(sessions: &[SessionRef]) {
             if sessions.iter().any(|s| std::rc::Rc::ptr_eq(s, &part.session)) {
                 part.began = false;
                 part.modified = false;
+                part.prepared = None;
             }
         }
     });
@@ -147,28 +155,76 @@ fn expect_tag(session: &SessionRef, tag: &str, expected: &str) -> Result<()> {
     Err(Error::new(sqlstate::IN_FAILED_SQL_TRANSACTION, message))
 }
 
-/// First phase: all nodes prepare, and the decision is recorded with the local transaction.
-fn prepare(writers: &[SessionRef]) -> Result<()> {
+/// The name for the first of the nodes that prepare now.
+fn name(peers: Vec<(i32, u64)>) -> Result<Gid> {
     let decider = Decider {
         group: catalog::local_group()?,
         system: local::system_identifier(),
         database: local::database(),
     };
     let (pid, xid, random) = (local::backend_pid(), xact::full_id(), local::random()?);
-    let mut work = Vec::new();
-    let mut log = Vec::new();
+    Ok(Gid { decider, pid, xid, random, part: 0, peers })
+}
+
+/// Names the parts that were modified; the commands that prepare them, and their groups and names.
+fn name_parts(gid: &Gid) -> (Vec<(SessionRef, String)>, Vec<(i32, String)>) {
+    let (mut work, mut names) = (Vec::new(), Vec::new());
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
         for (n, part) in parts.iter_mut().filter(|p| p.began && p.modified).enumerate() {
-            let gid = Gid { decider, pid, xid, random, part: n as u32 }.to_string();
+            let gid = gid.of_part(n as u32);
             work.push((part.session.clone(), format!("PREPARE TRANSACTION '{gid}'")));
-            log.push((part.group, gid.clone()));
+            names.push((part.group, gid.clone()));
             part.prepared = Some(gid);
         }
     });
+    (work, names)
+}
+
+/// Nothing was written here: the nodes decide together, by having prepared all (see `peers`).
+/// False when they cannot, and nothing has happened.
+fn together(writers: &[SessionRef]) -> Result<bool> {
+    let Some(ids) = transaction_ids()? else { return Ok(false) };
+    let gid = name(ids)?;
+    if !gid.fits() {
+        return Ok(false);
+    }
+    let (work, _) = name_parts(&gid);
+    let prepared = simple::start_all(&work).and_then(|()| {
+        for (session, result) in writers.iter().zip(simple::collect_all(writers)?) {
+            expect_tag(session, &result?.tag, "PREPARE TRANSACTION")?;
+        }
+        Ok(())
+    });
+    if let Err(e) = prepared {
+        // While the local transaction runs nobody else decides.
+        if withdraw(writers) {
+            return Err(e);
+        }
+        return Err(unknown(e));
+    }
+    second_phase();
+    ended(writers);
+    Ok(true)
+}
+
+/// No node has said that it rolled back: what was decided will be known when one answers.
+fn unknown(e: Error) -> Error {
+    Error::new(
+        sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+        "the nodes were lost while the transaction was committing",
+    )
+    .detail(e.message.clone())
+    .hint("Check whether the changes are there before trying again.")
+}
+
+/// First phase: all nodes prepare, and the decision is recorded with the local transaction.
+fn prepare(writers: &[SessionRef]) -> Result<()> {
+    let gid = name(Vec::new())?;
+    let (work, log) = name_parts(&gid);
     simple::start_all(&work)?;
     // The nodes work while the decision is written.
-    record(&log, xid)?;
+    record(&log, gid.xid)?;
     for (session, result) in writers.iter().zip(simple::collect_all(writers)?) {
         expect_tag(session, &result?.tag, "PREPARE TRANSACTION")?;
     }

@@ -3,7 +3,8 @@
 //! A name tells who decides about it: the group, and the identity of the server and database
 //! whose `pg_dist_transaction` holds the decision. It also holds the id of the deciding local
 //! transaction, so that a running one is never mistaken for a dead one, and a random number,
-//! because ids may be handed out again after a restore from a backup.
+//! because ids may be handed out again after a restore from a backup. Where the participants
+//! themselves decide (see `peers`), it lists them all with the ids of their transactions.
 
 /// Who may decide about a prepared transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +18,7 @@ pub(super) struct Decider {
 }
 
 /// A name taken apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Gid {
     /// Who decides.
     pub decider: Decider,
@@ -29,7 +30,13 @@ pub(super) struct Gid {
     pub random: u64,
     /// Number of the participant.
     pub part: u32,
+    /// All participants by number: group, and id of the transaction there with its epoch. Empty
+    /// where the log of the deciding node tells.
+    pub peers: Vec<(i32, u64)>,
 }
+
+/// Longest name that PostgreSQL takes (access/xact.h: GIDSIZE with its terminator).
+const MAX_LEN: usize = 199;
 
 impl std::fmt::Display for Gid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -38,8 +45,21 @@ impl std::fmt::Display for Gid {
             f,
             "citus_{}_{}_{}_{}_{}_{:016x}_{}",
             d.group, d.system, d.database, self.pid, self.xid, self.random, self.part
-        )
+        )?;
+        for (i, (group, xid)) in self.peers.iter().enumerate() {
+            write!(f, "{}{group:x}-{xid:x}", if i == 0 { '_' } else { '.' })?;
+        }
+        Ok(())
     }
+}
+
+/// Participants as they stand in a name.
+fn peers(text: &str) -> Option<Vec<(i32, u64)>> {
+    let one = |p: &str| {
+        let (group, xid) = p.split_once('-')?;
+        Some((i32::from_str_radix(group, 16).ok()?, u64::from_str_radix(xid, 16).ok()?))
+    };
+    text.split('.').map(one).collect()
 }
 
 impl Gid {
@@ -56,8 +76,22 @@ impl Gid {
             xid: words.next()?.parse().ok()?,
             random: u64::from_str_radix(words.next()?, 16).ok()?,
             part: words.next()?.parse().ok()?,
+            peers: match words.next() {
+                Some(list) => peers(list)?,
+                None => Vec::new(),
+            },
         };
         (words.next().is_none() && gid.to_string() == text).then_some(gid)
+    }
+
+    /// Whether PostgreSQL takes the name.
+    pub fn fits(&self) -> bool {
+        self.to_string().len() <= MAX_LEN
+    }
+
+    /// The name of another participant.
+    pub fn of_part(&self, part: u32) -> String {
+        Gid { part, ..self.clone() }.to_string()
     }
 }
 
@@ -73,9 +107,29 @@ mod tests {
             xid: u64::MAX,
             random: u64::MAX,
             part: u32::MAX,
+            peers: Vec::new(),
         };
-        assert_eq!(Gid::parse(&gid.to_string()), Some(gid));
-        assert!(gid.to_string().len() < 200);
+        assert_eq!(Gid::parse(&gid.to_string()), Some(gid.clone()));
+        assert!(gid.fits());
+        let peers = vec![(1, 0x1_0000_0001), (i32::MAX, 7)];
+        let gid = Gid { peers, ..gid };
+        assert_eq!(Gid::parse(&gid.to_string()), Some(gid.clone()));
+        assert_eq!(Gid::parse(&gid.of_part(1)).map(|g| (g.part, g.peers)), Some((1, gid.peers)));
+    }
+
+    #[test]
+    fn some_participants_fit() {
+        let decider = Decider { group: 0, system: 7_700_000_000_000_000_000, database: 16384 };
+        let gid = |n: i32| Gid {
+            decider,
+            pid: 100_000,
+            xid: 1_000_000_000,
+            random: 1,
+            part: 0,
+            peers: (1..=n).map(|g| (g, 1_000_000_000)).collect(),
+        };
+        assert!(gid(8).fits());
+        assert!(!gid(50).fits());
     }
 
     #[test]
@@ -87,6 +141,10 @@ mod tests {
             "x_0_1_2_3_4_5_6",
             "citus_0_1_2_3_4_zz_6",
             "citus_0_1_2_3_4_0000000000000005_6_7",
+            "citus_0_1_2_3_4_0000000000000005_6_",
+            "citus_0_1_2_3_4_0000000000000005_6_1-2.",
+            "citus_0_1_2_3_4_0000000000000005_6_1-2_3",
+            "citus_0_1_2_3_4_0000000000000005_6_+1-2",
             "citus_+0_1_2_3_4_0000000000000005_6",
         ] {
             assert_eq!(Gid::parse(bad), None, "{bad}");

@@ -10,6 +10,7 @@ mod commit;
 mod gid;
 mod owners;
 mod parts;
+mod peers;
 pub mod recovery;
 mod rollback;
 pub mod run;

@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::pg::xact;
 use crate::remote::{cancel_all, Answers, SessionRef};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// An execution that streams rows from sessions.
@@ -21,8 +20,8 @@ type Drain = Box<dyn FnMut() -> Result<()>>;
 
 thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(1) };
-    /// `None` while the callback runs.
-    static DRAINS: RefCell<HashMap<OwnerId, Option<Drain>>> = RefCell::default();
+    /// The executions at work, few at a time. The callback is `None` while it runs.
+    static DRAINS: RefCell<Vec<(OwnerId, Option<Drain>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Registers an execution; `drain` reads the rest of its rows from its sessions into memory and
@@ -31,17 +30,29 @@ thread_local! {
 /// queued behind.
 pub fn register_owner(drain: Drain) -> OwnerId {
     let id = OwnerId(NEXT.with(|n| n.replace(n.get() + 1)));
-    DRAINS.with(|d| d.borrow_mut().insert(id, Some(drain)));
+    DRAINS.with(|d| d.borrow_mut().push((id, Some(drain))));
     id
 }
 
 /// Forgets an execution; sessions still claimed by it are released.
 pub fn unregister_owner(owner: OwnerId) {
-    let callback = DRAINS.with(|d| d.borrow_mut().remove(&owner));
+    let callback = DRAINS.with(|d| {
+        let mut drains = d.borrow_mut();
+        let at = drains.iter().rposition(|(id, _)| *id == owner)?;
+        Some(drains.swap_remove(at))
+    });
     drop(callback);
     for session in super::parts::select(|p| p.owner.is_some_and(|(o, _)| o == owner)) {
         release(&session, owner);
     }
+}
+
+/// The callback of an execution that is still at work.
+fn with_drain<R>(owner: OwnerId, f: impl FnOnce(&mut Option<Drain>) -> R) -> Option<R> {
+    DRAINS.with(|d| {
+        let mut drains = d.borrow_mut();
+        drains.iter_mut().rev().find(|(id, _)| *id == owner).map(|(_, slot)| f(slot))
+    })
 }
 
 /// The owner of a session.
@@ -73,14 +84,10 @@ pub fn claim(session: &SessionRef, owner: OwnerId) -> Result<()> {
 /// Makes sure that nobody but `except` streams on the session.
 pub(super) fn vacate(session: &SessionRef, except: Option<OwnerId>) -> Result<()> {
     let Some(other) = owner_of(session).filter(|o| Some(*o) != except) else { return Ok(()) };
-    let drain = DRAINS.with(|d| d.borrow_mut().get_mut(&other).and_then(Option::take));
+    let drain = with_drain(other, Option::take).flatten();
     if let Some(mut drain) = drain {
         let result = drain();
-        DRAINS.with(|d| {
-            if let Some(slot) = d.borrow_mut().get_mut(&other) {
-                *slot = Some(drain);
-            }
-        });
+        with_drain(other, |slot| *slot = Some(drain));
         result?;
     }
     if owner_of(session) == Some(other) {

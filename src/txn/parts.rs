@@ -6,8 +6,10 @@ use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{session as local, xact};
 use crate::remote::{pool, wait_one, Answers, NodeAddr, Session, SessionRef, Settings};
+use rustc_hash::FxHasher;
 use std::cell::RefCell;
 use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// One node and user in the running transaction.
@@ -19,6 +21,8 @@ pub(super) struct Part {
     pub began: bool,
     /// Takes part in two-phase commit.
     pub modified: bool,
+    /// The node was asked for the id of its transaction.
+    asked: bool,
     /// Nesting level reached there: 1 after BEGIN, one more for every savepoint.
     pub level: i32,
     /// Nesting level at which the node joined the transaction.
@@ -45,16 +49,49 @@ pub(super) fn any_began() -> bool {
     PARTS.with(|p| p.borrow().iter().any(|p| p.began))
 }
 
-/// The node was modified in this transaction: it takes part in two-phase commit. Nothing happens
-/// where the statement was a transaction of its own.
-pub fn mark_modified(group: i32) {
+/// The nodes are modified in this transaction: they take part in two-phase commit. Nothing happens
+/// where the statement was a transaction of its own. To be called before the modification is
+/// queued.
+pub fn mark_modified(groups: &[i32]) {
     let user = u32::from(local::user());
+    let named = |p: &Part| groups.contains(&p.group) && p.user == user && p.began;
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
-        for p in parts.iter_mut().filter(|p| p.group == group && p.user == user && p.began) {
-            p.modified = true;
+        parts.iter_mut().filter(|p| named(p)).for_each(|p| p.modified = true);
+        if parts.iter().filter(|p| p.modified).count() < 2 {
+            return;
+        }
+        // They decide about the commit together, see `peers`.
+        for part in parts.iter_mut().filter(|p| p.modified && !p.asked) {
+            part.asked = ask_transaction_id(&part.session, !groups.contains(&part.group));
         }
     });
+}
+
+/// Asks for the id of the transaction there; false when the session cannot be asked now.
+fn ask_transaction_id(session: &SessionRef, send: bool) -> bool {
+    let Ok(mut s) = session.try_borrow_mut() else { return false };
+    s.transaction_id = None;
+    s.queue_internal("SELECT pg_catalog.pg_current_xact_id()", Answers::TransactionId);
+    // Otherwise it travels with what is about to be queued.
+    !send || s.flush().is_ok()
+}
+
+/// The nodes that were modified, with the ids of their transactions; `None` when one is not known.
+pub(super) fn transaction_ids() -> Result<Option<Vec<(i32, u64)>>> {
+    let mut ids = Vec::new();
+    for session in select(|p| p.began && p.modified && p.asked) {
+        await_internal(&session)?;
+    }
+    PARTS.with(|p| {
+        for part in p.borrow().iter().filter(|p| p.began && p.modified) {
+            match part.session.borrow().transaction_id {
+                Some(id) if part.asked => ids.push((part.group, id)),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(ids))
+    })
 }
 
 /// Whether the session is in the running transaction (as opposed to one statement at a time).
@@ -114,8 +151,12 @@ fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
             parts.swap_remove(at);
             Ok(false)
         })?;
-        if !known && !missing.contains(group) {
-            missing.push(*group);
+        if known || missing.contains(group) {
+            continue;
+        }
+        match pool::take_tagged(tag(*group, user)) {
+            Some(session) => PARTS.with(|p| p.borrow_mut().push(Part::new(*group, user, session))),
+            None => missing.push(*group),
         }
     }
     if missing.is_empty() {
@@ -126,10 +167,18 @@ fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
         for (group, session) in missing.into_iter().zip(made) {
+            pool::set_tag(&session, tag(group, user));
             parts.push(Part::new(group, user, session));
         }
     });
     Ok(())
+}
+
+/// What a kept session to a group's primary is found by, as long as no metadata changes.
+fn tag(group: i32, user: u32) -> u64 {
+    let mut hasher = FxHasher::default();
+    (group, user, catalog::generation()).hash(&mut hasher);
+    hasher.finish().max(1)
 }
 
 /// Address of a group's primary.
@@ -172,6 +221,7 @@ impl Part {
             session,
             began: false,
             modified: false,
+            asked: false,
             level: 0,
             joined: 0,
             released: None,
@@ -204,6 +254,7 @@ impl Part {
         }
         let mut sql = begin_command();
         self.began = true;
+        self.asked = false;
         self.level = 1;
         self.joined = nest;
         self.settings = s.settings.clone();
@@ -318,8 +369,7 @@ pub(super) fn sub_committed(level: i32) {
 
 /// Ends the participation of all sessions and gives them back to the pool.
 pub(super) fn give_back_all() {
-    let parts = PARTS.with(|p| p.try_borrow_mut().map(|mut p| std::mem::take(&mut *p)));
-    for part in parts.unwrap_or_default() {
+    while let Some(part) = PARTS.with(|p| p.try_borrow_mut().ok()?.pop()) {
         pool::give_back(part.session);
     }
 }

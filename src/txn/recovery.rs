@@ -2,12 +2,14 @@
 //!
 //! For each node: the list of its prepared transactions that this server decides about; those
 //! whose local transaction still runs are left alone; for the others the decision is final and
-//! can be read: committed if and only if `pg_dist_transaction` has the name. Then the list is
+//! can be read: the participants tell where they decide together (see `peers`), the others are
+//! committed if and only if `pg_dist_transaction` has the name. Then the list is
 //! read again, and decisions that no node waits for any more are forgotten. A decision is only
 //! recorded after the node has prepared, so one that is missing from the second list was
 //! completed.
 
 use super::gid::{Decider, Gid};
+use super::peers::{undecided, Peers, Verdict};
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::text_datum;
@@ -30,13 +32,19 @@ crate::pg_function!(
 pub fn recover_at(node: &NodeAddr) -> Result<i32> {
     let log = Log::open()?;
     let session = pool::connect(node, &local::user_name())?;
+    let mut peers = Peers::new(&local::user_name());
+    if node.group >= 0 {
+        peers.add(node.group, session.clone());
+    }
     let mut finished = 0;
     for (name, gid) in prepared(&session, this_decider()?)? {
         if xact::is_running(gid.xid) {
             continue;
         }
         let decided = log.group_of(&name);
-        let verb = if decided.is_some() { "COMMIT" } else { "ROLLBACK" };
+        let Some(verb) = verb(&gid, &mut peers, || decided.is_some())? else {
+            return Err(undecided(&name, node.group));
+        };
         simple::query(&session, &format!("{verb} PREPARED '{name}'"))?;
         finished += 1;
         if let Some(group) = decided {
@@ -63,8 +71,15 @@ pub fn recover() -> Result<i32> {
         .map(|n| NodeAddr { id: n.id, group: n.group, name: n.name.clone(), port: n.port })
         .collect();
     let mut finished = 0;
-    for (node, session) in nodes.iter().zip(pool::connect_all(&nodes, &local::user_name())?) {
-        match session.and_then(|s| recover_node(node, &s, decider, &log)) {
+    let sessions = pool::connect_all(&nodes, &local::user_name())?;
+    let mut peers = Peers::new(&local::user_name());
+    for (node, session) in nodes.iter().zip(&sessions) {
+        if let Ok(session) = session {
+            peers.add(node.group, session.clone());
+        }
+    }
+    for (node, session) in nodes.iter().zip(sessions) {
+        match session.and_then(|s| recover_node(node, &s, &mut peers, &log)) {
             Ok(n) => finished += n,
             Err(e) if guard::is_connection_error(&e) => guard::warning(&e),
             Err(e) => return Err(e),
@@ -73,14 +88,44 @@ pub fn recover() -> Result<i32> {
     Ok(finished)
 }
 
-fn recover_node(node: &NodeAddr, session: &SessionRef, decider: Decider, log: &Log) -> Result<i32> {
+/// What to do with a prepared transaction whose local transaction has ended: the first word of the
+/// command, or `None` where it cannot be told yet. `logged` looks for a recorded decision.
+fn verb(
+    gid: &Gid,
+    peers: &mut Peers,
+    logged: impl FnOnce() -> bool,
+) -> Result<Option<&'static str>> {
+    let verdict = if !gid.peers.is_empty() {
+        peers.verdict(gid)?
+    } else if logged() {
+        Verdict::Commit
+    } else {
+        Verdict::Rollback
+    };
+    Ok(match verdict {
+        Verdict::Commit => Some("COMMIT"),
+        Verdict::Rollback => Some("ROLLBACK"),
+        Verdict::Wait => None,
+    })
+}
+
+fn recover_node(
+    node: &NodeAddr,
+    session: &SessionRef,
+    peers: &mut Peers,
+    log: &Log,
+) -> Result<i32> {
+    let decider = this_decider()?;
     let mut finished = 0;
     for (name, gid) in prepared(session, decider)? {
         // In this order: what does not run any more has made its decision visible.
         if xact::is_running(gid.xid) {
             continue;
         }
-        let verb = if log.contains(node.group, &name) { "COMMIT" } else { "ROLLBACK" };
+        let Some(verb) = verb(&gid, peers, || log.contains(node.group, &name))? else {
+            guard::warning(&undecided(&name, node.group));
+            continue;
+        };
         match simple::query(session, &format!("{verb} PREPARED '{name}'")) {
             Ok(_) => finished += 1,
             // Its own session, still at work, was faster or is just doing it.

@@ -3,8 +3,9 @@
 
 use super::owners::forget_all;
 use super::parts::{give_back_all, select, PARTS};
+use crate::error::sqlstate;
 use crate::pg::{guard, xact};
-use crate::remote::{cancel_all, rest, settle, Answers, SessionRef, TxStatus};
+use crate::remote::{cancel_all, rest, settle, Answers, Message, SessionRef, TxStatus};
 use std::time::{Duration, Instant};
 
 /// Statements that are about to end by themselves need no cancel.
@@ -115,6 +116,47 @@ pub(super) fn after_abort() {
     });
     forget_all();
     give_back_all();
+}
+
+/// Takes back what nodes have prepared or are about to prepare, while the local transaction still
+/// runs. True when at least one of them has said that it rolled back: then no other can commit.
+pub(super) fn withdraw(sessions: &[SessionRef]) -> bool {
+    let running: Vec<SessionRef> = sessions.iter().filter(|s| busy(s)).cloned().collect();
+    if !running.is_empty() {
+        bring_to_rest(&running);
+    }
+    let mut told = Vec::new();
+    let mut certain = false;
+    PARTS.with(|p| {
+        let Ok(mut parts) = p.try_borrow_mut() else { return };
+        for part in parts.iter_mut().filter(|p| p.began) {
+            let Some(gid) = &part.prepared else { continue };
+            let Ok(mut s) = part.session.try_borrow_mut() else { continue };
+            if s.is_broken() {
+                continue;
+            }
+            if s.status() == TxStatus::Idle {
+                s.queue_query(&format!("ROLLBACK PREPARED '{gid}'"));
+            } else {
+                s.queue_query("ROLLBACK");
+            }
+            let _ = s.flush();
+            told.push(part.session.clone());
+        }
+        parts.iter_mut().filter(|p| p.prepared.is_some()).for_each(|p| p.began = false);
+    });
+    settle(
+        &told,
+        ROLLBACK_PREPARED,
+        || false,
+        |_, m| match m {
+            Message::CommandComplete(_) => certain = true,
+            // Not prepared: it failed before.
+            Message::Error(e) => certain |= e.code == sqlstate::UNDEFINED_OBJECT,
+            _ => {}
+        },
+    );
+    certain
 }
 
 /// Queues and sends the rollback of every part; gives back those that were prepared.

@@ -22,7 +22,7 @@ pub fn on_groups(work: &[(i32, String)], write: bool) -> Result<Vec<Result<TextR
     if !groups.is_empty() {
         let sessions = sessions(&groups, Mode::InTransaction)?;
         if write {
-            groups.iter().for_each(|g| mark_modified(*g));
+            mark_modified(&groups);
         }
         let _claim = Claim::new(&sessions)?;
         let jobs: Vec<(SessionRef, String)> =

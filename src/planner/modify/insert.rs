@@ -166,7 +166,7 @@ pub unsafe fn insert(
         Some(i) => Route::Key(i as u32),
         None => Route::First,
     };
-    let mut apply = Apply::one(Step { plan, route, columns, counts: true });
+    let mut apply = Apply::one(Step { plan, route, columns, counts: true, untyped: true });
     apply.materialize = reads_us_later(stmt);
     apply.checks = checks;
     Ok(super::on_top(q, stmt, &apply, vals.exprs()))
@@ -217,50 +217,27 @@ unsafe fn as_select(q: *mut Query, table: &Table) -> Result<(*mut Query, Vec<Che
     Ok((q, checked))
 }
 
-/// `INSERT INTO shard (columns) SELECT * FROM (VALUES ...)` with a slot for the rows.
+/// `INSERT INTO shard (columns) VALUES` with a slot for the rows. Nodes turn the values into the
+/// columns' types themselves, so rows are plain literals.
 unsafe fn insert_template(q: *mut Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
     let target_rte = nodes::rte((*q).rtable, (*q).resultRelation as u32);
     let token = deparse::token();
-    let inner: *mut Query = nodes::make(NodeTag::T_Query);
-    (*inner).commandType = CmdType::CMD_SELECT;
-    (*inner).canSetTag = true;
-    let rows: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
-    (*rows).rtekind = RTEKind::RTE_CTE;
-    (*rows).ctename = nodes::pstr(&token);
-    (*rows).inFromCl = true;
     let source: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
-    (*source).rtekind = RTEKind::RTE_SUBQUERY;
-    (*source).subquery = inner;
+    (*source).rtekind = RTEKind::RTE_VALUES;
     (*source).inFromCl = true;
-    let (mut names, mut inner_list, mut outer_list) =
-        (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
-    let (mut types, mut typmods, mut collations) =
-        (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
+    let (mut names, mut outer_list) = (std::ptr::null_mut(), std::ptr::null_mut());
     for (i, t) in nodes::iter::<TargetEntry>((*q).targetList).enumerate() {
         let n = i as i16 + 1;
         let e = (*t).expr as *mut Node;
-        let name = format!("column{n}");
-        names = pg_sys::lappend(names, nodes::string_node(&name) as *mut _);
-        types = pg_sys::lappend_oid(types, pg_sys::exprType(e));
-        typmods = pg_sys::lappend_int(typmods, pg_sys::exprTypmod(e));
-        collations = pg_sys::lappend_oid(collations, pg_sys::exprCollation(e));
-        let v = whole::var_like(1, n, e) as *mut pg_sys::Expr;
-        let it = pg_sys::makeTargetEntry(v, n, nodes::pstr(&name), false);
-        inner_list = pg_sys::lappend(inner_list, it as *mut _);
+        names = pg_sys::lappend(names, nodes::string_node(&format!("column{n}")) as *mut _);
         let v = whole::var_like(2, n, e) as *mut pg_sys::Expr;
         let ot = pg_sys::makeTargetEntry(v, (*t).resno, (*t).resname, false);
         outer_list = pg_sys::lappend(outer_list, ot as *mut _);
     }
-    (*rows).coltypes = types;
-    (*rows).coltypmods = typmods;
-    (*rows).colcollations = collations;
-    (*rows).alias = pg_sys::makeAlias(c"citus_rows".as_ptr(), std::ptr::null_mut());
-    (*rows).eref = pg_sys::makeAlias(c"citus_rows".as_ptr(), names);
-    (*source).eref = pg_sys::makeAlias(c"citus_source".as_ptr(), nodes::copy(names));
-    (*inner).rtable = nodes::list([rows]);
-    (*inner).jointree =
-        pg_sys::makeFromExpr(nodes::list([rest::range_ref(1)]), std::ptr::null_mut());
-    (*inner).targetList = inner_list;
+    // Stands for all rows.
+    let mark = nodes::list([whole::text_const(&token)]);
+    (*source).values_lists = pg_sys::lappend(std::ptr::null_mut(), mark as *mut _);
+    (*source).eref = pg_sys::makeAlias(c"citus_source".as_ptr(), names);
     let result = (*q).resultRelation;
     (*q).rtable = keep_entries(q, target_rte, source, result);
     (*q).resultRelation = 1;
@@ -275,7 +252,7 @@ unsafe fn insert_template(q: *mut Query, table: &Rc<Table>) -> Result<(DistPlan,
     };
     let place = Place { target, values: Values::default(), rows: 1000.0 };
     let (mut plan, vals) = pushdown::dist_plan(q, place)?;
-    if !plan.template.split_at(&token) {
+    if !plan.template.split_rows(&format!("('{token}'::text)")) {
         return Err(Error::internal("rows not found in deparsed INSERT"));
     }
     plan.prepare = false;

@@ -197,6 +197,7 @@ pub unsafe fn by_identity(
         route: Route::Number(id.shard),
         columns: sent,
         counts: true,
+        untyped: false,
     }
 }
 
@@ -217,6 +218,7 @@ pub unsafe fn insert_step(table: &Table, columns: &[(i16, u32)], key: Option<u32
         route: key.map_or(Route::First, Route::Key),
         columns: columns.iter().map(|(_, c)| Sent { column: *c, as_text: false }).collect(),
         counts: true,
+        untyped: true,
     }
 }
 

@@ -1,0 +1,217 @@
+//! Transactions over several nodes whose participants decide together: what recovery makes of
+//! every state in which a crash can leave them, and that the coordinator's log is not needed.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use citus_tests::client::{Conn, Error};
+use citus_tests::cluster::Cluster;
+use citus_tests::server::Kind;
+
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(2, Kind::FAST, ""));
+
+/// What a node's part has come to when the coordinator is gone.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Left {
+    /// PREPARE TRANSACTION has succeeded.
+    Prepared,
+    /// COMMIT PREPARED, too.
+    Committed,
+    /// The part was rolled back before it was prepared.
+    Aborted,
+    /// The session is still there and has not prepared yet.
+    Running,
+}
+
+/// A part under way, by its node's number.
+struct Part {
+    node: usize,
+    session: Conn,
+}
+
+struct Scene {
+    database: String,
+    coordinator: Conn,
+    base: String,
+}
+
+impl Scene {
+    fn new(stem: &str) -> Scene {
+        let database = CLUSTER.database(stem);
+        let mut c = CLUSTER.connect(&database);
+        let system = c.value("SELECT system_identifier FROM pg_control_system()");
+        let oid = c.value("SELECT oid FROM pg_database WHERE datname = current_database()");
+        for w in &CLUSTER.workers {
+            w.connect(&database).run("CREATE TABLE ledger (entry text)");
+        }
+        // Process 1, transaction 3: not running any more.
+        let base = format!("citus_0_{system}_{oid}_1_3");
+        Scene { database, coordinator: c, base }
+    }
+
+    fn group(&mut self, node: usize) -> u32 {
+        let port = CLUSTER.workers[node].port;
+        let sql = format!("SELECT groupid FROM pg_dist_node WHERE nodeport = {port}");
+        self.coordinator.value(&sql).parse().expect("a group")
+    }
+
+    /// Leaves a transaction behind whose parts are in these states.
+    fn leave(&mut self, entry: &str, random: u32, states: [Left; 2]) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut peers = Vec::new();
+        for node in 0..2 {
+            let mut session = CLUSTER.workers[node].connect(&self.database);
+            session.run(&format!("BEGIN; INSERT INTO ledger VALUES ('{entry}')"));
+            let xid: u64 = session.value("SELECT pg_current_xact_id()").parse().expect("an id");
+            peers.push(format!("{:x}-{xid:x}", self.group(node)));
+            parts.push(Part { node, session });
+        }
+        let list = peers.join(".");
+        for (part, state) in parts.iter_mut().zip(states) {
+            let gid = format!("{}_{random:016x}_{}_{list}", self.base, part.node);
+            match state {
+                Left::Prepared => part.session.run(&format!("PREPARE TRANSACTION '{gid}'")),
+                Left::Committed => {
+                    part.session.run(&format!("PREPARE TRANSACTION '{gid}'"));
+                    part.session.run(&format!("COMMIT PREPARED '{gid}'"));
+                }
+                Left::Aborted => part.session.run("ROLLBACK"),
+                Left::Running => {}
+            }
+        }
+        parts
+    }
+
+    fn recover(&mut self) -> String {
+        self.coordinator.value("SELECT recover_prepared_transactions()")
+    }
+
+    /// On how many nodes the entry is, and how many transactions are prepared.
+    fn seen(&self, entry: &str) -> (usize, usize) {
+        let sum = |sql: &str| -> usize {
+            let each = CLUSTER.workers.iter();
+            each.map(|w| w.connect(&self.database).value(sql).parse::<usize>().expect("a count"))
+                .sum()
+        };
+        (
+            sum(&format!("SELECT count(*) FROM ledger WHERE entry = '{entry}'")),
+            sum("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()"),
+        )
+    }
+}
+
+#[test]
+fn every_state_is_decided_the_same_way_on_all_nodes() {
+    use Left::{Aborted, Committed, Prepared};
+    let mut scene = Scene::new("peers");
+    let cases = [
+        ([Prepared, Prepared], 2),
+        ([Committed, Prepared], 2),
+        ([Prepared, Committed], 2),
+        ([Aborted, Prepared], 0),
+        ([Prepared, Aborted], 0),
+    ];
+    for (i, (states, expected)) in cases.into_iter().enumerate() {
+        let entry = format!("case {i}");
+        drop(scene.leave(&entry, i as u32, states));
+        let open = states.iter().filter(|s| **s == Prepared).count();
+        assert_eq!(scene.seen(&entry).1, open, "{states:?}");
+        assert_eq!(scene.recover(), open.to_string(), "{states:?}");
+        assert_eq!(scene.seen(&entry), (expected, 0), "{states:?}");
+    }
+}
+
+#[test]
+fn a_part_that_still_runs_is_waited_for() {
+    let mut scene = Scene::new("peers_wait");
+    let mut parts = scene.leave("slow", 7, [Left::Prepared, Left::Running]);
+    assert_eq!(scene.recover(), "0");
+    assert_eq!(scene.seen("slow"), (0, 1));
+    parts[1].session.run("ROLLBACK");
+    assert_eq!(scene.recover(), "1");
+    assert_eq!(scene.seen("slow"), (0, 0));
+
+    let parts = scene.leave("lost", 8, [Left::Running, Left::Prepared]);
+    assert_eq!(scene.recover(), "0");
+    // Its session ends without having prepared.
+    drop(parts);
+    for _ in 0..100 {
+        if scene.recover() == "1" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(scene.seen("lost"), (0, 0));
+}
+
+/// Rows of `t` on both nodes under keys that lie on different nodes.
+fn two_nodes(c: &mut Conn) -> (String, String) {
+    let key = |c: &mut Conn, n: usize| {
+        let port = CLUSTER.workers[n].port;
+        c.value(&format!(
+            "SELECT min(k) FROM generate_series(1, 100) k JOIN pg_dist_shard_placement p
+             ON p.shardid = get_shard_id_for_distribution_column('t', k) WHERE nodeport = {port}"
+        ))
+    };
+    (key(c, 0), key(c, 1))
+}
+
+fn table(database: &str) -> Conn {
+    let mut c = CLUSTER.connect(database);
+    c.run(
+        "CREATE TABLE t (k int PRIMARY KEY, v int);
+         SELECT create_distributed_table('t', 'k', shard_count := 4);
+         INSERT INTO t SELECT i, 0 FROM generate_series(1, 100) i;",
+    );
+    c
+}
+
+#[test]
+fn a_commit_over_nodes_leaves_no_decision_in_the_log() {
+    let name = CLUSTER.database("peers_log");
+    let mut c = table(&name);
+    let (a, b) = two_nodes(&mut c);
+    // The table was made with changes here, too.
+    c.run("SELECT recover_prepared_transactions()");
+    c.run(&format!(
+        "BEGIN; UPDATE t SET v = 1 WHERE k = {a}; UPDATE t SET v = 1 WHERE k = {b}; COMMIT"
+    ));
+    c.run("UPDATE t SET v = v + 1");
+    assert_eq!(c.value("SELECT count(*) FROM pg_dist_transaction"), "0");
+    assert_eq!(c.value("SELECT sum(v) FROM t"), "102");
+    // With a change of its own the coordinator decides, and its log tells.
+    c.run("CREATE TABLE here (i int)");
+    c.run("BEGIN; INSERT INTO here VALUES (1); UPDATE t SET v = 0; COMMIT");
+    assert_eq!(c.value("SELECT count(*) FROM pg_dist_transaction"), "2");
+    c.run("SELECT recover_prepared_transactions()");
+    assert_eq!(c.value("SELECT count(*) FROM pg_dist_transaction"), "0");
+    assert_eq!(c.value("SELECT sum(v) FROM t"), "0");
+}
+
+#[test]
+fn a_part_that_fails_to_prepare_takes_all_back() {
+    let name = CLUSTER.database("peers_fail");
+    let mut c = CLUSTER.connect(&name);
+    c.run(
+        "CREATE TABLE t (k int, v int, UNIQUE (k, v) DEFERRABLE INITIALLY DEFERRED);
+         SELECT create_distributed_table('t', 'k', shard_count := 4);",
+    );
+    let (a, b) = two_nodes(&mut c);
+    c.run(&format!("INSERT INTO t VALUES ({b}, 1)"));
+    c.run(&format!("BEGIN; INSERT INTO t VALUES ({a}, 1); INSERT INTO t VALUES ({b}, 1)"));
+    match c.simple("COMMIT") {
+        Err(Error::Server(e)) => assert_eq!(e.code, "23505", "{e:?}"),
+        other => panic!("the constraint should have failed: {other:?}"),
+    }
+    assert_eq!(c.value("SELECT count(*) FROM t"), "1");
+    let left: usize = CLUSTER
+        .workers
+        .iter()
+        .map(|w| {
+            let sql = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+            w.connect(&name).value(sql).parse::<usize>().expect("a count")
+        })
+        .sum();
+    assert_eq!(left, 0);
+    c.run(&format!("INSERT INTO t VALUES ({a}, 2)"));
+}

@@ -1,0 +1,174 @@
+//! Transactions whose participants decide together.
+//!
+//! Where nothing was written on the coordinator, a transaction over several nodes is committed if
+//! and only if all of them have prepared it. So there is no decision to be written down between
+//! the two phases: a commit waits for two flushes to disk and not for three. What the decision was
+//! can be told afterwards by anybody, since the name of each prepared transaction lists all
+//! participants with their transaction ids, and PostgreSQL remembers what became of an id:
+//!
+//! - one has committed: all had prepared, so the others commit;
+//! - one has aborted: it had not prepared, or the coordinator has taken it back before anybody
+//!   committed, so the others roll back;
+//! - all are prepared: that is the decision to commit;
+//! - one is still running: it may yet prepare or abort, so the others wait.
+//!
+//! The coordinator takes back only while its own transaction still runs (`commit::together`), and
+//! nobody decides about the transaction of a coordinator that is still at work.
+
+use super::gid::Gid;
+use crate::catalog;
+use crate::error::{Error, Result};
+use crate::remote::{pool, simple, NodeAddr, SessionRef};
+use std::collections::HashMap;
+
+/// What becomes of a prepared transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// It is committed.
+    Commit,
+    /// It is rolled back.
+    Rollback,
+    /// It cannot be told yet.
+    Wait,
+}
+
+/// What a participant says about its part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Prepared,
+    Committed,
+    Aborted,
+    /// Still running, or out of reach.
+    Unknown,
+}
+
+/// The participants of transactions, as a user.
+pub(super) struct Peers {
+    user: String,
+    /// Connections by group; `None` where there was none to be had.
+    sessions: HashMap<i32, Option<SessionRef>>,
+}
+
+impl Peers {
+    /// Nodes that will be asked as a user.
+    pub fn new(user: &str) -> Self {
+        Peers { user: user.to_owned(), sessions: HashMap::new() }
+    }
+
+    /// Uses a connection that exists.
+    pub fn add(&mut self, group: i32, session: SessionRef) {
+        self.sessions.insert(group, Some(session));
+    }
+
+    /// What becomes of a transaction that its participants decide about.
+    pub fn verdict(&mut self, gid: &Gid) -> Result<Verdict> {
+        let mut parts = Vec::with_capacity(gid.peers.len());
+        for (number, (group, xid)) in gid.peers.iter().enumerate() {
+            let part = self.part(*group, *xid, &gid.of_part(number as u32))?;
+            if matches!(part, Part::Committed | Part::Aborted) {
+                return Ok(decide(&[part]));
+            }
+            parts.push(part);
+        }
+        Ok(decide(&parts))
+    }
+
+    fn session(&mut self, group: i32) -> Result<Option<SessionRef>> {
+        if let Some(known) = self.sessions.get(&group) {
+            return Ok(known.clone().filter(|s| !s.borrow().is_broken()));
+        }
+        let found = match catalog::node_of_group(group) {
+            Ok(n) => {
+                let node = NodeAddr { id: n.id, group, name: n.name.clone(), port: n.port };
+                pool::connect_all(&[node], &self.user)?.pop().and_then(Result::ok)
+            }
+            Err(_) => None,
+        };
+        self.sessions.insert(group, found.clone());
+        Ok(found)
+    }
+
+    fn part(&mut self, group: i32, xid: u64, name: &str) -> Result<Part> {
+        let Some(session) = self.session(group)? else { return Ok(Part::Unknown) };
+        // In this order: what is prepared is in progress, and stays prepared until it is ended.
+        let sql = format!(
+            "SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8), \
+             EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts WHERE gid = '{name}')"
+        );
+        match simple::query(&session, &sql) {
+            Ok(result) => Ok(result.rows.first().map_or(Part::Unknown, |row| read(row))),
+            Err(e) if session.borrow().outstanding() > 0 && !session.borrow().is_broken() => Err(e),
+            // Out of reach, or an id that it does not know yet: not the server that it was.
+            Err(_) => Ok(Part::Unknown),
+        }
+    }
+}
+
+/// What a row of the answer means.
+fn read(row: &[Option<String>]) -> Part {
+    let text = |i: usize| row.get(i).and_then(Option::as_deref);
+    match (text(0), text(1)) {
+        (Some("committed"), _) => Part::Committed,
+        (Some("aborted"), _) => Part::Aborted,
+        (Some("in progress"), Some("t")) => Part::Prepared,
+        _ => Part::Unknown,
+    }
+}
+
+fn decide(parts: &[Part]) -> Verdict {
+    if parts.contains(&Part::Committed) {
+        Verdict::Commit
+    } else if parts.contains(&Part::Aborted) {
+        Verdict::Rollback
+    } else if parts.contains(&Part::Unknown) || parts.is_empty() {
+        Verdict::Wait
+    } else {
+        Verdict::Commit
+    }
+}
+
+/// The error for a transaction that has to wait.
+pub(super) fn undecided(name: &str, group: i32) -> Error {
+    Error::new(
+        crate::error::sqlstate::OBJECT_IN_USE,
+        format!("prepared transaction {name} of group {group} cannot be decided yet"),
+    )
+    .hint("It will be when the other nodes that take part in it answer.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_cases_of_three() {
+        let kinds = [Part::Prepared, Part::Committed, Part::Aborted, Part::Unknown];
+        for a in kinds {
+            for b in kinds {
+                for c in kinds {
+                    let parts = [a, b, c];
+                    let any = |p| parts.contains(&p);
+                    let expected = match (any(Part::Committed), any(Part::Aborted)) {
+                        (true, _) => Verdict::Commit,
+                        (_, true) => Verdict::Rollback,
+                        _ if any(Part::Unknown) => Verdict::Wait,
+                        _ => Verdict::Commit,
+                    };
+                    assert_eq!(decide(&parts), expected, "{parts:?}");
+                }
+            }
+        }
+        assert_eq!(decide(&[]), Verdict::Wait);
+    }
+
+    #[test]
+    fn answers() {
+        let row = |a: Option<&str>, b: &str| [a.map(str::to_owned), Some(b.to_owned())];
+        assert_eq!(read(&row(Some("committed"), "f")), Part::Committed);
+        assert_eq!(read(&row(Some("aborted"), "f")), Part::Aborted);
+        assert_eq!(read(&row(Some("in progress"), "t")), Part::Prepared);
+        assert_eq!(read(&row(Some("in progress"), "f")), Part::Unknown);
+        assert_eq!(read(&row(None, "t")), Part::Unknown);
+        assert_eq!(read(&[]), Part::Unknown);
+    }
+}
