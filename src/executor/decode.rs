@@ -194,6 +194,7 @@ unsafe fn column(c: &Column, format: i16, context: pg_sys::MemoryContext) -> How
         (1, 2950) => How::Uuid,
         // SAFETY: the caller's promise.
         (1, _) => unsafe { receive(t, context) },
+        // SAFETY: as above.
         _ => unsafe { input(t, context) },
     }
 }

@@ -10,6 +10,7 @@ pub mod fmgr;
 pub mod guard;
 pub mod guc;
 pub mod guc_scan;
+pub mod memory;
 pub mod net;
 pub mod nodes;
 pub mod object;

@@ -3,7 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-const CHUNK: usize = 64 * 1024;
+/// Size of a buffer to begin with; an idle session keeps no more than this.
+const SMALL: usize = 8 * 1024;
 /// A stream that fills the buffer is read in larger pieces.
 const LARGE: usize = 256 * 1024;
 /// A buffer that had to hold a huge message is given back beyond this size.
@@ -34,6 +35,16 @@ impl Buffer {
         self.end - self.start
     }
 
+    /// Gives memory back when there is nothing in it; true when it was much.
+    pub fn shrink(&mut self) -> bool {
+        if self.start != self.end || self.data.len() <= SMALL {
+            return false;
+        }
+        let much = self.data.len() >= LARGE;
+        *self = Buffer::default();
+        much
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.start = 0;
@@ -48,7 +59,7 @@ impl Buffer {
                 self.data = Vec::new();
             }
         }
-        let usual = if self.streaming { LARGE } else { CHUNK };
+        let usual = if self.streaming { LARGE } else { SMALL };
         let need = self.wanted().max(self.len() + usual / 2);
         if self.start + need > self.data.len() {
             self.data.copy_within(self.start..self.end, 0);

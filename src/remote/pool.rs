@@ -6,6 +6,7 @@ use super::session::{NodeAddr, Session, SessionRef};
 use super::shared;
 use super::target::target;
 use crate::error::{Error, Result};
+use crate::pg::memory;
 use crate::pg::wait::{check_for_interrupts, WaitSet};
 use crate::pg::xact;
 use crate::stats::counters::{count, Counter};
@@ -136,6 +137,10 @@ pub fn give_back(session: SessionRef) {
         Ok(mut s) => {
             s.quiet = false;
             s.used = Instant::now();
+            if s.input.shrink() {
+                // What was streamed has left holes behind.
+                memory::trim();
+            }
             !s.is_broken() && !expired(&s) && s.only_internal() && !shared::is_full(&s.node)
         }
         Err(_) => false,

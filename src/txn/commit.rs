@@ -166,8 +166,11 @@ fn name(peers: Vec<(i32, u64)>) -> Result<Gid> {
     Ok(Gid { decider, pid, xid, random, part: 0, peers })
 }
 
+/// Statements for sessions.
+type Work = Vec<(SessionRef, String)>;
+
 /// Names the parts that were modified; the commands that prepare them, and their groups and names.
-fn name_parts(gid: &Gid) -> (Vec<(SessionRef, String)>, Vec<(i32, String)>) {
+fn name_parts(gid: &Gid) -> (Work, Vec<(i32, String)>) {
     let (mut work, mut names) = (Vec::new(), Vec::new());
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
