@@ -35,6 +35,7 @@ pub extern "C-unwind" fn _PG_init() {
     executor::register();
     hooks::copy::register();
     hooks::planner::register();
+    hooks::execution::register();
     hooks::utility::register();
     // The last to be installed is the first to be called: around everything else.
     hooks::nesting::register();

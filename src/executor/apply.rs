@@ -93,7 +93,8 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result
     let desc = (*(*s).css.ss.ss_ScanTupleSlot).tts_tupleDescriptor;
     let context = (*estate).es_query_cxt;
     let exprs = pg_sys::ExecInitExprList((*scan).custom_exprs, &mut (*s).css.ss.ps);
-    let inner = Inner::new(apply, exprs, child, desc, context);
+    let mut inner = Inner::new(apply, exprs, child, desc, context);
+    inner.analyze(estate);
     (*s).inner = guard::leak_into(context, inner);
     Ok(())
 }
@@ -156,6 +157,6 @@ extern "C-unwind" fn explain(
     guard::entry_result(|| unsafe {
         let s = node as *mut State;
         let inner = &*(*s).inner;
-        super::explain::applied(inner.tasks(), inner.affected(), es)
+        super::explain::applied(&inner.analyses(), inner.affected(), es)
     })
 }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::analyze::Analysis;
 use super::prepared::Prepared;
 use super::run::Exec;
 use super::tasks::{self, Value};
@@ -139,9 +140,16 @@ impl Inner {
         }
     }
 
-    /// Tasks sent.
-    pub fn tasks(&self) -> usize {
-        self.runs.iter().map(|r| r.exec.traffic.tasks).sum()
+    /// Keeps the tasks' plans when EXPLAIN ANALYZE asks for them.
+    pub unsafe fn analyze(&mut self, estate: *mut pg_sys::EState) {
+        for run in &mut self.runs {
+            run.exec.analysis = Analysis::of(estate);
+        }
+    }
+
+    /// What was kept of each step that ran.
+    pub fn analyses(&self) -> Vec<&Exec> {
+        self.runs.iter().map(|r| &r.exec).filter(|e| e.started()).collect()
     }
 
     /// Rows written.

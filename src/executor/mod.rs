@@ -2,8 +2,10 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+pub mod analyze;
 mod apply;
 mod apply_rows;
+pub mod capture;
 mod decode;
 mod explain;
 mod local;

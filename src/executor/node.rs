@@ -2,7 +2,8 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
-use super::explain;
+use super::analyze::Analysis;
+use super::explain::{self, Known};
 use super::prepared::Prepared;
 use super::run::Exec;
 use super::tasks::Value;
@@ -96,6 +97,7 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result
     let context = (*estate).es_query_cxt;
     let exec = Exec::new(plan, desc, context);
     (*s).exec = guard::leak_into(context, exec);
+    exec_of(s).analysis = Analysis::of(estate);
     let reads = exec_of(s).plan.operation != Operation::Modify;
     let runs = eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
     if reads && runs && opens_cursor() && !waits_for_plan((*scan).custom_exprs) {
@@ -131,13 +133,24 @@ unsafe fn parameters(s: *mut State) -> Vec<Value> {
     evaluate((*s).exprs, &mut (*s).css.ss.ps)
 }
 
-/// Parameters as far as they are known without running the plan; NULL stands for the rest.
-unsafe fn known_parameters(s: *mut State) -> Vec<Value> {
+/// Parameters as far as EXPLAIN may know them: a value of another node of the plan does not exist
+/// yet, and a volatile function must not run.
+unsafe fn known_parameters(s: *mut State) -> Vec<Known> {
     let scan = (*s).css.ss.ps.plan as *mut CustomScan;
-    if !waits_for_plan((*scan).custom_exprs) {
-        return parameters(s);
-    }
-    nodes::iter::<Node>((*scan).custom_exprs).map(|e| (pg_sys::exprType(e), None)).collect()
+    let unknown = |e: *mut Node| {
+        waits_for_plan(nodes::list([e])) || guard::call(|| pg_sys::contain_volatile_functions(e))
+    };
+    let states = nodes::iter::<pg_sys::ExprState>((*s).exprs);
+    nodes::iter::<Node>((*scan).custom_exprs)
+        .zip(states)
+        .map(|(e, state)| match unknown(e) {
+            true => Known::No(pg_sys::exprType(e)),
+            false => match evaluate(nodes::list([state]), &mut (*s).css.ss.ps).pop() {
+                Some(value) => Known::Yes(value),
+                None => Known::No(pg_sys::exprType(e)),
+            },
+        })
+        .collect()
 }
 
 /// Evaluates expressions once for a whole execution.
@@ -282,13 +295,12 @@ extern "C-unwind" fn rescan(node: *mut CustomScanState) {
 
 extern "C-unwind" fn explain_scan(
     node: *mut CustomScanState,
-    ancestors: *mut List,
+    _ancestors: *mut List,
     es: *mut ExplainState,
 ) {
     // SAFETY: as above.
     guard::entry_result(|| unsafe {
         let s = node as *mut State;
-        let values = known_parameters(s);
-        explain::scan(&*(*s).exec, &values, ancestors, es)
+        explain::scan(&*(*s).exec, &|| known_parameters(s), es)
     })
 }

@@ -6,6 +6,12 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+mod analyzed;
+mod raw;
+
+pub use raw::Raw;
+
+use super::analyze::Analysis;
 use super::decode::Decoder;
 use super::local;
 use super::prepared::Prepared;
@@ -41,6 +47,10 @@ pub struct Traffic {
     pub bytes: u64,
     /// Tasks run.
     pub tasks: usize,
+    /// How often tasks were sent.
+    pub runs: usize,
+    /// Tasks of the last run, each counted once whatever its replicas.
+    pub last: usize,
 }
 
 /// State of an execution.
@@ -61,6 +71,8 @@ pub struct Exec {
     pub affected: u64,
     /// What was received.
     pub traffic: Traffic,
+    /// Tasks as they ran, for EXPLAIN ANALYZE.
+    pub analysis: Option<Box<Analysis>>,
     /// Columns of a row, with those that the node does not send.
     width: usize,
     ready: Vec<usize>,
@@ -91,6 +103,7 @@ impl Exec {
             in_transaction: false,
             affected: 0,
             traffic: Traffic::default(),
+            analysis: None,
             width: n,
             ready: Vec::new(),
             next: 0,
@@ -101,6 +114,12 @@ impl Exec {
     /// Whether tasks were sent.
     pub fn started(&self) -> bool {
         self.started
+    }
+
+    /// The execution does not count as a query of the user's.
+    pub fn uncounted(mut self) -> Self {
+        self.query = None;
+        self
     }
 
     /// Says that more statements of the same user's statement follow or went before.
@@ -128,6 +147,8 @@ impl Exec {
     pub unsafe fn start_tasks(&mut self, tasks: Vec<Task>, values: &[Value]) -> Result<()> {
         self.started = true;
         self.traffic.tasks += tasks.len();
+        self.traffic.runs += 1;
+        self.traffic.last = tasks.iter().filter(|t| !t.mute).count();
         if let Some(q) = &self.query {
             q.sent(tasks.len(), self.plan.operation == Operation::Select, self.tenant());
         }
@@ -139,7 +160,11 @@ impl Exec {
         }
         for t in &local {
             self.ensure_store();
-            let n = local::run(&self.plan, t, values, self.store, self.context)?;
+            let run = || local::run(&self.plan, t, values, self.store, self.context);
+            let n = match self.analysis.as_mut().filter(|_| !t.mute) {
+                Some(a) => a.here(t, run)?,
+                None => run()?,
+            };
             if !t.mute {
                 self.affected += n;
             }
@@ -172,8 +197,12 @@ impl Exec {
         }
         for (group, session) in groups.iter().zip(sessions) {
             let of_group = || tasks.iter().filter(|t| t.group == *group);
-            let running = of_group().map(|t| Running { mute: t.mute, shard: t.shard }).collect();
-            if self.is_script() {
+            let mut running: Vec<Running> =
+                of_group().map(|t| Running { mute: t.mute, shard: t.shard }).collect();
+            if self.analysis.is_some() {
+                running = self.queue_analyzed(&session, *group, tasks, &params);
+                session.borrow_mut().queue_sync();
+            } else if self.is_script() {
                 let script: Vec<&str> = of_group().map(|t| &*t.sql).collect();
                 session.borrow_mut().queue_query(&script.join(";"));
             } else {
@@ -243,69 +272,6 @@ impl Exec {
         self.decoder = Decoder::new(formats.to_vec());
     }
 
-    /// Rows as they came: `send` gets the bodies of all that are there, or, when rows were read
-    /// ahead, one is in `slot`.
-    pub unsafe fn next_raw(
-        &mut self,
-        slot: *mut TupleTableSlot,
-        memory: pg_sys::MemoryContext,
-        send: &mut dyn FnMut(&[u8]),
-    ) -> Result<Raw> {
-        if !self.store.is_null() {
-            let old = pg_sys::MemoryContextSwitchTo(memory);
-            let more = self.next_row(slot);
-            pg_sys::MemoryContextSwitchTo(old);
-            return Ok(if more? { Raw::Slot } else { Raw::End });
-        }
-        loop {
-            if self.conns.is_empty() {
-                self.finish();
-                return Ok(Raw::End);
-            }
-            let mut sent = 0;
-            let mut i = 0;
-            while i < self.conns.len() {
-                if self.pass_conn(i, &mut sent, send)? {
-                    let c = self.conns.remove(i);
-                    if let Some(o) = self.owner {
-                        txn::release(&c.session, o);
-                    }
-                } else {
-                    i += 1;
-                }
-            }
-            if sent > 0 || self.conns.is_empty() {
-                return Ok(if sent > 0 { Raw::Sent(sent) } else { Raw::End });
-            }
-            self.wait()?;
-        }
-    }
-
-    /// Passes on the rows that a session has ready; true when it has answered everything.
-    fn pass_conn(&mut self, i: usize, sent: &mut u64, send: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let Some(conn) = self.conns.get_mut(i) else { return Ok(true) };
-        let mut session = conn.session.borrow_mut();
-        while let Some(message) = session.next()? {
-            match message {
-                Message::DataRow(body) => {
-                    self.traffic.bytes += body.len() as u64;
-                    if !conn.tasks.get(conn.current).is_some_and(|t| t.mute) {
-                        send(body);
-                        *sent += 1;
-                    }
-                }
-                Message::CommandComplete(_) => conn.current += 1,
-                Message::Error(e) => {
-                    let shard = conn.tasks.get(conn.current).map_or(0, |t| t.shard);
-                    return Err(crate::ddl::unshard::unshard_error(e, shard));
-                }
-                Message::Ready(_) => return Ok(true),
-                _ => {}
-            }
-        }
-        Ok(false)
-    }
-
     unsafe fn stored_row(&mut self, slot: *mut TupleTableSlot) -> bool {
         // A tuple that was on disk is the slot's own until the next one: it must not live in the
         // memory of a row.
@@ -366,10 +332,15 @@ impl Exec {
     unsafe fn read_conn(&mut self, i: usize, values: *mut Datum, nulls: *mut bool) -> Result<Read> {
         let conn = &mut self.conns[i];
         let mut session = conn.session.borrow_mut();
+        let id = session.id();
         loop {
             let Some(message) = session.next()? else { return Ok(Read::Empty) };
             match message {
                 Message::DataRow(body) => {
+                    let analysis = self.analysis.as_mut();
+                    if analysis.is_some_and(|a| a.takes(id, conn.current, body)) {
+                        continue;
+                    }
                     self.traffic.bytes += body.len() as u64;
                     if conn.tasks.get(conn.current).is_some_and(|t| t.mute)
                         || !self.plan.returns_rows()
@@ -446,6 +417,9 @@ impl Exec {
 
     /// Forgets results so that the plan can run again.
     pub unsafe fn reset(&mut self) {
+        if let Some(a) = &mut self.analysis {
+            a.rerun();
+        }
         self.finish();
         self.conns.clear();
         if !self.store.is_null() {
@@ -480,16 +454,6 @@ pub unsafe fn clear(slot: *mut TupleTableSlot) {
     if let Some(f) = (*(*slot).tts_ops).clear {
         crate::pg::guard::call(|| f(slot));
     }
-}
-
-/// What [`Exec::next_raw`] did.
-pub enum Raw {
-    /// No more rows.
-    End,
-    /// So many rows were passed on.
-    Sent(u64),
-    /// A row that was read ahead is in the slot.
-    Slot,
 }
 
 enum Read {

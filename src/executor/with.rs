@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::analyze;
 use crate::error::{Error, Result};
 use crate::pg::{guard, nodes};
 use crate::plan::Target;
@@ -33,6 +34,7 @@ const fn exec_methods(
     exec: extern "C-unwind" fn(*mut CustomScanState) -> *mut TupleTableSlot,
     end: extern "C-unwind" fn(*mut CustomScanState),
     rescan: extern "C-unwind" fn(*mut CustomScanState),
+    explain: extern "C-unwind" fn(*mut CustomScanState, *mut List, *mut ExplainState),
 ) -> CustomExecMethods {
     CustomExecMethods {
         CustomName: name,
@@ -52,9 +54,15 @@ const fn exec_methods(
 }
 
 static WITH_EXEC: Shared<CustomExecMethods> =
-    Shared(exec_methods(c"Citus With".as_ptr(), begin, exec, end, rescan));
-static ROWS_EXEC: Shared<CustomExecMethods> =
-    Shared(exec_methods(c"Citus With Rows".as_ptr(), rows_begin, rows_exec, rows_end, rows_rescan));
+    Shared(exec_methods(c"Citus With".as_ptr(), begin, exec, end, rescan, explain));
+static ROWS_EXEC: Shared<CustomExecMethods> = Shared(exec_methods(
+    c"Citus With Rows".as_ptr(),
+    rows_begin,
+    rows_exec,
+    rows_end,
+    rows_rescan,
+    explain_rows,
+));
 
 /// The methods of the node that runs statements.
 pub fn with_methods() -> *const CustomScanMethods {
@@ -118,6 +126,8 @@ struct Inner {
     statements: Vec<(u64, *mut PlannedStmt)>,
     stores: Vec<*mut Tuplestorestate>,
     announced: Vec<u64>,
+    /// Statements that have run, while EXPLAIN may still want to know how.
+    ran: Vec<*mut QueryDesc>,
     done: bool,
 }
 
@@ -160,13 +170,21 @@ impl Inner {
                 pg_sys::ExecutorRun(desc, pg_sys::ScanDirection::ForwardScanDirection, 0, true)
             });
             guard::call(|| pg_sys::ExecutorFinish(desc));
-            guard::call(|| pg_sys::ExecutorEnd(desc));
-            pg_sys::FreeQueryDesc(desc);
+            if (*estate).es_instrument != 0 {
+                self.ran.push(desc);
+            } else {
+                finish(desc);
+            }
         }
         pg_sys::MemoryContextSwitchTo(old);
         self.done = true;
         Ok(())
     }
+}
+
+unsafe fn finish(desc: *mut QueryDesc) {
+    guard::call(|| pg_sys::ExecutorEnd(desc));
+    pg_sys::FreeQueryDesc(desc);
 }
 
 unsafe fn start(
@@ -178,6 +196,15 @@ unsafe fn start(
     let context = (*estate).es_query_cxt;
     let (none, text) = (std::ptr::null_mut(), std::ptr::null());
     SetTuplestoreDestReceiverParams(dest, store, context, true, none, text);
+    start_into(stmt, dest, estate, 0)
+}
+
+unsafe fn start_into(
+    stmt: *mut PlannedStmt,
+    dest: *mut pg_sys::DestReceiver,
+    estate: *mut EState,
+    eflags: i32,
+) -> *mut QueryDesc {
     let desc = pg_sys::CreateQueryDesc(
         stmt,
         (*estate).es_sourceText,
@@ -186,9 +213,9 @@ unsafe fn start(
         dest,
         (*estate).es_param_list_info,
         std::ptr::null_mut(),
-        0,
+        (*estate).es_instrument,
     );
-    guard::call(|| pg_sys::ExecutorStart(desc, 0));
+    guard::call(|| pg_sys::ExecutorStart(desc, eflags));
     desc
 }
 
@@ -238,7 +265,14 @@ extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, efla
                 .ok_or_else(|| Error::internal("unreadable statement number"))?;
             statements.push((number, nodes::nth((*scan).custom_private, i + 1)));
         }
-        let inner = Inner { child, statements, stores: vec![], announced: vec![], done: false };
+        let inner = Inner {
+            child,
+            statements,
+            stores: vec![],
+            announced: vec![],
+            ran: vec![],
+            done: false,
+        };
         (*s).inner = guard::leak_into((*estate).es_query_cxt, inner);
         Ok(())
     })
@@ -268,6 +302,9 @@ extern "C-unwind" fn end(node: *mut CustomScanState) {
         }
         let child = (*inner).child;
         guard::call(|| pg_sys::ExecEndNode(child));
+        for desc in std::mem::take(&mut (*inner).ran) {
+            finish(desc);
+        }
         (*inner).forget();
         for s in std::mem::take(&mut (*inner).stores) {
             pg_sys::tuplestore_end(s);
@@ -281,7 +318,29 @@ extern "C-unwind" fn rescan(_node: *mut CustomScanState) {
     })
 }
 
-extern "C-unwind" fn explain(_: *mut CustomScanState, _: *mut List, _: *mut ExplainState) {}
+extern "C-unwind" fn explain(node: *mut CustomScanState, _: *mut List, es: *mut ExplainState) {
+    // SAFETY: the state made above.
+    guard::entry_result(|| unsafe {
+        let inner = &*(*(node as *mut State)).inner;
+        let estate = (*node).ss.ps.state;
+        let mut plans = Vec::new();
+        for (i, (_, stmt)) in inner.statements.iter().enumerate() {
+            if let Some(desc) = inner.ran.get(i) {
+                plans.push(super::explain::document(*desc, es));
+            } else if analyze::statement().is_some() {
+                let none = pg_sys::None_Receiver;
+                let flags = pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32;
+                let desc = start_into(*stmt, none, estate, flags);
+                plans.push(super::explain::document(desc, es));
+                finish(desc);
+            }
+        }
+        super::explain::statements(&plans, es);
+        Ok(())
+    })
+}
+
+extern "C-unwind" fn explain_rows(_: *mut CustomScanState, _: *mut List, _: *mut ExplainState) {}
 
 // ---- scans of a statement's rows --------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 //! Keeps count of executions inside of each other, for [`crate::txn::must_use_transaction`]: a
 //! statement that a function or procedure runs is a part of something bigger.
 
-use crate::executor::pass;
+use crate::executor::{analyze, pass};
 use crate::pg::guard;
 use crate::txn;
 use pgrx::pg_sys::{
@@ -84,8 +84,15 @@ unsafe extern "C-unwind" fn utility(
     // SAFETY: the statement is valid as long as it is executed.
     let tag = unsafe { (*(*pstmt).utilityStmt).type_ };
     // These run exactly the statement that they wrap.
-    if matches!(tag, pg_sys::NodeTag::T_ExecuteStmt | pg_sys::NodeTag::T_ExplainStmt) {
+    if tag == pg_sys::NodeTag::T_ExecuteStmt {
         return next();
+    }
+    if tag == pg_sys::NodeTag::T_ExplainStmt {
+        // SAFETY: `next` calls C only; this frame owns nothing.
+        return unsafe {
+            guard::entry(|| analyze::enter(pstmt));
+            guard::finally(next, analyze::leave)
+        };
     }
     txn::enter();
     // SAFETY: `next` calls C only; this frame owns nothing.

@@ -1,6 +1,7 @@
 //! Planner hooks.
 
 use crate::error::OrRaise;
+use crate::executor::capture;
 use crate::pg::guard;
 use crate::planner;
 use pgrx::pg_sys::{
@@ -22,6 +23,19 @@ extern "C-unwind" {
 }
 
 extern "C-unwind" fn plan(
+    q: *mut Query,
+    text: *const c_char,
+    options: c_int,
+    params: ParamListInfo,
+) -> *mut PlannedStmt {
+    // Nothing here needs dropping: an error of the planner passes through.
+    let since = capture::planning();
+    let planned = plan_query(q, text, options, params);
+    capture::planned(since);
+    planned
+}
+
+fn plan_query(
     q: *mut Query,
     text: *const c_char,
     options: c_int,

@@ -1,7 +1,8 @@
 //! Running a user's command text in this backend, with what a client would see of it.
 
+use super::fmgr::Args;
 use super::{guard, spi};
-use crate::error::{Error, Result};
+use crate::error::{sqlstate, Error, Result};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -89,4 +90,50 @@ fn tag(name: &str, processed: u64) -> String {
         }
         _ => name.to_owned(),
     }
+}
+
+extern "C-unwind" {
+    fn CreateTuplestoreDestReceiver() -> *mut pg_sys::DestReceiver;
+    fn SetTuplestoreDestReceiverParams(
+        dest: *mut pg_sys::DestReceiver,
+        store: *mut pg_sys::Tuplestorestate,
+        context: pg_sys::MemoryContext,
+        detoast: bool,
+        target: pg_sys::TupleDesc,
+        map_failure: *const std::ffi::c_char,
+    );
+    #[link_name = "SPI_execute_extended"]
+    fn raw_execute(src: *const std::ffi::c_char, options: *const pg_sys::SPIExecuteOptions) -> i32;
+}
+
+/// Runs one statement; its rows, which must fit, become the result of the function `args` is the
+/// call of. `before` is called right before the statement is planned.
+pub fn run_into(sql: &str, before: impl FnOnce(), args: Args) -> Result<()> {
+    let text = spi::cstring(sql)?;
+    if super::tree::parse(sql)?.len() != 1 {
+        return Err(Error::new(sqlstate::SYNTAX_ERROR, "a single statement is expected"));
+    }
+    let rows = args.scalar_rows()?;
+    // SAFETY: the store lives in the memory named here, and as long as the function's result; SPI
+    // is closed below or by the abort of the (sub)transaction.
+    unsafe {
+        let name = last_command_name(&text)?;
+        let rsi = (*args.fcinfo()).resultinfo as *mut pg_sys::ReturnSetInfo;
+        let context = (*(*rsi).econtext).ecxt_per_query_memory;
+        let (store, desc) = (rows.store(), rows.desc());
+        guard::call(|| pg_sys::SPI_connect());
+        let dest = CreateTuplestoreDestReceiver();
+        let options = pg_sys::SPIExecuteOptions { dest, ..Default::default() };
+        let mismatch = c"the query's columns are not those that are asked for".as_ptr();
+        SetTuplestoreDestReceiverParams(dest, store, context, true, desc, mismatch);
+        before();
+        let (c, options) = (text.as_ptr(), &options as *const _);
+        let rc = guard::call(|| raw_execute(c, options));
+        guard::call(|| pg_sys::SPI_finish());
+        if rc < 0 {
+            let why = CStr::from_ptr(pg_sys::SPI_result_code_string(rc)).to_string_lossy();
+            return Err(refused(rc, &name, &why));
+        }
+    }
+    Ok(())
 }

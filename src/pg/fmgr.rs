@@ -239,6 +239,16 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// The store behind it.
+    pub fn store(&self) -> *mut pg_sys::Tuplestorestate {
+        self.store
+    }
+
+    /// The shape of the rows.
+    pub fn desc(&self) -> pg_sys::TupleDesc {
+        self.desc
+    }
+
     /// Appends a row; the number of values must be that of the declared columns.
     pub fn push(&self, values: &[Option<Datum>]) -> Result<()> {
         let (v, n) = split(values);

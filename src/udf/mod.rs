@@ -1,6 +1,7 @@
 //! SQL functions by topic: thin layers that read arguments, check privileges and call the rest.
 
 mod commands;
+mod explain;
 mod identity;
 mod keys;
 mod monitor;

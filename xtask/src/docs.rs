@@ -96,12 +96,20 @@ fn settings(declarations: &str, words: &str, source: &str) -> Result<Vec<Setting
         let Some(mut setting) = parse(entry.trim(), words) else {
             return fail(format!("src/settings: cannot read {entry}"));
         };
-        setting.used = source.contains(&format!("settings::{}(", setting.name));
+        setting.used = is_used(source, &setting.name);
         // The version is told, not obeyed.
         setting.used |= setting.context == "nobody";
         found.push(setting);
     }
     Ok(found)
+}
+
+/// Whether a setting's accessor is called, or handed on to be called.
+fn is_used(source: &str, name: &str) -> bool {
+    let path = format!("settings::{name}");
+    source.match_indices(&path).any(|(at, _)| {
+        !source[at + path.len()..].starts_with(|c: char| c == '_' || c.is_alphanumeric())
+    })
 }
 
 /// Reads `name: kind(arguments) Context flags, "description`, the closing quote being cut off.
@@ -169,5 +177,13 @@ mod tests {
         let track = "t: choice(Track, All) Superuser 0,\n \"Which.";
         assert_eq!(one(track), owned("all", "superuser", "Which."));
         assert_eq!(one("nonsense"), None);
+    }
+
+    #[test]
+    fn accessors_are_found() {
+        let source = "settings::shard_count(), x.unwrap_or_else(settings::replicas), settings::a_b";
+        let used = |name| is_used(source, name);
+        assert!(used("shard_count") && used("replicas") && used("a_b"));
+        assert!(!used("shard") && !used("a"));
     }
 }
