@@ -250,7 +250,7 @@ impl Inner {
                 _ => return Ok(()),
             },
         };
-        let steps = self.apply.actions.get(action).cloned().unwrap_or_default();
+        let steps = self.apply.actions.get(action).map_or(&[][..], Vec::as_slice);
         let routed = |s: &u32| {
             let step = self.apply.steps.get(*s as usize);
             matches!(step.map(|x| x.route), Some(Route::Number(_)))
@@ -263,8 +263,11 @@ impl Inner {
                 return Err(c.error());
             }
         }
-        for s in steps {
+        let step = |me: &Self, i: usize| me.apply.actions.get(action)?.get(i).copied();
+        let mut i = 0;
+        while let Some(s) = step(self, i) {
             self.add(s as usize, table, &row)?;
+            i += 1;
         }
         if !self.apply.keep.is_empty() {
             self.keep(&row);
@@ -308,9 +311,11 @@ impl Inner {
             Route::Key(k) => {
                 let Some(v) = row.get(k) else { return modify::shard_without_key(table) };
                 let typ = self.columns.get(k as usize).map_or(Oid::INVALID, |c| c.typ);
-                let set = values::shard_of(table, typ, Some(v))
+                let key = table.key.as_ref();
+                let hash = key
+                    .and_then(|key| values::hash(key, typ, v))
                     .ok_or_else(|| Error::internal("the distribution column cannot be hashed"))?;
-                set.first().copied().ok_or_else(|| no_shard(table))
+                table.shard_index(hash).map(|i| i as u32).ok_or_else(|| no_shard(table))
             }
         }
     }
@@ -439,20 +444,30 @@ unsafe fn literal(text: &mut String, out: &mut Output, d: Datum) {
         _ => {
             let info = &mut *out.info as *mut pg_sys::FmgrInfo;
             let c = transmit(|| Ok(guard::call(|| raw_output(info, d)))).or_raise();
-            let s = CStr::from_ptr(c).to_string_lossy();
-            if s.contains('\\') {
-                text.push_str(" E");
-            }
-            text.push('\'');
-            for ch in s.chars() {
-                if ch == '\'' || ch == '\\' {
-                    text.push(ch);
-                }
-                text.push(ch);
-            }
-            text.push('\'');
+            quote(text, &CStr::from_ptr(c).to_string_lossy());
         }
     }
+}
+
+/// A quoted literal, whatever the setting `standard_conforming_strings` is.
+fn quote(text: &mut String, s: &str) {
+    if !s.contains(['\'', '\\']) {
+        text.push('\'');
+        text.push_str(s);
+        text.push('\'');
+        return;
+    }
+    if s.contains('\\') {
+        text.push_str(" E");
+    }
+    text.push('\'');
+    for ch in s.chars() {
+        if ch == '\'' || ch == '\\' {
+            text.push(ch);
+        }
+        text.push(ch);
+    }
+    text.push('\'');
 }
 
 fn push_int(text: &mut String, v: i64) {
