@@ -1,0 +1,242 @@
+//! What the system catalogs say about types, operators, functions and columns.
+
+use super::{guard, nodes, query};
+use pgrx::pg_sys::{self, Oid};
+
+/// What an operator family needs to know of a column.
+fn valid(oid: Oid) -> Option<Oid> {
+    (oid != Oid::INVALID).then_some(oid)
+}
+
+// ---- types ------------------------------------------------------------------------------------
+
+/// The kind of a type: `b`ase, `c`omposite, `d`omain, `e`num, `p`seudo, `r`ange, `m`ultirange.
+pub fn type_kind(typ: Oid) -> u8 {
+    // SAFETY: syscache look-up.
+    unsafe { pg_sys::get_typtype(typ) as u8 }
+}
+
+/// The type of an array's elements.
+pub fn element_type(array: Oid) -> Option<Oid> {
+    // SAFETY: syscache look-ups.
+    valid(unsafe { pg_sys::get_element_type(pg_sys::getBaseType(array)) })
+}
+
+/// Whether values of the type have a collation.
+pub fn is_collatable(typ: Oid) -> bool {
+    // SAFETY: syscache look-up.
+    unsafe { pg_sys::type_is_collatable(typ) }
+}
+
+/// Whether the type has an equality of its own.
+pub fn has_equality(typ: Oid) -> bool {
+    // SAFETY: type cache entries live as long as the process.
+    unsafe {
+        let entry = pg_sys::lookup_type_cache(typ, pg_sys::TYPECACHE_EQ_OPR as i32);
+        (*entry).eq_opr != Oid::INVALID
+    }
+}
+
+// ---- operators and functions ------------------------------------------------------------------
+
+/// Whether an operator is the equality of a hash operator family.
+pub fn is_hash_operator(op: Oid) -> bool {
+    let (mut left, mut right) = (Oid::INVALID, Oid::INVALID);
+    // SAFETY: syscache look-up.
+    unsafe { pg_sys::get_op_hash_functions(op, &mut left, &mut right) }
+}
+
+/// Whether equal values under a collation are equal byte by byte.
+pub fn is_deterministic(collation: Oid) -> bool {
+    // SAFETY: syscache look-up.
+    unsafe { pg_sys::get_collation_isdeterministic(collation) }
+}
+
+/// The name of a function, empty when there is none.
+pub fn function_name(f: Oid) -> String {
+    // SAFETY: null or a zero-terminated string.
+    unsafe { nodes::str_of(pg_sys::get_func_name(f)) }
+}
+
+/// The type of a function's result.
+pub fn result_type(f: Oid) -> Oid {
+    // SAFETY: syscache look-up.
+    unsafe { pg_sys::get_func_rettype(f) }
+}
+
+/// Types of a function's result and arguments.
+pub fn signature(f: Oid) -> (Oid, Vec<Oid>) {
+    let mut n = 0;
+    let mut types: *mut Oid = std::ptr::null_mut();
+    // SAFETY: the array has as many elements as the look-up says.
+    unsafe {
+        let result = pg_sys::get_func_signature(f, &mut types, &mut n);
+        (result, (0..n.max(0) as usize).map(|i| *types.add(i)).collect())
+    }
+}
+
+/// Volatility of a function: `i`mmutable, `s`table or `v`olatile.
+pub fn volatility(f: Oid) -> u8 {
+    // SAFETY: syscache look-up.
+    unsafe { pg_sys::func_volatile(f) as u8 }
+}
+
+/// Whether a function's result is NULL when an argument is.
+pub fn is_strict(f: Oid) -> bool {
+    // SAFETY: syscache look-up.
+    unsafe { pg_sys::func_strict(f) }
+}
+
+/// A function of `pg_catalog` by its name, and by its argument types where they are given.
+pub fn function(name: &str, types: Option<&[Oid]>) -> Option<Oid> {
+    let names: query::List<query::Node> =
+        ["pg_catalog", name].into_iter().map(query::string).collect();
+    let (n, p) = types.map_or((-1, std::ptr::null()), |t| (t.len() as i32, t.as_ptr()));
+    // SAFETY: a list of names, and as many types as said.
+    valid(unsafe { pg_sys::LookupFuncName(names.as_ptr(), n, p, true) })
+}
+
+/// The extension that a function belongs to.
+pub fn extension_of_function(f: Oid) -> Option<Oid> {
+    // SAFETY: catalog look-up.
+    valid(unsafe { guard::call(|| pg_sys::getExtensionOfObject(pg_sys::ProcedureRelationId, f)) })
+}
+
+/// The name of an extension.
+pub fn extension_name(extension: Oid) -> String {
+    // SAFETY: null or a zero-terminated string.
+    unsafe { nodes::str_of(pg_sys::get_extension_name(extension)) }
+}
+
+// ---- tables -----------------------------------------------------------------------------------
+
+/// The name of a column, empty when there is none.
+pub fn column_name(relid: Oid, attno: i16) -> String {
+    // SAFETY: null or a zero-terminated string.
+    unsafe { nodes::str_of(pg_sys::get_attname(relid, attno, true)) }
+}
+
+/// A column of a table as a variable of a range table entry.
+pub fn column(relid: Oid, attno: i16, varno: i32) -> query::Var {
+    let (mut typ, mut typmod, mut collation) = (Oid::INVALID, 0, Oid::INVALID);
+    // SAFETY: syscache look-up; a column that does not exist raises an error.
+    unsafe {
+        pg_sys::get_atttypetypmodcoll(relid, attno, &mut typ, &mut typmod, &mut collation);
+    }
+    query::var(varno, attno, typ, typmod, collation)
+}
+
+/// Schema and name of a relation.
+pub fn relation_names(relid: Oid) -> (String, String) {
+    // SAFETY: null or zero-terminated strings.
+    unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relid));
+        (nodes::str_of(schema), nodes::str_of(pg_sys::get_rel_name(relid)))
+    }
+}
+
+/// A column of a table.
+pub struct Attribute {
+    /// Number.
+    pub attno: i16,
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub typ: Oid,
+    /// Type modifier.
+    pub typmod: i32,
+    /// Collation.
+    pub collation: Oid,
+    /// Whether it is NOT NULL.
+    pub not_null: bool,
+    /// Whether it is computed from others.
+    pub generated: bool,
+}
+
+impl Attribute {
+    /// The column as a variable of an entry.
+    pub fn var(&self, varno: i32) -> query::Node {
+        query::var(varno, self.attno, self.typ, self.typmod, self.collation).node()
+    }
+}
+
+/// Closes a relation that somebody else has locked.
+struct Open(pg_sys::Relation);
+
+impl Open {
+    fn new(relid: Oid) -> Open {
+        // SAFETY: raises an error when the table does not exist.
+        Open(unsafe { pg_sys::table_open(relid, pg_sys::NoLock as i32) })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // SAFETY: opened above; after an error the transaction's end closes it.
+        if !std::thread::panicking() {
+            unsafe { pg_sys::table_close(self.0, pg_sys::NoLock as i32) }
+        }
+    }
+}
+
+/// All columns of a table that the running statement has locked, in order; dropped ones are
+/// `None`.
+pub fn attributes(relid: Oid) -> Vec<Option<Attribute>> {
+    let rel = Open::new(relid);
+    // SAFETY: the descriptor has as many attributes as it says.
+    unsafe {
+        let desc = (*rel.0).rd_att;
+        let attribute = |i: usize| {
+            let a = (*desc).attrs.as_ptr().add(i);
+            (!(*a).attisdropped).then(|| Attribute {
+                attno: (*a).attnum,
+                name: nodes::str_of((*a).attname.data.as_ptr()),
+                typ: (*a).atttypid,
+                typmod: (*a).atttypmod,
+                collation: (*a).attcollation,
+                not_null: (*a).attnotnull,
+                generated: (*a).attgenerated != 0,
+            })
+        };
+        (0..(*desc).natts.max(0) as usize).map(attribute).collect()
+    }
+}
+
+/// The default or generating expression of a column, over variables of entry 1.
+pub fn column_default(relid: Oid, attno: i16) -> query::Node {
+    let rel = Open::new(relid);
+    // SAFETY: null or a new expression.
+    unsafe { query::Node::from_raw(pg_sys::build_column_default(rel.0, i32::from(attno))) }
+}
+
+/// Columns of the primary key.
+pub fn primary_key(relid: Oid) -> Vec<i16> {
+    let rel = Open::new(relid);
+    let mut out = Vec::new();
+    // SAFETY: null or a set.
+    unsafe {
+        let kind = pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_PRIMARY_KEY;
+        let set = pg_sys::RelationGetIndexAttrBitmap(rel.0, kind);
+        let mut i = pg_sys::bms_next_member(set, -1);
+        while i >= 0 {
+            out.push((i + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16);
+            i = pg_sys::bms_next_member(set, i);
+        }
+    }
+    out
+}
+
+/// The index of a constraint: whether it is unique, and its columns.
+pub fn constraint_columns(constraint: Oid) -> Option<(bool, Vec<i16>)> {
+    // SAFETY: the index has as many key columns as it says.
+    unsafe {
+        let index = valid(pg_sys::get_constraint_index(constraint))?;
+        let rel = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
+        let form = (*rel).rd_index;
+        let key = |i: usize| *(*form).indkey.values.as_ptr().add(i);
+        let columns = (0..(*form).indnkeyatts.max(0) as usize).map(key).collect();
+        let unique = (*form).indisunique;
+        pg_sys::index_close(rel, pg_sys::AccessShareLock as i32);
+        Some((unique, columns))
+    }
+}

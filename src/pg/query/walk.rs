@@ -1,0 +1,90 @@
+//! Walking through trees and changing copies of them.
+
+use super::{Kind, List, Node, Query, Ref, TaggedRef};
+use crate::pg::nodes;
+pub use crate::pg::nodes::Visit;
+
+impl Node {
+    /// Visits the node and everything below it, sub-queries included, in pre-order; range table
+    /// entries are visited before their contents. True when stopped.
+    pub fn walk(self, visit: &mut dyn FnMut(Node) -> Visit) -> bool {
+        // SAFETY: null or a valid tree, of which the walker hands out valid nodes.
+        unsafe { nodes::walk(self.0, &mut |n| visit(Node(n))) }
+    }
+
+    /// Whether something in the tree is as asked for.
+    pub fn contains(self, wanted: impl Fn(Node) -> bool) -> bool {
+        self.walk(&mut |n| if wanted(n) { Visit::Stop } else { Visit::Descend })
+    }
+
+    /// A copy in which `change` may replace any node (`None`: copy and go on below it).
+    pub fn mutate(self, change: &mut dyn FnMut(Node) -> Option<Node>) -> Node {
+        // SAFETY: null or a valid tree; what comes back is made of valid nodes.
+        unsafe { Node(nodes::mutate(self.0, &mut |n| change(Node(n)).map(|n| n.0))) }
+    }
+
+    /// The conjuncts of a qualification (an implicit-AND list, an AND expression or one
+    /// expression).
+    pub fn conjuncts(self) -> Vec<Node> {
+        // SAFETY: null or a valid tree.
+        unsafe { nodes::conjuncts(self.0) }.into_iter().map(Node).collect()
+    }
+
+    /// An expression without the relabelings that do not change its bytes.
+    pub fn strip_relabel(self) -> Node {
+        let mut n = self;
+        while let Kind::RelabelType(r) = n.kind() {
+            n = r.arg();
+        }
+        n
+    }
+}
+
+impl<T> List<Ref<T>>
+where
+    Ref<T>: TaggedRef,
+{
+    /// A copy in which `change` may replace any node; empty when elements are not of the type any
+    /// more.
+    pub fn mutate(self, change: &mut dyn FnMut(Node) -> Option<Node>) -> Self {
+        self.node().mutate(change).list().of()
+    }
+}
+
+impl Query {
+    /// Visits all direct parts of the query (not the query node itself).
+    pub fn walk_parts(self, visit: &mut dyn FnMut(Node) -> Visit) {
+        self.walk_with(0, visit);
+    }
+
+    /// Visits what the query does outside FROM and WITH: join conditions and WHERE, outputs and
+    /// the other clauses, and the range table apart from sub-queries.
+    pub fn walk_expressions(self, visit: &mut dyn FnMut(Node) -> Visit) {
+        self.walk_with(nodes::SKIP_RT_SUBQUERIES | nodes::SKIP_CTES, visit);
+    }
+
+    fn walk_with(self, flags: std::ffi::c_int, visit: &mut dyn FnMut(Node) -> Visit) {
+        // SAFETY: a valid query, of which the walker hands out valid nodes.
+        unsafe { nodes::walk_query(self.as_ptr(), flags, &mut |n| visit(Node(n))) };
+    }
+
+    /// Replaces nodes in all direct parts of the query, in place (sub-queries of the range table
+    /// and CTEs included when `change` descends into Query nodes).
+    pub fn mutate_parts(self, change: &mut dyn FnMut(Node) -> Option<Node>) {
+        // SAFETY: a valid query; replacements are valid nodes.
+        unsafe { nodes::mutate_query(self.as_ptr(), 0, &mut |n| change(Node(n)).map(|n| n.0)) }
+    }
+
+    /// The queries directly inside the query: in FROM, WITH and expressions.
+    pub fn inner_queries(self) -> Vec<Query> {
+        let mut inner = Vec::new();
+        self.walk_parts(&mut |n| match n.kind() {
+            Kind::Query(q) => {
+                inner.push(q);
+                Visit::Skip
+            }
+            _ => Visit::Descend,
+        });
+        inner
+    }
+}
