@@ -2,9 +2,10 @@
 
 use super::cache::{oids, Oids, TABLES};
 use crate::model::ranges;
-use crate::pg::{guard, scan};
+use crate::pg::hash::Hasher;
+use crate::pg::query::{self, Var};
+use crate::pg::scan;
 use pgrx::pg_sys::{self, Datum, Oid};
-use std::ffi::CString;
 use std::rc::Rc;
 
 /// How the rows of a table are spread.
@@ -53,15 +54,13 @@ pub struct Key {
     pub typmod: i32,
     /// Collation.
     pub collation: Oid,
-    hash: *mut pg_sys::FmgrInfo,
+    hash: Hasher,
 }
 
 impl Key {
     /// Hash of a value of exactly the column's type, by the type's default hash operator class.
     pub fn hash(&self, value: Datum) -> i32 {
-        let (finfo, collation) = (self.hash, self.collation);
-        // SAFETY: type cache entries live as long as the process.
-        unsafe { guard::call(|| pg_sys::FunctionCall1Coll(finfo, collation, value)).value() as i32 }
+        self.hash.hash_datum(self.collation, value)
     }
 }
 
@@ -181,28 +180,14 @@ fn load_placements(o: Oids, shards: &mut [Shard]) {
 
 /// The distribution column from its stored form, a `Var` as PostgreSQL writes nodes.
 fn load_key(stored: &str) -> Option<Key> {
-    let text = CString::new(stored).ok()?;
-    // SAFETY: the catalog is writable by superusers only; a wrong node type is refused. The type
-    // cache entry stays where it is for the life of the process.
-    unsafe {
-        let node = guard::call(|| pg_sys::stringToNode(text.as_ptr())) as *mut pg_sys::Node;
-        if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_Var {
-            return None;
-        }
-        let var = node as *mut pg_sys::Var;
-        let entry =
-            pg_sys::lookup_type_cache((*var).vartype, pg_sys::TYPECACHE_HASH_PROC_FINFO as i32);
-        if (*entry).hash_proc_finfo.fn_oid == Oid::INVALID {
-            return None;
-        }
-        Some(Key {
-            attno: (*var).varattno,
-            typ: (*var).vartype,
-            typmod: (*var).vartypmod,
-            collation: (*var).varcollid,
-            hash: &mut (*entry).hash_proc_finfo,
-        })
-    }
+    let var = query::parse(stored)?.cast::<Var>()?;
+    Some(Key {
+        attno: var.varattno(),
+        typ: var.vartype(),
+        typmod: var.vartypmod(),
+        collation: var.varcollid(),
+        hash: Hasher::of_type(var.vartype())?,
+    })
 }
 
 /// The table that a shard belongs to, read from the catalog.

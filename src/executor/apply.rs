@@ -4,9 +4,8 @@
 
 use super::apply_rows::Inner;
 use crate::error::{Error, Result};
-use crate::pg::{guard, nodes};
+use crate::pg::{guard, nodes, query};
 use crate::plan::Apply;
-use crate::planner::whole;
 use pgrx::pg_sys::{
     self, CustomExecMethods, CustomScan, CustomScanMethods, CustomScanState, EState, ExplainState,
     List, Node, NodeTag, ScanState, TupleTableSlot,
@@ -41,7 +40,7 @@ static EXEC: Shared<CustomExecMethods> = Shared(CustomExecMethods {
 });
 
 /// The methods of an applying node.
-pub fn apply_methods(apply: &Apply) -> *const CustomScanMethods {
+pub fn apply_methods(apply: &Apply) -> &'static CustomScanMethods {
     if apply.identity.is_empty() {
         &INSERT.0
     } else {
@@ -84,9 +83,8 @@ extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, efla
 unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result<()> {
     let scan = (*s).css.ss.ps.plan as *mut CustomScan;
     let unreadable = || Error::internal("unreadable distributed plan");
-    let apply = whole::decode_bytes((*scan).custom_private, 1)
-        .and_then(Apply::decode)
-        .ok_or_else(unreadable)?;
+    let private = query::List::from_raw((*scan).custom_private);
+    let apply = query::read_bytes(private, 1, Apply::decode).flatten().ok_or_else(unreadable)?;
     let below: *mut pg_sys::Plan = nodes::nth((*scan).custom_plans, 0);
     let child = guard::call(|| pg_sys::ExecInitNode(below, estate, eflags));
     (*s).css.custom_ps = nodes::list([child]);

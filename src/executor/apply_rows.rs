@@ -9,6 +9,7 @@ use super::tasks::{self, Value};
 use crate::catalog::{self, Table};
 use crate::error::{Error, OrRaise, Result};
 use crate::pg::transmit::transmit;
+use crate::pg::value::Typed;
 use crate::pg::{guard, nodes};
 use crate::plan::{Apply, Route, Step, Target};
 use crate::planner::{modify, values};
@@ -311,11 +312,9 @@ impl Inner {
             Route::Key(k) => {
                 let Some(v) = row.get(k) else { return modify::shard_without_key(table) };
                 let typ = self.columns.get(k as usize).map_or(Oid::INVALID, |c| c.typ);
-                let key = table.key.as_ref();
-                let hash = key
-                    .and_then(|key| values::hash(key, typ, v))
+                let set = values::shard_of(table, Some(Typed::new(typ, v)))
                     .ok_or_else(|| Error::internal("the distribution column cannot be hashed"))?;
-                table.shard_index(hash).map(|i| i as u32).ok_or_else(|| no_shard(table))
+                set.first().copied().ok_or_else(|| no_shard(table))
             }
         }
     }

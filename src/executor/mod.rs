@@ -20,8 +20,8 @@ pub use apply::apply_methods;
 pub use node::ROUTER_NAME;
 pub use with::with_methods;
 
+use crate::pg::query::Methods;
 use crate::plan::{DistPlan, Target};
-use pgrx::pg_sys::CustomScanMethods;
 
 /// Registers the node types; once per process, from `_PG_init`.
 pub fn register() {
@@ -31,7 +31,7 @@ pub fn register() {
 }
 
 /// The methods whose name EXPLAIN shows: a single task, or many in parallel.
-pub fn methods(plan: &DistPlan) -> *const CustomScanMethods {
+pub fn methods(plan: &DistPlan) -> Methods {
     let single = match &plan.target {
         Target::Shards { single, .. } => *single,
         Target::AnyReplica { .. } => true,

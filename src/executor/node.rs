@@ -48,7 +48,7 @@ static EXEC: Shared<CustomExecMethods> = Shared(CustomExecMethods {
 });
 
 /// The methods of single-task or parallel scans.
-pub fn methods(single: bool) -> *const CustomScanMethods {
+pub fn methods(single: bool) -> &'static CustomScanMethods {
     if single {
         &ROUTER.0
     } else {

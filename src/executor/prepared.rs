@@ -8,6 +8,7 @@ use super::decode;
 use super::tasks::Task;
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::pg::query;
 use crate::plan::DistPlan;
 use crate::planner::whole;
 use pgrx::pg_sys::List;
@@ -77,16 +78,21 @@ impl Prepared {
     /// # Safety
     /// The list must be the private data of a scan made by the planner.
     pub unsafe fn of_scan(private: *mut List) -> Result<Rc<Prepared>> {
-        let unreadable = || Error::internal("unreadable distributed plan");
         // SAFETY: the caller's promise.
-        let bytes = unsafe { whole::decode_bytes(private, 0) }.ok_or_else(unreadable)?;
-        let (number, bytes) = whole::split_number(bytes).ok_or_else(unreadable)?;
+        let private = unsafe { query::List::from_raw(private) };
+        query::read_bytes(private, 0, Self::read)
+            .flatten()
+            .ok_or_else(|| Error::internal("unreadable distributed plan"))
+    }
+
+    fn read(bytes: &[u8]) -> Option<Rc<Prepared>> {
+        let (number, bytes) = whole::split_number(bytes)?;
         if let Some(known) = KEPT.with(|k| k.borrow().plans.get(&number).cloned()) {
-            return Ok(known);
+            return Some(known);
         }
-        let plan = Prepared::once(DistPlan::decode(bytes).ok_or_else(unreadable)?);
+        let plan = Prepared::once(DistPlan::decode(bytes)?);
         KEPT.with(|k| k.borrow_mut().offer(number, &plan));
-        Ok(plan)
+        Some(plan)
     }
 
     /// The only task on a shard, when it was made before and still holds.

@@ -3,6 +3,7 @@
 use super::prepared::Prepared;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
+use crate::pg::value::Typed;
 use crate::pg::{fmgr, nodes};
 use crate::plan::{DistPlan, Operation, Target};
 use crate::planner::values;
@@ -63,19 +64,17 @@ pub fn indices(plan: &DistPlan, params: &[Value]) -> Result<Vec<u32>> {
             .copied()
             .ok_or_else(|| Error::internal("pruning refers to a missing parameter"))?;
         // SAFETY: the datum is of the type that goes with it.
-        Ok(unsafe {
-            if array {
-                values::shards_of_array(&table, typ, value)
-            } else {
-                values::shard_of(&table, typ, value)
-            }
+        let value = value.map(|v| unsafe { Typed::new(typ, v) });
+        Ok(if array {
+            values::shards_of_array(&table, value)
+        } else {
+            values::shard_of(&table, value)
         })
     })?;
     let count = table.shards.len() as u32;
     let mut set = set.unwrap_or_else(|| (0..count).collect());
     if set.is_empty() && plan.insert {
-        // SAFETY: the table's relation is open for the running statement.
-        set.push(unsafe { crate::planner::modify::shard_without_key(&table)? });
+        set.push(crate::planner::modify::shard_without_key(&table)?);
     }
     if set.is_empty() && plan.operation != Operation::Modify && count > 0 {
         // No row can match, but an aggregate over nothing still has a row.

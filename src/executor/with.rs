@@ -4,7 +4,7 @@
 
 use super::analyze;
 use crate::error::{Error, Result};
-use crate::pg::{guard, nodes};
+use crate::pg::{guard, nodes, query};
 use crate::plan::Target;
 use crate::planner::whole;
 use pgrx::pg_sys::{
@@ -65,12 +65,12 @@ static ROWS_EXEC: Shared<CustomExecMethods> = Shared(exec_methods(
 ));
 
 /// The methods of the node that runs statements.
-pub fn with_methods() -> *const CustomScanMethods {
+pub fn with_methods() -> &'static CustomScanMethods {
     &WITH.0
 }
 
 /// The methods of the scan of a statement's rows.
-pub fn rows_methods() -> *const CustomScanMethods {
+pub fn rows_methods() -> &'static CustomScanMethods {
     &ROWS.0
 }
 
@@ -259,8 +259,9 @@ extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, efla
         (*node).custom_ps = nodes::list([child]);
         let mut statements = Vec::new();
         for i in (0..nodes::len((*scan).custom_private)).step_by(2) {
-            let number = whole::decode_bytes((*scan).custom_private, i)
-                .and_then(|b| b.try_into().ok())
+            let private = query::List::from_raw((*scan).custom_private);
+            let number = query::read_bytes(private, i, |b| b.try_into().ok())
+                .flatten()
                 .map(u64::from_ne_bytes)
                 .ok_or_else(|| Error::internal("unreadable statement number"))?;
             statements.push((number, nodes::nth((*scan).custom_private, i + 1)));
@@ -369,7 +370,7 @@ extern "C-unwind" fn rows_begin(node: *mut CustomScanState, _: *mut EState, _: i
     guard::entry_result(|| unsafe {
         let s = node as *mut RowsState;
         let scan = (*node).ss.ps.plan as *mut CustomScan;
-        match whole::decode((*scan).custom_private).map(|p| p.target) {
+        match whole::decode(query::List::from_raw((*scan).custom_private)).map(|p| p.target) {
             Some(Target::Statement { number }) => (*s).number = number,
             _ => return Err(Error::internal("unreadable distributed plan")),
         }

@@ -1,11 +1,13 @@
 //! Planner hooks.
 
-use crate::error::OrRaise;
+use crate::error::{Error, OrRaise};
 use crate::executor::capture;
-use crate::pg::guard;
+use crate::pg::query::{List, Ref};
+use crate::pg::{guard, nodes};
 use crate::planner;
 use pgrx::pg_sys::{
-    self, Index, ParamListInfo, PlannedStmt, PlannerInfo, Query, RangeTblEntry, RelOptInfo,
+    self, CustomPath, CustomPathMethods, Index, NodeTag, ParamListInfo, Path, Plan, PlannedStmt,
+    PlannerInfo, Query, RangeTblEntry, RelOptInfo,
 };
 use std::ffi::{c_char, c_int};
 
@@ -43,14 +45,17 @@ fn plan_query(
 ) -> *mut PlannedStmt {
     // SAFETY: no Rust value lives in this frame when PostgreSQL's planner raises an error through
     // it; our own part runs inside the guard.
+    // The handle is used within this call only, to which the query belongs.
     unsafe {
-        let ours = guard::entry(|| planner::concerns_us(q));
-        if !ours {
-            return next(q, text, options, params);
-        }
+        let query = Ref::from_raw(q);
+        let ours = guard::entry(|| query.filter(|q| planner::concerns_us(*q)));
+        let Some(query) = ours else { return next(q, text, options, params) };
         guard::entry(|| {
-            planner::plan(q, params, &mut |q| guard::call(|| next(q, text, options, params)))
-                .or_raise()
+            let mut standard = |q: Ref<Query>| {
+                let stmt = guard::call(|| next(q.as_ptr(), text, options, params));
+                Ref::from_raw(stmt).ok_or_else(|| Error::internal("no plan was made")).or_raise()
+            };
+            planner::plan(query, &mut standard).or_raise().as_ptr()
         })
     }
 }
@@ -81,8 +86,68 @@ extern "C-unwind" fn pathlist(
         if let Some(f) = NEXT_PATHLIST {
             f(root, rel, rti, rte);
         }
-        guard::entry(|| planner::rest::set_rel_pathlist(root, rel, rte));
+        guard::entry(|| {
+            let (Some(r), Some(e)) = (Ref::from_raw(rel), Ref::from_raw(rte)) else { return };
+            if let Some(rows) = planner::scan::expected_rows(r, e) {
+                set_only_path(root, rel, rows);
+            }
+        });
     }
+}
+
+struct Shared<T>(T);
+// SAFETY: an immutable table of function pointers.
+unsafe impl<T> Sync for Shared<T> {}
+
+static PATH: Shared<CustomPathMethods> = Shared(CustomPathMethods {
+    CustomName: c"Citus Scan".as_ptr(),
+    PlanCustomPath: Some(plan_path),
+    ReparameterizeCustomPathByChild: None,
+});
+
+/// Makes a scan of ours the only path of a base relation.
+///
+/// # Safety
+/// The relation must be one that the planner is about to choose a path for.
+unsafe fn set_only_path(root: *mut PlannerInfo, rel: *mut RelOptInfo, rows: f64) {
+    // SAFETY: the caller's promise; a complete path as PostgreSQL's own functions make it.
+    unsafe {
+        let path: *mut CustomPath = nodes::make(NodeTag::T_CustomPath);
+        (*path).path.pathtype = NodeTag::T_CustomScan;
+        (*path).path.parent = rel;
+        (*path).path.pathtarget = (*rel).reltarget;
+        (*path).path.param_info =
+            pg_sys::get_baserel_parampathinfo(root, rel, (*rel).lateral_relids);
+        (*path).path.rows = rows;
+        (*path).path.startup_cost = 100.0;
+        (*path).path.total_cost = 100.0 + rows * 0.05;
+        (*path).methods = &PATH.0;
+        (*rel).rows = rows;
+        (*rel).pathlist = std::ptr::null_mut();
+        (*rel).partial_pathlist = std::ptr::null_mut();
+        (*rel).consider_parallel = false;
+        pg_sys::add_path(rel, path as *mut Path);
+    }
+}
+
+extern "C-unwind" fn plan_path(
+    root: *mut PlannerInfo,
+    rel: *mut RelOptInfo,
+    best: *mut CustomPath,
+    tlist: *mut pg_sys::List,
+    clauses: *mut pg_sys::List,
+    _custom_plans: *mut pg_sys::List,
+) -> *mut Plan {
+    // SAFETY: PostgreSQL hands over the relation and path that we made, a list of target entries
+    // and one of restrictions; they outlive the call.
+    guard::entry_result(|| unsafe {
+        let rows = (*best).path.rows;
+        let (tlist, clauses) = (List::from_raw(tlist), List::from_raw(clauses));
+        let (Some(root), Some(rel)) = (Ref::from_raw(root), Ref::from_raw(rel)) else {
+            return Err(Error::internal("a path without its relation"));
+        };
+        planner::scan::plan(root, rel, rows, tlist, clauses).map(|s| s.plan().as_ptr())
+    })
 }
 
 /// Installs the hooks; once per process.

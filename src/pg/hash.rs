@@ -2,12 +2,12 @@
 
 use super::value::Typed;
 use super::{column, guard};
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, Datum, Oid};
 
 /// Support function number of the 32-bit hash (access/hash.h).
 const HASH_PROC: i16 = 1;
 
-/// A hash function for values of one type; lives as long as the process.
+/// A hash function for values of one type (or what is stored like it); lives as long as the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Hasher {
     typ: Oid,
@@ -60,14 +60,17 @@ impl Hasher {
         }
     }
 
+    /// Hash of a value that is known to be of the hasher's type.
+    pub fn hash_datum(self, collation: Oid, value: Datum) -> i32 {
+        let function = self.function;
+        // SAFETY: the function takes values of the type.
+        unsafe {
+            guard::call(|| pg_sys::FunctionCall1Coll(function, collation, value)).value() as i32
+        }
+    }
+
     /// Hash of a value; `None` when it is not of the hasher's type.
     pub fn hash(self, collation: Oid, value: Typed) -> Option<i32> {
-        if value.typ() != self.typ {
-            return None;
-        }
-        let (function, datum) = (self.function, value.datum());
-        // SAFETY: the function takes values of the type.
-        let hash = unsafe { guard::call(|| pg_sys::FunctionCall1Coll(function, collation, datum)) };
-        Some(hash.value() as i32)
+        (value.typ() == self.typ).then(|| self.hash_datum(collation, value.datum()))
     }
 }

@@ -3,7 +3,7 @@
 use super::{guard, nodes, query};
 use pgrx::pg_sys::{self, Oid};
 
-/// What an operator family needs to know of a column.
+/// An OID that stands for something.
 fn valid(oid: Oid) -> Option<Oid> {
     (oid != Oid::INVALID).then_some(oid)
 }
@@ -87,13 +87,18 @@ pub fn is_strict(f: Oid) -> bool {
     unsafe { pg_sys::func_strict(f) }
 }
 
-/// A function of `pg_catalog` by its name, and by its argument types where they are given.
-pub fn function(name: &str, types: Option<&[Oid]>) -> Option<Oid> {
-    let names: query::List<query::Node> =
-        ["pg_catalog", name].into_iter().map(query::string).collect();
-    let (n, p) = types.map_or((-1, std::ptr::null()), |t| (t.len() as i32, t.as_ptr()));
+/// The function of a name in `pg_catalog`, when there is exactly one.
+pub fn function(name: &str) -> Option<Oid> {
+    let names = query::List::from(["pg_catalog", name].map(query::string));
+    // SAFETY: a list of names.
+    valid(unsafe { pg_sys::LookupFuncName(names.as_ptr(), -1, std::ptr::null(), true) })
+}
+
+/// The function of `pg_catalog` with a name and argument types, or PostgreSQL's error.
+pub fn function_with(name: &str, types: &[Oid]) -> Oid {
+    let names = query::List::from(["pg_catalog", name].map(query::string));
     // SAFETY: a list of names, and as many types as said.
-    valid(unsafe { pg_sys::LookupFuncName(names.as_ptr(), n, p, true) })
+    unsafe { pg_sys::LookupFuncName(names.as_ptr(), types.len() as i32, types.as_ptr(), false) }
 }
 
 /// The extension that a function belongs to.
@@ -147,8 +152,6 @@ pub struct Attribute {
     pub typmod: i32,
     /// Collation.
     pub collation: Oid,
-    /// Whether it is NOT NULL.
-    pub not_null: bool,
     /// Whether it is computed from others.
     pub generated: bool,
 }
@@ -194,11 +197,21 @@ pub fn attributes(relid: Oid) -> Vec<Option<Attribute>> {
                 typ: (*a).atttypid,
                 typmod: (*a).atttypmod,
                 collation: (*a).attcollation,
-                not_null: (*a).attnotnull,
                 generated: (*a).attgenerated != 0,
             })
         };
         (0..(*desc).natts.max(0) as usize).map(attribute).collect()
+    }
+}
+
+/// Whether a column is NOT NULL.
+pub fn is_not_null(relid: Oid, attno: i16) -> bool {
+    let rel = Open::new(relid);
+    // SAFETY: the descriptor has as many attributes as it says.
+    unsafe {
+        let desc = (*rel.0).rd_att;
+        let exists = attno > 0 && i32::from(attno) <= (*desc).natts;
+        exists && (*(*desc).attrs.as_ptr().add(attno as usize - 1)).attnotnull
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::spi;
 use crate::error::{sqlstate, Error, Result};
+use pgrx::pg_sys;
 
 /// What `version()` says: the server that runs, which may be newer than the one built against.
 pub fn version_text() -> Result<String> {
@@ -32,7 +33,7 @@ pub fn disk_space() -> Result<(i64, i64)> {
 /// The time in microseconds of PostgreSQL's epoch.
 pub fn now_micros() -> i64 {
     // SAFETY: reads the clock.
-    unsafe { pgrx::pg_sys::GetCurrentTimestamp() }
+    unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
 /// The time in seconds of PostgreSQL's epoch.
@@ -43,7 +44,7 @@ pub fn now_seconds() -> u64 {
 /// PostgreSQL's id of the statement that the client sent; 0 when ids are not computed.
 pub fn query_id() -> u64 {
     // SAFETY: reads this backend's status entry.
-    unsafe { pgrx::pg_sys::pgstat_get_my_query_id() }
+    unsafe { pg_sys::pgstat_get_my_query_id() }
 }
 
 /// CPU time that this process used so far in microseconds.
@@ -62,4 +63,14 @@ pub fn cpu_micros() -> u64 {
 pub fn random_fraction() -> f64 {
     let bits = now_micros().unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11;
     bits as f64 / (1u64 << 53) as f64
+}
+
+/// A number that nobody can guess.
+pub fn strong_random() -> Result<i64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: the buffer is as large as said.
+    if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
+        return Err(Error::internal("could not generate a random number"));
+    }
+    Ok(i64::from_ne_bytes(bytes))
 }

@@ -1,27 +1,24 @@
 //! Queries whose shard groups answer in parts that are combined here: sorted and cut results,
 //! aggregates over all shards.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
 use super::aggregate::{self, Partial};
 use super::analyze::{Analyzer, Part};
 use super::pushdown::{self, Place};
 use super::source;
 use super::values::Values;
-use super::whole;
 use crate::error::Result;
-use crate::pg::nodes;
-use crate::plan::{Prune, Target};
-use pgrx::pg_sys::{
-    self, CmdType, List, Node, NodeTag, Oid, Query, SortGroupClause, TargetEntry, Var,
+use crate::pg::query::{
+    self, Aggref, Kind, List, Node, Query, RangeTblEntry, SortGroupClause, TargetEntry, Text, Var,
 };
+use crate::plan::{Prune, Target};
+use pgrx::pg_sys::{self, CmdType, CoercionForm, NodeTag, Oid};
 
 /// Rewrites a SELECT whose FROM and WHERE run on each shard group into a query over a source;
 /// false when this rule does not apply (the query is unchanged then).
-pub unsafe fn rewrite(q: *mut Query) -> Result<bool> {
-    if (*q).commandType != CmdType::CMD_SELECT
-        || (*q).hasModifyingCTE
-        || !(*q).groupingSets.is_null()
+pub fn rewrite(q: Query) -> Result<bool> {
+    if q.command_type() != CmdType::CMD_SELECT
+        || q.has_modifying_cte()
+        || !q.grouping_sets().is_empty()
     {
         return Ok(false);
     }
@@ -29,22 +26,22 @@ pub unsafe fn rewrite(q: *mut Query) -> Result<bool> {
     if let Some(place) = top_place(q)? {
         return top(q, place);
     }
-    if !(*q).setOperations.is_null() || upper_sublinks(q) {
+    if q.set_operations().is_some() || upper_sublinks(q) {
         return Ok(false);
     }
     let mut values = Values::default();
     let mut a = Analyzer::new(&mut values, false);
-    let Ok(part) = a.top_from(q) else { return Ok(false) };
+    let Ok(part) = a.top(q) else { return Ok(false) };
     if part.anchor.is_none() {
         return Ok(false);
     }
-    if (*q).hasAggs || !(*q).groupClause.is_null() || !(*q).havingQual.is_null() {
+    if q.has_aggs() || !q.group_clause().is_empty() || q.having_qual().is_some() {
         let keys = a.key_columns(q, &part);
         if aggregates(q, &part, &keys)? {
             return Ok(true);
         }
     }
-    if nodes::len((*q).rtable) > 1 {
+    if q.rtable().len() > 1 {
         return joined(q, &part);
     }
     Ok(false)
@@ -58,325 +55,285 @@ fn target(part: &Part) -> Target {
 }
 
 /// Sub-queries outside FROM and WHERE, which could refer to what is replaced.
-unsafe fn upper_sublinks(q: *mut Query) -> bool {
-    let has = |n: *mut Node| {
-        nodes::walk(n, &mut |x| {
-            if nodes::tag(x) == NodeTag::T_SubLink {
-                nodes::Visit::Stop
-            } else {
-                nodes::Visit::Descend
-            }
-        })
-    };
-    (*q).hasSubLinks && (has((*q).targetList as *mut Node) || has((*q).havingQual))
+fn upper_sublinks(q: Query) -> bool {
+    let has = |n: Node| n.contains(|x| matches!(x.kind(), Kind::SubLink(_)));
+    q.has_sub_links() && (has(q.target_list().node()) || has(q.having_qual()))
 }
 
 // ---- sorted, distinct and cut results ---------------------------------------------------------
 
 /// Where the query could run without its DISTINCT, ORDER BY and LIMIT.
-unsafe fn top_place(q: *mut Query) -> Result<Option<Place>> {
-    if (*q).sortClause.is_null()
-        && (*q).limitCount.is_null()
-        && (*q).limitOffset.is_null()
-        && (*q).distinctClause.is_null()
+fn top_place(q: Query) -> Result<Option<Place>> {
+    if q.sort_clause().is_empty()
+        && q.limit_count().is_none()
+        && q.limit_offset().is_none()
+        && q.distinct_clause().is_empty()
     {
         return Ok(None);
     }
-    let bare = nodes::copy(q);
-    (*bare).sortClause = std::ptr::null_mut();
-    (*bare).limitCount = std::ptr::null_mut();
-    (*bare).limitOffset = std::ptr::null_mut();
-    (*bare).distinctClause = std::ptr::null_mut();
-    (*bare).hasDistinctOn = false;
+    let bare = q.copy();
+    bare.set_sort_clause(List::EMPTY);
+    bare.set_limit_count(Node::NONE);
+    bare.set_limit_offset(Node::NONE);
+    bare.set_distinct_clause(List::EMPTY);
+    bare.set_has_distinct_on(false);
     pushdown::place(bare)
 }
 
-unsafe fn top(q: *mut Query, place: Place) -> Result<bool> {
-    let inner = nodes::copy(q);
+fn top(q: Query, place: Place) -> Result<bool> {
+    let inner = q.copy();
     // Hidden sort columns are ordinary columns of the part.
-    for t in nodes::iter::<TargetEntry>((*inner).targetList) {
-        (*t).resjunk = false;
+    for t in inner.target_list().iter() {
+        t.set_resjunk(false);
     }
-    let limited = !(*q).limitCount.is_null() || !(*q).limitOffset.is_null();
-    (*inner).limitCount = rows_needed(q);
-    (*inner).limitOffset = std::ptr::null_mut();
-    if (*inner).limitCount.is_null() && !(*inner).hasDistinctOn {
-        (*inner).sortClause = std::ptr::null_mut();
+    let limited = q.limit_count().is_some() || q.limit_offset().is_some();
+    inner.set_limit_count(rows_needed(q));
+    inner.set_limit_offset(Node::NONE);
+    if inner.limit_count().is_none() && !inner.has_distinct_on() {
+        inner.set_sort_clause(List::EMPTY);
     }
     let (plan, values) = pushdown::dist_plan(inner, place)?;
-    let rte = source::entry(&plan, values.exprs(), (*inner).targetList)?;
-    let mut tlist: *mut List = std::ptr::null_mut();
-    for (i, t) in nodes::iter::<TargetEntry>((*q).targetList).enumerate() {
-        let out: *mut TargetEntry = nodes::copy(t);
-        let v = whole::var_like(1, i as i16 + 1, (*t).expr as *mut Node);
-        (*out).expr = v as *mut pg_sys::Expr;
-        tlist = pg_sys::lappend(tlist, out as *mut _);
+    let rte = source::entry(&plan, values.exprs(), inner.target_list())?;
+    let mut tlist = List::EMPTY;
+    for (i, t) in q.target_list().iter().enumerate() {
+        let out = t.copy();
+        out.set_expr(query::var_like(1, i as i16 + 1, t.expr()));
+        tlist.push(out);
     }
     source::read_from(q, rte, tlist);
-    (*q).groupClause = std::ptr::null_mut();
-    (*q).havingQual = std::ptr::null_mut();
-    (*q).windowClause = std::ptr::null_mut();
-    (*q).hasAggs = false;
-    (*q).hasWindowFuncs = false;
-    (*q).hasSubLinks = limited;
+    q.set_group_clause(List::EMPTY);
+    q.set_having_qual(Node::NONE);
+    q.set_window_clause(List::EMPTY);
+    q.set_has_aggs(false);
+    q.set_has_window_funcs(false);
+    q.set_has_sub_links(limited);
     Ok(true)
 }
 
-/// LIMIT + OFFSET, which is how many rows of each part can be among the result.
-unsafe fn rows_needed(q: *mut Query) -> *mut Node {
-    if (*q).limitCount.is_null() {
-        return std::ptr::null_mut();
+/// LIMIT + OFFSET, which is how many rows of each part can be among the result; no node when
+/// that is all of them, or not known.
+fn rows_needed(q: Query) -> Node {
+    let (count, offset) = (q.limit_count(), q.limit_offset());
+    let is_null = |n: Node| matches!(n.kind(), Kind::Const(c) if c.constisnull());
+    if count.is_none() || is_null(count) || super::ship::classify(count).sublink {
+        return Node::NONE;
     }
-    let has_null = |n: *mut Node| {
-        nodes::cast::<pg_sys::Const>(n, NodeTag::T_Const).is_some_and(|c| (*c).constisnull)
-    };
-    if has_null((*q).limitCount) || super::ship::classify((*q).limitCount).sublink {
-        return std::ptr::null_mut();
+    if offset.is_none() || is_null(offset) {
+        return count.copy();
     }
-    let count: *mut Node = nodes::copy((*q).limitCount);
-    if (*q).limitOffset.is_null() || has_null((*q).limitOffset) {
-        return count;
+    if super::ship::classify(offset).sublink {
+        return Node::NONE;
     }
-    if super::ship::classify((*q).limitOffset).sublink {
-        return std::ptr::null_mut();
-    }
-    let sum = pg_sys::makeFuncExpr(
-        Oid::from(pg_sys::F_INT8PL),
-        pg_sys::INT8OID,
-        nodes::list([count, nodes::copy((*q).limitOffset)]),
-        Oid::INVALID,
-        Oid::INVALID,
-        pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-    );
-    super::fold(sum as *mut Node)
+    let form = CoercionForm::COERCE_EXPLICIT_CALL;
+    let args = List::from([count.copy(), offset.copy()]);
+    let sum = query::call(Oid::from(pg_sys::F_INT8PL), pg_sys::INT8OID, args, form);
+    super::fold(sum.node())
 }
 
 // ---- aggregates -------------------------------------------------------------------------------
 
 /// Columns of the part that is sent.
 struct Columns {
-    list: *mut List,
-    groups: *mut List,
-    exprs: Vec<*mut Node>,
+    list: List<TargetEntry>,
+    groups: List<SortGroupClause>,
+    exprs: Vec<Node>,
 }
 
 impl Columns {
+    fn new() -> Self {
+        Columns { list: List::EMPTY, groups: List::EMPTY, exprs: Vec::new() }
+    }
+
     /// Number of an output column for an expression, added when new.
-    unsafe fn add(&mut self, e: *mut Node) -> i16 {
-        if let Some(i) = self.exprs.iter().position(|x| nodes::equal(*x, e)) {
+    fn add(&mut self, e: Node) -> i16 {
+        if let Some(i) = self.exprs.iter().position(|x| x.equals(e)) {
             return i as i16 + 1;
         }
         let n = self.exprs.len() as i16 + 1;
-        let t = pg_sys::makeTargetEntry(
-            nodes::copy(e) as *mut pg_sys::Expr,
-            n,
-            nodes::pstr(&format!("c{n}")),
-            false,
-        );
-        self.list = pg_sys::lappend(self.list, t as *mut _);
+        self.list.push(query::target_entry(e.copy(), n, Text::new(&format!("c{n}"))));
         self.exprs.push(e);
         n
     }
 
     /// Makes column `n` a grouping column of the part.
-    unsafe fn group(&mut self, n: i16, like: *mut SortGroupClause) {
-        let t: *mut TargetEntry = nodes::nth(self.list, n as usize - 1);
-        if (*t).ressortgroupref != 0 {
+    fn group(&mut self, n: i16, like: SortGroupClause) {
+        let Some(t) = self.list.get(n as usize - 1) else { return };
+        if t.ressortgroupref() != 0 {
             return;
         }
-        (*t).ressortgroupref = n as u32;
-        let g = nodes::copy(like);
-        (*g).tleSortGroupRef = n as u32;
-        self.groups = pg_sys::lappend(self.groups, g as *mut _);
+        t.set_ressortgroupref(n as u32);
+        let g = like.copy();
+        g.set_tle_sort_group_ref(n as u32);
+        self.groups.push(g);
+    }
+
+    /// Whether all columns can come back; a part without columns gets one that nobody reads.
+    fn complete(&mut self) -> bool {
+        let transportable = self.exprs.iter().all(|e| pushdown::is_transportable(e.typ()));
+        if self.exprs.is_empty() {
+            self.add(query::boolean(true));
+        }
+        transportable
     }
 }
 
-unsafe fn aggregates(q: *mut Query, part: &Part, keys: &[*mut Node]) -> Result<bool> {
-    let mut columns =
-        Columns { list: std::ptr::null_mut(), groups: std::ptr::null_mut(), exprs: Vec::new() };
-    let mut groups: Vec<(*mut Node, i16)> = Vec::new();
-    for c in nodes::iter::<SortGroupClause>((*q).groupClause) {
-        let e = pg_sys::get_sortgroupclause_expr(c, (*q).targetList);
-        let class = super::ship::classify(e);
-        if class.volatile || class.srf || !pushdown::expression_ships(e) {
-            return Ok(false);
+/// An aggregate query on its way to two: the part that is sent, and what combines its rows.
+struct Split<'a> {
+    q: Query,
+    keys: &'a [Node],
+    columns: Columns,
+    /// Grouping expressions and their columns.
+    groups: Vec<(Node, i16)>,
+    /// Whether something cannot be split.
+    failed: bool,
+}
+
+impl Split<'_> {
+    /// Makes the query's groups those of the part, if nodes can compute them.
+    fn group(&mut self) -> bool {
+        for c in self.q.group_clause().iter() {
+            let e = c.expr(self.q.target_list());
+            let class = super::ship::classify(e);
+            if class.volatile || class.srf || !pushdown::expression_ships(e) {
+                return false;
+            }
+            let n = self.columns.add(e);
+            self.columns.group(n, c);
+            self.groups.push((e, n));
         }
-        let n = columns.add(e);
-        columns.group(n, c);
-        groups.push((e, n));
+        true
     }
-    let mut failed = false;
-    let mut change = |n: *mut Node| -> Option<*mut Node> {
-        if failed {
+
+    /// An expression over groups and aggregates as one over the part's columns.
+    fn over_columns(&mut self, e: Node) -> Node {
+        e.mutate(|n| self.replacement(n))
+    }
+
+    fn replacement(&mut self, n: Node) -> Option<Node> {
+        if self.failed {
             return Some(n);
         }
-        if let Some((_, c)) = groups.iter().find(|(g, _)| nodes::equal(*g, n)) {
-            return Some(whole::var_like(1, *c, n) as *mut Node);
+        if let Some((_, c)) = self.groups.iter().find(|(g, _)| g.equals(n)) {
+            return Some(query::var_like(1, *c, n));
         }
-        match nodes::tag(n) {
-            NodeTag::T_Aggref => {
-                let agg = n as *mut pg_sys::Aggref;
-                match aggregate::split(agg, keys) {
-                    Some(p) => Some(combined(agg, p, &mut columns)),
-                    None => {
-                        failed = true;
-                        Some(n)
-                    }
-                }
+        let new = match n.kind() {
+            Kind::Aggref(agg) => {
+                aggregate::split(agg, self.keys).map(|p| combined(agg, p, &mut self.columns))
             }
-            NodeTag::T_Var => {
-                // Determined by the grouping columns: the same in every row of a group.
-                match extra_group(q, n as *mut Var, &mut columns) {
-                    Some(v) => Some(v),
-                    None => {
-                        failed = true;
-                        Some(n)
-                    }
-                }
-            }
-            NodeTag::T_GroupingFunc => {
-                failed = true;
-                Some(n)
-            }
-            _ => None,
-        }
-    };
-    let mut tlist: *mut List = std::ptr::null_mut();
-    for t in nodes::iter::<TargetEntry>((*q).targetList) {
-        let out: *mut TargetEntry = nodes::copy(t);
-        (*out).expr = nodes::mutate((*t).expr, &mut change);
-        tlist = pg_sys::lappend(tlist, out as *mut _);
+            // Determined by the grouping columns: the same in every row of a group.
+            Kind::Var(v) => extra_group(self.q, v, &mut self.columns),
+            Kind::Other(NodeTag::T_GroupingFunc) => None,
+            _ => return None,
+        };
+        self.failed = new.is_none();
+        Some(new.unwrap_or(n))
     }
-    let having = nodes::mutate((*q).havingQual, &mut change);
-    if failed || !columns.exprs.iter().all(|e| pushdown::is_transportable(pg_sys::exprType(*e))) {
+}
+
+fn aggregates(q: Query, part: &Part, keys: &[Node]) -> Result<bool> {
+    let (columns, groups) = (Columns::new(), Vec::new());
+    let mut split = Split { q, keys, columns, groups, failed: false };
+    if !split.group() {
         return Ok(false);
     }
-    if columns.exprs.is_empty() {
-        columns.add(pg_sys::makeBoolConst(true, false));
+    let tlist = outputs(q, &mut |e| split.over_columns(e));
+    let having = split.over_columns(q.having_qual());
+    if split.failed || !split.columns.complete() {
+        return Ok(false);
     }
-    let inner = part_query(q, columns.list);
-    (*inner).groupClause = columns.groups;
-    (*inner).hasAggs = nodes::walk(columns.list as *mut Node, &mut |n| {
-        if nodes::tag(n) == NodeTag::T_Aggref {
-            nodes::Visit::Stop
-        } else {
-            nodes::Visit::Descend
-        }
-    });
-    let rte = send(inner, part, if groups.is_empty() { 1.0 } else { 200.0 })?;
+    let sent = split.columns.list;
+    let inner = part_query(q, sent);
+    inner.set_group_clause(split.columns.groups);
+    inner.set_has_aggs(sent.node().contains(|n| matches!(n.kind(), Kind::Aggref(_))));
+    let rte = send(inner, part, if split.groups.is_empty() { 1.0 } else { 200.0 })?;
     source::read_from(q, rte, tlist);
-    (*q).havingQual = having;
-    (*q).hasSubLinks = false;
-    (*q).hasAggs = true;
+    q.set_having_qual(having);
+    q.set_has_sub_links(false);
+    q.set_has_aggs(true);
     Ok(true)
 }
 
+/// The outputs of a query with other expressions.
+fn outputs(q: Query, change: &mut dyn FnMut(Node) -> Node) -> List<TargetEntry> {
+    let mut out = List::EMPTY;
+    for t in q.target_list().iter() {
+        let new = t.copy();
+        new.set_expr(change(t.expr()));
+        out.push(new);
+    }
+    out
+}
+
 /// The FROM and WHERE of a query with other outputs.
-unsafe fn part_query(q: *mut Query, tlist: *mut List) -> *mut Query {
-    let inner: *mut Query = nodes::make(NodeTag::T_Query);
-    (*inner).commandType = CmdType::CMD_SELECT;
-    (*inner).canSetTag = true;
-    (*inner).rtable = nodes::copy((*q).rtable);
-    (*inner).jointree = nodes::copy((*q).jointree);
-    (*inner).cteList = nodes::copy((*q).cteList);
-    (*inner).hasSubLinks = (*q).hasSubLinks;
-    (*inner).hasRecursive = (*q).hasRecursive;
-    (*inner).targetList = tlist;
+fn part_query(q: Query, tlist: List<TargetEntry>) -> Query {
+    let inner = query::select();
+    inner.set_rtable(q.rtable().copy());
+    inner.set_jointree(q.jointree().map(|f| f.copy()));
+    inner.set_ctes(q.ctes().copy());
+    inner.set_has_sub_links(q.has_sub_links());
+    inner.set_has_recursive(q.has_recursive());
+    inner.set_target_list(tlist);
     inner
 }
 
-unsafe fn send(inner: *mut Query, part: &Part, rows: f64) -> Result<*mut pg_sys::RangeTblEntry> {
+fn send(inner: Query, part: &Part, rows: f64) -> Result<RangeTblEntry> {
     // The pruning of the analysis refers to its values; they are found again for the part.
     let mut values = Values::default();
     let mut a = Analyzer::new(&mut values, false);
-    let again = a.top_from(inner).unwrap_or_else(|_| part.clone());
+    let again = a.top(inner).unwrap_or_else(|_| part.clone());
     let rows = rows * part.anchor.as_ref().map_or(1.0, |t| t.shards.len() as f64);
     let place = Place { target: target(&again), values, rows };
     let (plan, values) = pushdown::dist_plan(inner, place)?;
-    source::entry(&plan, values.exprs(), (*inner).targetList)
+    source::entry(&plan, values.exprs(), inner.target_list())
 }
 
 /// A column that the grouping columns determine.
-unsafe fn extra_group(q: *mut Query, v: *mut Var, columns: &mut Columns) -> Option<*mut Node> {
-    if (*v).varlevelsup != 0 || (*q).constraintDeps.is_null() || (*v).varattno <= 0 {
+fn extra_group(q: Query, v: Var, columns: &mut Columns) -> Option<Node> {
+    if v.varlevelsup() != 0 || q.constraint_deps().is_empty() || v.varattno() <= 0 {
         return None;
     }
-    let n = columns.add(v as *mut Node);
-    let (mut lt, mut eq, mut gt, mut hashable) = (Oid::INVALID, Oid::INVALID, Oid::INVALID, false);
-    pg_sys::get_sort_group_operators(
-        (*v).vartype,
-        false,
-        false,
-        false,
-        &mut lt,
-        &mut eq,
-        &mut gt,
-        &mut hashable,
-    );
-    if eq == Oid::INVALID {
-        return None;
-    }
-    let c: *mut SortGroupClause = nodes::make(NodeTag::T_SortGroupClause);
-    (*c).eqop = eq;
-    (*c).sortop = lt;
-    (*c).hashable = hashable;
+    let n = columns.add(v.node());
+    let c = SortGroupClause::for_type(v.vartype())?;
     columns.group(n, c);
-    Some(whole::var_like(1, n, v as *mut Node) as *mut Node)
+    Some(query::var_like(1, n, v.node()))
 }
 
 /// The expression over partial results that stands for an aggregate.
-unsafe fn combined(agg: *mut pg_sys::Aggref, p: Partial, columns: &mut Columns) -> *mut Node {
-    let vars: Vec<*mut Node> = p
-        .columns
-        .iter()
-        .map(|e| {
-            let n = columns.add(*e);
-            whole::var_like(1, n, *e) as *mut Node
-        })
-        .collect();
+fn combined(agg: Aggref, p: Partial, columns: &mut Columns) -> Node {
+    let mut var = |e: &Node| query::var_like(1, columns.add(*e), *e);
+    let vars: Vec<Node> = p.columns.iter().map(&mut var).collect();
     (p.combine)(agg, &vars)
 }
 
 // ---- joins ------------------------------------------------------------------------------------
 
 /// The join itself is sent, everything above it happens here.
-unsafe fn joined(q: *mut Query, part: &Part) -> Result<bool> {
-    let mut columns =
-        Columns { list: std::ptr::null_mut(), groups: std::ptr::null_mut(), exprs: Vec::new() };
+fn joined(q: Query, part: &Part) -> Result<bool> {
+    let mut columns = Columns::new();
     let mut failed = false;
-    let mut change = |n: *mut Node| -> Option<*mut Node> {
-        let v = nodes::cast::<Var>(n, NodeTag::T_Var)?;
-        if (*v).varlevelsup != 0 || (*v).varattno <= 0 {
-            failed = true;
-            return Some(n);
-        }
-        let c = columns.add(n);
-        Some(whole::var_like(1, c, n) as *mut Node)
+    let mut change = |e: Node| {
+        e.mutate(|n| {
+            let v = n.cast::<Var>()?;
+            if v.varlevelsup() != 0 || v.varattno() <= 0 {
+                failed = true;
+                return Some(n);
+            }
+            Some(query::var_like(1, columns.add(n), n))
+        })
     };
-    let mut tlist: *mut List = std::ptr::null_mut();
-    for t in nodes::iter::<TargetEntry>((*q).targetList) {
-        let out: *mut TargetEntry = nodes::copy(t);
-        (*out).expr = nodes::mutate((*t).expr, &mut change);
-        tlist = pg_sys::lappend(tlist, out as *mut _);
-    }
-    let having = nodes::mutate((*q).havingQual, &mut change);
-    if failed || !(*q).rowMarks.is_null() {
-        return Ok(false);
-    }
-    if columns.exprs.is_empty() {
-        columns.add(pg_sys::makeBoolConst(true, false));
-    }
-    if !columns.exprs.iter().all(|e| pushdown::is_transportable(pg_sys::exprType(*e))) {
+    let tlist = outputs(q, &mut change);
+    let having = change(q.having_qual());
+    if failed || !q.row_marks().is_empty() || !columns.complete() {
         return Ok(false);
     }
     let inner = part_query(q, columns.list);
     let rte = send(inner, part, 1000.0)?;
-    let windows = (*q).hasWindowFuncs;
-    let srfs = (*q).hasTargetSRFs;
+    let windows = q.has_window_funcs();
+    let srfs = q.has_target_srfs();
     source::read_from(q, rte, tlist);
-    (*q).havingQual = having;
-    (*q).hasWindowFuncs = windows;
-    (*q).hasTargetSRFs = srfs;
-    (*q).hasSubLinks = false;
+    q.set_having_qual(having);
+    q.set_has_window_funcs(windows);
+    q.set_has_target_srfs(srfs);
+    q.set_has_sub_links(false);
     Ok(true)
 }

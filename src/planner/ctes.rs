@@ -5,118 +5,90 @@
 //! them writes: the node starts the scans first and reads them to their end. Scans that wait for
 //! values of other rows cannot be read ahead; they see what was written on other nodes.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
-use super::{ship, source, whole};
+use super::{pushdown, ship, source, whole, Standard};
 use crate::error::{Error, Result};
-use crate::pg::nodes::{self, Visit};
-use crate::plan::{Column, DistPlan, Operation, Target, Template};
-use pgrx::pg_sys::{
-    self, CmdType, CommonTableExpr, CustomScan, List, Node, NodeTag, PlannedStmt, Query, RTEKind,
-    RangeTblEntry, TargetEntry,
-};
+use crate::pg::query::{self, CommonTableExpr, CustomScan, List, PlannedStmt, Query, TargetEntry};
+use crate::plan::{DistPlan, Operation, Target, Template};
+use pgrx::pg_sys::{CmdType, RTEKind};
 use std::cell::Cell;
-
-type Standard<'a> = &'a mut dyn FnMut(*mut Query) -> *mut PlannedStmt;
 
 thread_local! { static NUMBERS: Cell<u64> = const { Cell::new(0) }; }
 
 /// Plans a statement with data-modifying CTEs.
-pub unsafe fn plan(q: *mut Query, standard: Standard<'_>) -> Result<*mut PlannedStmt> {
-    let mut statements: Vec<(u64, *mut PlannedStmt)> = Vec::new();
-    let mut ready: *mut List = std::ptr::null_mut();
-    let own: Vec<*mut CommonTableExpr> = nodes::iter((*q).cteList).collect();
-    for cte in own {
-        let body = (*cte).ctequery as *mut Query;
-        let modifies = (*body).commandType != CmdType::CMD_SELECT;
+pub fn plan(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
+    let mut statements: Vec<(u64, PlannedStmt)> = Vec::new();
+    let mut ready = List::EMPTY;
+    for cte in q.ctes().iter() {
+        let Some(body) = cte.ctequery().cast::<Query>() else { continue };
+        let modifies = body.command_type() != CmdType::CMD_SELECT;
         if !modifies && !needs_one_run(cte, body) {
-            ready = pg_sys::lappend(ready, cte as *mut _);
+            ready.push(cte);
             continue;
         }
         let number = NUMBERS.with(|n| {
             n.set(n.get() + 1);
             n.get()
         });
-        let statement = detached(body, ready, (*q).hasRecursive)?;
-        (*statement).canSetTag = false;
+        let statement = detached(body, ready, q.has_recursive())?;
+        statement.set_can_set_tag(false);
         let columns = whole::result_list(body);
-        if nodes::len(columns) > 0 && (*cte).cterefcount > 0 {
-            (*cte).ctequery = reader(number, columns)? as *mut Node;
-            ready = pg_sys::lappend(ready, cte as *mut _);
+        if !columns.is_empty() && cte.cterefcount() > 0 {
+            cte.set_ctequery(reader(number, columns)?.node());
+            ready.push(cte);
         }
         statements.push((number, super::plan_query(statement, standard)?));
     }
-    (*q).cteList = ready;
-    (*q).hasModifyingCTE = false;
+    q.set_ctes(ready);
+    q.set_has_modifying_cte(false);
     let stmt = super::plan_query(q, standard)?;
     Ok(on_top(stmt, &statements))
 }
 
 /// A CTE whose rows differ from run to run must not be copied into several statements.
-unsafe fn needs_one_run(cte: *mut CommonTableExpr, body: *mut Query) -> bool {
-    !(*cte).cterecursive
-        && (*cte).cterefcount > 0
-        && nodes::walk(body as *mut Node, &mut |n| {
-            if nodes::tag(n) != NodeTag::T_Query && ship::own(n).volatile {
-                return Visit::Stop;
-            }
-            Visit::Descend
-        })
+fn needs_one_run(cte: CommonTableExpr, body: Query) -> bool {
+    !cte.cterecursive() && cte.cterefcount() > 0 && body.node().contains(ship::is_volatile)
 }
 
 /// A CTE's query as a statement of its own that has the CTEs before it as its own.
-unsafe fn detached(body: *mut Query, before: *mut List, recursive: bool) -> Result<*mut Query> {
-    let q: *mut Query = nodes::copy(body);
+fn detached(body: Query, before: List<CommonTableExpr>, recursive: bool) -> Result<Query> {
+    let q = body.copy();
     let mut outer = false;
     lift(q, 0, &mut outer);
     if !outer {
         return Ok(q);
     }
-    let name = |c: *mut CommonTableExpr| nodes::str_of((*c).ctename);
-    let own: Vec<String> = nodes::iter((*q).cteList).map(name).collect();
-    if nodes::iter(before).any(|c| own.contains(&name(c))) {
+    let name = |c: CommonTableExpr| c.ctename().to_string();
+    let own: Vec<String> = q.ctes().iter().map(name).collect();
+    if before.iter().any(|c| own.contains(&name(c))) {
         return Err(Error::unsupported("two WITH queries of the same name in one statement"));
     }
-    (*q).cteList = pg_sys::list_concat(nodes::copy(before), (*q).cteList);
-    (*q).hasRecursive |= recursive;
+    q.set_ctes(before.copy().concat(q.ctes()));
+    q.set_has_recursive(q.has_recursive() || recursive);
     Ok(q)
 }
 
 /// References to CTEs of the query around become references to the query's own.
-unsafe fn lift(q: *mut Query, depth: u32, outer: &mut bool) {
-    let mut inner: Vec<*mut Query> = Vec::new();
-    nodes::walk_query(q, 0, &mut |n| {
-        if let Some(rte) = nodes::cast::<RangeTblEntry>(n, NodeTag::T_RangeTblEntry) {
-            if (*rte).rtekind == RTEKind::RTE_CTE && (*rte).ctelevelsup > depth {
-                (*rte).ctelevelsup -= 1;
-                *outer = true;
-            }
+fn lift(q: Query, depth: u32, outer: &mut bool) {
+    for rte in q.rtable().iter() {
+        if rte.rtekind() == RTEKind::RTE_CTE && rte.ctelevelsup() > depth {
+            rte.set_ctelevelsup(rte.ctelevelsup() - 1);
+            *outer = true;
         }
-        if nodes::tag(n) == NodeTag::T_Query {
-            inner.push(n as *mut Query);
-            return Visit::Skip;
-        }
-        Visit::Descend
-    });
-    for i in inner {
+    }
+    for i in q.inner_queries() {
         lift(i, depth + 1, outer);
     }
 }
 
 /// The query that reads the rows of a statement.
-unsafe fn reader(number: u64, columns: *mut List) -> Result<*mut Query> {
+fn reader(number: u64, columns: List<TargetEntry>) -> Result<Query> {
     let plan = DistPlan {
         operation: Operation::Select,
         target: Target::Statement { number },
         template: Template::default(),
         tables: Vec::new(),
         params: Vec::new(),
-        columns: nodes::iter::<TargetEntry>(columns)
-            .map(|t| {
-                let e = (*t).expr as *mut Node;
-                Column { typ: u32::from(pg_sys::exprType(e)), typmod: pg_sys::exprTypmod(e) }
-            })
-            .collect(),
+        columns: columns.iter().map(|t| pushdown::column(t.expr())).collect(),
         merge: Vec::new(),
         rows: 1000.0,
         prepare: false,
@@ -124,53 +96,45 @@ unsafe fn reader(number: u64, columns: *mut List) -> Result<*mut Query> {
         tenant: None,
     };
     let rte = source::entry(&plan, &[], columns)?;
-    let q: *mut Query = nodes::make(NodeTag::T_Query);
-    (*q).canSetTag = true;
-    let mut tlist: *mut List = std::ptr::null_mut();
-    for (i, t) in nodes::iter::<TargetEntry>(columns).enumerate() {
+    let q = query::select();
+    let mut tlist = List::EMPTY;
+    for (i, t) in columns.iter().enumerate() {
         let n = i as i16 + 1;
-        let v = whole::var_like(1, n, (*t).expr as *mut Node) as *mut pg_sys::Expr;
-        let out = pg_sys::makeTargetEntry(v, n, (*t).resname, false);
-        tlist = pg_sys::lappend(tlist, out as *mut _);
+        let v = query::var_like(1, n, t.expr());
+        let out = query::target_entry(v, n, t.resname());
+        tlist.push(out);
     }
     source::read_from(q, rte, tlist);
     Ok(q)
 }
 
 /// Puts the node that runs the statements on the main plan.
-unsafe fn on_top(
-    stmt: *mut PlannedStmt,
-    statements: &[(u64, *mut PlannedStmt)],
-) -> *mut PlannedStmt {
-    let child = (*stmt).planTree;
-    let scan: *mut CustomScan = nodes::make(NodeTag::T_CustomScan);
-    (*scan).methods = crate::executor::with_methods();
-    (*scan).custom_plans = nodes::list([child]);
-    let mut private: *mut List = std::ptr::null_mut();
+fn on_top(stmt: PlannedStmt, statements: &[(u64, PlannedStmt)]) -> PlannedStmt {
+    let Some(child) = stmt.plan_tree() else { return stmt };
+    let scan = CustomScan::new();
+    scan.set_methods(crate::executor::with_methods());
+    scan.set_custom_plans(List::from([child]));
+    let mut private = List::EMPTY;
     for (number, s) in statements {
-        private = pg_sys::lappend(private, whole::encode_bytes(&number.to_ne_bytes()) as *mut _);
-        private = pg_sys::lappend(private, *s as *mut _);
+        private.push(query::bytes(&number.to_ne_bytes()));
+        private.push(s.node());
         // Locks of a cached plan are taken by the range table of the whole.
-        let tables = nodes::iter::<RangeTblEntry>((**s).rtable)
-            .filter(|r| (**r).rtekind == RTEKind::RTE_RELATION)
-            .map(|r| nodes::copy(r));
-        (*stmt).rtable = pg_sys::list_concat((*stmt).rtable, nodes::list(tables));
-        (*stmt).relationOids =
-            pg_sys::list_concat((*stmt).relationOids, nodes::copy((**s).relationOids));
-        (*stmt).invalItems = pg_sys::list_concat((*stmt).invalItems, nodes::copy((**s).invalItems));
+        let tables = s.rtable().iter().filter(|r| r.rtekind() == RTEKind::RTE_RELATION);
+        stmt.set_rtable(stmt.rtable().concat(tables.map(|r| r.copy()).collect()));
+        stmt.set_relation_oids(stmt.relation_oids().concat(s.relation_oids().copy()));
+        stmt.set_inval_items(stmt.inval_items().concat(s.inval_items().copy()));
     }
-    (*scan).custom_private = private;
-    let results = nodes::list(nodes::iter::<TargetEntry>((*child).targetlist));
-    let rti = nodes::len((*stmt).rtable) as i32 + 1;
-    (*stmt).rtable = pg_sys::lappend((*stmt).rtable, whole::remote_rte(results) as *mut _);
+    scan.set_custom_private(private);
+    let results = child.targetlist().iter().collect();
+    let rti = stmt.rtable().len() as i32 + 1;
+    stmt.set_rtable(stmt.rtable().with(whole::remote_rte(results)));
     whole::set_targets(scan, results, rti);
-    (*scan).scan.plan.plan_rows = (*child).plan_rows;
-    (*scan).scan.plan.startup_cost = (*child).startup_cost;
-    (*scan).scan.plan.total_cost = (*child).total_cost;
-    (*scan).scan.plan.extParam = pg_sys::bms_copy((*child).extParam);
-    (*scan).scan.plan.allParam = pg_sys::bms_copy((*child).allParam);
-    (*stmt).planTree = scan as *mut pg_sys::Plan;
-    (*stmt).hasModifyingCTE = true;
-    (*stmt).parallelModeNeeded = false;
+    scan.set_plan_rows(child.plan_rows());
+    scan.set_startup_cost(child.startup_cost());
+    scan.set_total_cost(child.total_cost());
+    scan.take_params(child);
+    stmt.set_plan_tree(Some(scan.plan()));
+    stmt.set_has_modifying_cte(true);
+    stmt.set_parallel_mode_needed(false);
     stmt
 }

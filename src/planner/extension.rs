@@ -1,14 +1,12 @@
 //! Functions of other extensions: where an extension is installed alike on all nodes, its immutable
 //! and stable functions are as good there as PostgreSQL's own.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::fmgr::quote_literal;
-use crate::pg::{guard, nodes, spi};
+use crate::pg::{guard, lookup, spi};
 use crate::txn::run;
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::Oid;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -30,7 +28,7 @@ thread_local! {
 }
 
 /// Whether a function belongs to an extension that all nodes have.
-pub unsafe fn is_everywhere(function: Oid) -> bool {
+pub fn is_everywhere(function: Oid) -> bool {
     let extension = owner(function);
     if extension == Oid::INVALID {
         return false;
@@ -59,7 +57,7 @@ pub unsafe fn is_everywhere(function: Oid) -> bool {
 
 /// The extension that a function belongs to; our own does not count, its functions are about this
 /// node.
-unsafe fn owner(function: Oid) -> Oid {
+fn owner(function: Oid) -> Oid {
     let generation = catalog::generation();
     let id = u32::from(function);
     let known = OWNERS.with(|o| {
@@ -72,11 +70,10 @@ unsafe fn owner(function: Oid) -> Oid {
     if let Some(e) = known {
         return Oid::from(e);
     }
-    let class = pg_sys::ProcedureRelationId;
-    let mut found = guard::call(|| pg_sys::getExtensionOfObject(class, function));
-    if found != Oid::INVALID && found == pg_sys::get_extension_oid(c"citus".as_ptr(), true) {
-        found = Oid::INVALID;
-    }
+    let name = |e: &Oid| lookup::extension_name(*e);
+    let found = lookup::extension_of_function(function)
+        .filter(|e| name(e) != "citus")
+        .unwrap_or(Oid::INVALID);
     OWNERS.with(|o| o.borrow_mut().1.insert(id, u32::from(found)));
     found
 }
@@ -95,11 +92,11 @@ fn remote_groups() -> Result<Vec<i32>> {
 }
 
 /// Asks the nodes for the extension, in the same schema and version.
-unsafe fn ask(extension: Oid, groups: &[i32]) -> Result<bool> {
+fn ask(extension: Oid, groups: &[i32]) -> Result<bool> {
     if groups.is_empty() {
         return Ok(true);
     }
-    let name = nodes::str_of(pg_sys::get_extension_name(extension));
+    let name = lookup::extension_name(extension);
     let here = spi::query(
         "SELECT n.nspname, e.extversion FROM pg_extension e \
          JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.oid = $1",

@@ -5,20 +5,22 @@
 //! 2. `pushdown`: each shard group can answer for itself: send the whole query to each.
 //! 3. `combine`: each shard group can answer a part (aggregates, top rows): combine here.
 //! 4. `rest`: PostgreSQL plans the query, distributed tables (or sub-queries that fall under 1 to
-//!    3) are scans.
-
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
+//!    3) are scans (`scan`).
+//!
+//! Queries and plans are handles (`pg::query`) of trees that live as long as the planner call.
 
 mod aggregate;
 pub mod analyze;
 mod combine;
+mod conditions;
 mod ctes;
 mod decorrelate;
 mod deparse;
 mod extension;
 pub mod modify;
 mod pushdown;
-pub mod rest;
+mod rest;
+pub mod scan;
 pub mod ship;
 mod source;
 pub mod values;
@@ -26,46 +28,39 @@ pub mod whole;
 
 use crate::catalog;
 use crate::error::Result;
-use crate::pg::nodes::{self, Visit};
-use pgrx::pg_sys::{
-    self, CmdType, Node, NodeTag, ParamListInfo, PlannedStmt, Query, RTEKind, RangeTblEntry,
-};
+use crate::pg::query::{CollateExpr, Kind, Node, PlannedStmt, Query, RangeTblEntry, Visit};
+use pgrx::pg_sys::{CmdType, Oid, RTEKind};
+
+/// PostgreSQL's planner (or the next hook).
+pub type Standard<'a> = &'a mut dyn FnMut(Query) -> PlannedStmt;
+
+/// Whether a range table entry is a table of ours.
+fn is_ours(rte: RangeTblEntry) -> bool {
+    rte.rtekind() == RTEKind::RTE_RELATION && catalog::table(rte.relid()).is_some()
+}
 
 /// Whether a query mentions a table of ours at any level.
-pub unsafe fn concerns_us(q: *mut Query) -> bool {
+pub fn concerns_us(q: Query) -> bool {
     if !catalog::extension_ready() {
         return false;
     }
-    nodes::walk(q as *mut Node, &mut |n| {
-        if nodes::tag(n) == NodeTag::T_RangeTblEntry {
-            let rte = n as *mut RangeTblEntry;
-            if (*rte).rtekind == RTEKind::RTE_RELATION && catalog::table((*rte).relid).is_some() {
-                return Visit::Stop;
-            }
-        }
-        Visit::Descend
+    q.walk(|n| match n.cast::<RangeTblEntry>() {
+        Some(rte) if is_ours(rte) => Visit::Stop,
+        _ => Visit::Descend,
     })
 }
 
-/// Plans a query that mentions our tables. `standard` is PostgreSQL's planner (or the next hook).
-pub unsafe fn plan(
-    q: *mut Query,
-    params: ParamListInfo,
-    standard: &mut dyn FnMut(*mut Query) -> *mut PlannedStmt,
-) -> Result<*mut PlannedStmt> {
-    let _ = params;
+/// Plans a query that mentions our tables.
+pub fn plan(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
     simplify(q);
-    if (*q).hasModifyingCTE && !(*q).cteList.is_null() {
+    if q.has_modifying_cte() && !q.ctes().is_empty() {
         return ctes::plan(q, standard);
     }
     plan_query(q, standard)
 }
 
 /// Plans a simplified query by the first rule that applies.
-unsafe fn plan_query(
-    q: *mut Query,
-    standard: &mut dyn FnMut(*mut Query) -> *mut PlannedStmt,
-) -> Result<*mut PlannedStmt> {
+fn plan_query(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
     if !concerns_us(q) {
         return Ok(standard(q));
     }
@@ -79,62 +74,57 @@ unsafe fn plan_query(
 }
 
 /// Folds constants in all expressions, so that what is known is a constant for the rules, too.
-unsafe fn simplify(q: *mut Query) {
-    nodes::walk(q as *mut Node, &mut |n| {
-        if nodes::tag(n) == NodeTag::T_Query {
-            simplify_level(n as *mut Query);
+fn simplify(q: Query) {
+    q.walk(|n| {
+        if let Kind::Query(level) = n.kind() {
+            simplify_level(level);
         }
         Visit::Descend
     });
 }
 
-unsafe fn fold(n: *mut Node) -> *mut Node {
-    if n.is_null() {
+fn fold(n: Node) -> Node {
+    if n.is_none() {
         return n;
     }
-    let n = pg_sys::eval_const_expressions(std::ptr::null_mut(), n);
     // Folding turns COLLATE into a relabeling, which would not be printed any more.
-    nodes::mutate(n, &mut |x| {
-        let r = nodes::cast::<pg_sys::RelabelType>(x, NodeTag::T_RelabelType)?;
-        let arg = (*r).arg as *mut Node;
-        if (*r).resulttype != pg_sys::exprType(arg)
-            || (*r).resultcollid == pg_sys::exprCollation(arg)
-            || (*r).resultcollid == pg_sys::Oid::INVALID
+    n.eval_const().mutate(|x| {
+        let Kind::RelabelType(r) = x.kind() else { return None };
+        let arg = r.arg();
+        if r.resulttype() != arg.typ()
+            || r.resultcollid() == arg.collation()
+            || r.resultcollid() == Oid::INVALID
         {
             return None;
         }
-        let c: *mut pg_sys::CollateExpr = nodes::make(NodeTag::T_CollateExpr);
-        (*c).arg = fold(arg) as *mut pg_sys::Expr;
-        (*c).collOid = (*r).resultcollid;
-        (*c).location = -1;
-        Some(c as *mut Node)
+        let c = CollateExpr::new();
+        c.set_arg(fold(arg));
+        c.set_coll_oid(r.resultcollid());
+        c.set_location(-1);
+        Some(c.node())
     })
 }
 
-unsafe fn simplify_level(q: *mut Query) {
-    if !(*q).jointree.is_null() {
-        simplify_from((*q).jointree as *mut Node);
+fn simplify_level(q: Query) {
+    simplify_from(q.jointree().into());
+    if q.command_type() != CmdType::CMD_INSERT {
+        q.set_target_list(fold(q.target_list().node()).list().of());
     }
-    if (*q).commandType != CmdType::CMD_INSERT {
-        (*q).targetList = fold((*q).targetList as *mut Node) as *mut pg_sys::List;
-    }
-    (*q).havingQual = fold((*q).havingQual);
-    (*q).limitCount = fold((*q).limitCount);
-    (*q).limitOffset = fold((*q).limitOffset);
+    q.set_having_qual(fold(q.having_qual()));
+    q.set_limit_count(fold(q.limit_count()));
+    q.set_limit_offset(fold(q.limit_offset()));
 }
 
-unsafe fn simplify_from(n: *mut Node) {
-    match nodes::tag(n) {
-        NodeTag::T_FromExpr => {
-            let f = n as *mut pg_sys::FromExpr;
-            (*f).quals = fold((*f).quals);
-            nodes::iter::<Node>((*f).fromlist).for_each(|c| simplify_from(c));
+fn simplify_from(n: Node) {
+    match n.kind() {
+        Kind::FromExpr(f) => {
+            f.set_quals(fold(f.quals()));
+            f.fromlist().iter().for_each(simplify_from);
         }
-        NodeTag::T_JoinExpr => {
-            let j = n as *mut pg_sys::JoinExpr;
-            (*j).quals = fold((*j).quals);
-            simplify_from((*j).larg);
-            simplify_from((*j).rarg);
+        Kind::JoinExpr(j) => {
+            j.set_quals(fold(j.quals()));
+            simplify_from(j.larg());
+            simplify_from(j.rarg());
         }
         _ => {}
     }

@@ -1,17 +1,16 @@
 //! Queries that run as they are on one shard group, or on each.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
 use super::analyze::{Analyzer, Leaf, Part, Reject};
 use super::deparse;
 use super::values::Values;
 use super::whole;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
-use crate::pg::nodes;
+use crate::pg::lookup;
+use crate::pg::query::{Kind, Node, PlannedStmt, Query};
 use crate::plan::{Column, DistPlan, Operation, Prune, Target};
 use crate::stats::query;
-use pgrx::pg_sys::{self, CmdType, Node, PlannedStmt, Query, TargetEntry};
+use pgrx::pg_sys::{self, CmdType, Oid};
 use std::rc::Rc;
 
 /// Where a whole query can run.
@@ -25,8 +24,8 @@ pub struct Place {
 }
 
 /// The plan of a query that one scan can answer, if it is one.
-pub unsafe fn whole_query(q: *mut Query) -> Result<Option<*mut PlannedStmt>> {
-    if (*q).commandType != CmdType::CMD_SELECT {
+pub fn whole_query(q: Query) -> Result<Option<PlannedStmt>> {
+    if q.command_type() != CmdType::CMD_SELECT {
         return Ok(None);
     }
     let Some(place) = place(q)? else { return Ok(None) };
@@ -35,14 +34,14 @@ pub unsafe fn whole_query(q: *mut Query) -> Result<Option<*mut PlannedStmt>> {
 }
 
 /// The distributed plan of a query for its place.
-pub unsafe fn dist_plan(q: *mut Query, place: Place) -> Result<(DistPlan, Values)> {
+pub fn dist_plan(q: Query, place: Place) -> Result<(DistPlan, Values)> {
     let mut values = place.values;
-    let copy = nodes::copy(q);
+    let copy = q.copy();
     let deparsed = deparse::deparse(copy, &mut values)?;
     let columns = columns(q);
-    let operation = if (*q).commandType != CmdType::CMD_SELECT || (*q).hasModifyingCTE {
+    let operation = if q.command_type() != CmdType::CMD_SELECT || q.has_modifying_cte() {
         Operation::Modify
-    } else if !(*q).rowMarks.is_null() {
+    } else if !q.row_marks().is_empty() {
         Operation::SelectForUpdate
     } else {
         Operation::Select
@@ -70,27 +69,26 @@ fn is_single(t: &Target) -> bool {
 }
 
 /// Result columns of a query.
-pub unsafe fn columns(q: *mut Query) -> Vec<Column> {
+pub fn columns(q: Query) -> Vec<Column> {
     let list =
-        if (*q).commandType == CmdType::CMD_SELECT { (*q).targetList } else { (*q).returningList };
-    nodes::iter::<TargetEntry>(list)
-        .filter(|t| !(**t).resjunk)
-        .map(|t| {
-            let e = (*t).expr as *mut Node;
-            Column { typ: u32::from(pg_sys::exprType(e)), typmod: pg_sys::exprTypmod(e) }
-        })
-        .collect()
+        if q.command_type() == CmdType::CMD_SELECT { q.target_list() } else { q.returning_list() };
+    list.iter().filter(|t| !t.resjunk()).map(|t| column(t.expr())).collect()
+}
+
+/// The result column that an expression makes.
+pub fn column(e: Node) -> Column {
+    Column { typ: u32::from(e.typ()), typmod: e.typmod() }
 }
 
 /// Whether values of a type can come back from another node: not those whose shape only the
 /// query knows.
-pub unsafe fn is_transportable(typ: pg_sys::Oid) -> bool {
-    typ == pg_sys::UNKNOWNOID || pg_sys::get_typtype(typ) as u8 != b'p'
+pub fn is_transportable(typ: Oid) -> bool {
+    typ == pg_sys::UNKNOWNOID || lookup::type_kind(typ) != b'p'
 }
 
 /// Where a query can run as a whole, if anywhere.
-pub unsafe fn place(q: *mut Query) -> Result<Option<Place>> {
-    if !columns(q).iter().all(|c| is_transportable(pg_sys::Oid::from(c.typ))) {
+pub fn place(q: Query) -> Result<Option<Place>> {
+    if !columns(q).iter().all(|c| is_transportable(Oid::from(c.typ))) {
         return Ok(None);
     }
     let mut values = Values::default();
@@ -121,7 +119,7 @@ pub unsafe fn place(q: *mut Query) -> Result<Option<Place>> {
         Ok(p) => p,
         Err(r) => return rejected(r),
     };
-    let why = if (*q).sortClause.is_null() {
+    let why = if q.sort_clause().is_empty() {
         a.needs_combining(q, &part)
     } else {
         Some("ORDER BY over several shards")
@@ -177,12 +175,6 @@ fn single_shard(leaves: &[Leaf]) -> Option<(Rc<Table>, Prune)> {
 }
 
 /// Whether nodes can evaluate a list of expressions without sub-queries.
-pub unsafe fn expression_ships(n: *mut Node) -> bool {
-    !nodes::walk(n, &mut |x| match nodes::tag(x) {
-        pg_sys::NodeTag::T_SubLink => nodes::Visit::Stop,
-        _ => match super::analyze::blocker(x) {
-            Some(_) => nodes::Visit::Stop,
-            None => nodes::Visit::Descend,
-        },
-    })
+pub fn expression_ships(n: Node) -> bool {
+    !n.contains(|x| matches!(x.kind(), Kind::SubLink(_)) || super::analyze::blocker(x).is_some())
 }

@@ -1,18 +1,8 @@
 //! What may be evaluated on another node with the same answer.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
-use crate::pg::nodes::{self, tag, Visit};
-use pgrx::pg_sys::{self, Node, NodeTag, Oid};
-use std::ffi::{c_char, c_void};
-
-extern "C-unwind" {
-    fn check_functions_in_node(
-        node: *mut Node,
-        checker: extern "C-unwind" fn(Oid, *mut c_void) -> bool,
-        context: *mut c_void,
-    ) -> bool;
-}
+use crate::pg::lookup;
+use crate::pg::query::{Const, Kind, Node, Visit};
+use pgrx::pg_sys::{self, NodeTag, Oid, ParamKind};
 
 /// What an expression contains, sub-queries not included.
 #[derive(Clone, Copy, Default, Debug)]
@@ -40,10 +30,6 @@ impl Class {
     }
 }
 
-struct Functions {
-    class: Class,
-}
-
 /// Volatile functions whose answer does not depend on the node they run on.
 const HARMLESS_VOLATILE: [u32; 5] = [
     pg_sys::F_RANDOM,
@@ -68,46 +54,64 @@ pub fn is_builtin(oid: Oid) -> bool {
 }
 
 /// Whether a stable or volatile built-in function reads what only this node knows.
-unsafe fn reads_local_state(f: Oid) -> bool {
-    let mut nargs = 0;
-    let mut types: *mut Oid = std::ptr::null_mut();
-    let result = pg_sys::get_func_signature(f, &mut types, &mut nargs);
-    is_node_local_type(result) || (0..nargs as usize).any(|i| is_node_local_type(*types.add(i)))
+fn reads_local_state(f: Oid) -> bool {
+    let (result, arguments) = lookup::signature(f);
+    is_node_local_type(result) || arguments.into_iter().any(is_node_local_type)
 }
 
-extern "C-unwind" fn look(f: Oid, context: *mut c_void) -> bool {
-    // SAFETY: context is the Functions of the running check.
-    unsafe {
-        let c = &mut (*(context as *mut Functions)).class;
-        let volatility = pg_sys::func_volatile(f) as u8;
-        if volatility != pg_sys::PROVOLATILE_IMMUTABLE {
-            c.mutable = true;
-        }
-        if volatility == pg_sys::PROVOLATILE_VOLATILE {
-            c.volatile = true;
-            if !HARMLESS_VOLATILE.contains(&u32::from(f)) {
-                c.local_only = true;
-            }
-        }
-        if !(is_builtin(f) || super::extension::is_everywhere(f))
-            || (volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f))
-        {
+/// What a call of a function adds to an expression.
+fn look(f: Oid, c: &mut Class) {
+    let volatility = lookup::volatility(f);
+    if volatility != pg_sys::PROVOLATILE_IMMUTABLE {
+        c.mutable = true;
+    }
+    if volatility == pg_sys::PROVOLATILE_VOLATILE {
+        c.volatile = true;
+        if !HARMLESS_VOLATILE.contains(&u32::from(f)) {
             c.local_only = true;
         }
     }
-    false
+    if !(is_builtin(f) || super::extension::is_everywhere(f))
+        || (volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f))
+    {
+        c.local_only = true;
+    }
 }
 
 /// Looks at an expression without going into its sub-queries.
-pub unsafe fn classify(node: *mut Node) -> Class {
-    let mut f = Functions { class: Class::default() };
-    let context = &mut f as *mut Functions;
-    nodes::walk(node, &mut |n| {
-        let c = &mut (*context).class;
-        match tag(n) {
-            NodeTag::T_Var
-            | NodeTag::T_Aggref
-            | NodeTag::T_WindowFunc
+pub fn classify(node: Node) -> Class {
+    let mut c = Class::default();
+    node.walk(|n| {
+        if let Kind::Query(_) = n.kind() {
+            return Visit::Skip;
+        }
+        add_node(n, &mut c);
+        n.functions(&mut |f| look(f, &mut c));
+        Visit::Descend
+    });
+    // The arguments of a CASE or domain test refer to values inside the expression itself.
+    c
+}
+
+/// What a node adds to an expression, apart from the functions that it calls.
+fn add_node(n: Node, c: &mut Class) {
+    match n.kind() {
+        Kind::Var(_) | Kind::Aggref(_) => c.rows = true,
+        Kind::Param(p) => {
+            let outside = [ParamKind::PARAM_EXTERN, ParamKind::PARAM_EXEC];
+            if outside.contains(&p.paramkind()) {
+                c.param = true;
+            } else {
+                c.rows = true;
+            }
+        }
+        Kind::SubLink(_) => c.sublink = true,
+        Kind::FuncExpr(f) => c.srf |= f.funcretset(),
+        Kind::OpExpr(o) => c.srf |= o.opretset(),
+        // OIDs differ between nodes: a regclass constant means nothing elsewhere.
+        Kind::Const(k) => c.local_only |= is_object_name(k),
+        Kind::Other(tag) => match tag {
+            NodeTag::T_WindowFunc
             | NodeTag::T_GroupingFunc
             | NodeTag::T_PlaceHolderVar
             | NodeTag::T_CaseTestExpr
@@ -117,56 +121,38 @@ pub unsafe fn classify(node: *mut Node) -> Class {
                 c.rows = true;
                 c.local_only = true;
             }
-            NodeTag::T_Param => {
-                let kind = (*(n as *mut pg_sys::Param)).paramkind;
-                if kind == pg_sys::ParamKind::PARAM_EXTERN || kind == pg_sys::ParamKind::PARAM_EXEC
-                {
-                    c.param = true;
-                } else {
-                    c.rows = true;
-                }
-            }
-            NodeTag::T_SubLink | NodeTag::T_SubPlan => c.sublink = true,
+            NodeTag::T_SubPlan => c.sublink = true,
             NodeTag::T_SQLValueFunction => c.mutable = true,
             NodeTag::T_NextValueExpr => {
                 c.volatile = true;
                 c.mutable = true;
                 c.local_only = true;
             }
-            NodeTag::T_FuncExpr => c.srf |= (*(n as *mut pg_sys::FuncExpr)).funcretset,
-            NodeTag::T_OpExpr => c.srf |= (*(n as *mut pg_sys::OpExpr)).opretset,
-            NodeTag::T_Const => {
-                let k = n as *mut pg_sys::Const;
-                // OIDs differ between nodes: a regclass constant means nothing elsewhere.
-                if !(*k).constisnull && is_reg_type((*k).consttype) {
-                    c.local_only = true;
-                }
-            }
-            NodeTag::T_Query => return Visit::Skip,
             _ => {}
-        }
-        check_functions_in_node(n, look, context as *mut c_void);
-        Visit::Descend
-    });
-    // The arguments of a CASE or domain test refer to values inside the expression itself.
-    f.class
+        },
+        _ => {}
+    }
 }
 
 /// Looks at one node only, not at what is below it.
-pub unsafe fn own(n: *mut Node) -> Class {
-    let mut f = Functions { class: Class::default() };
-    let context = &mut f as *mut Functions as *mut c_void;
-    match tag(n) {
-        NodeTag::T_NextValueExpr | NodeTag::T_CurrentOfExpr => f.class.local_only = true,
-        NodeTag::T_Const => {
-            let k = n as *mut pg_sys::Const;
-            f.class.local_only = !(*k).constisnull && is_reg_type((*k).consttype);
-        }
-        _ => {
-            check_functions_in_node(n, look, context);
-        }
+pub fn own(n: Node) -> Class {
+    let mut c = Class::default();
+    match n.kind() {
+        Kind::Other(NodeTag::T_NextValueExpr | NodeTag::T_CurrentOfExpr) => c.local_only = true,
+        Kind::Const(k) => c.local_only = is_object_name(k),
+        _ => n.functions(&mut |f| look(f, &mut c)),
     }
-    f.class
+    c
+}
+
+/// Whether a node itself (not what is below it) calls a volatile function.
+pub fn is_volatile(n: Node) -> bool {
+    !matches!(n.kind(), Kind::Query(_)) && own(n).volatile
+}
+
+/// Whether a constant names an object of this node (regclass and its kind).
+fn is_object_name(k: Const) -> bool {
+    !k.constisnull() && is_reg_type(k.consttype())
 }
 
 fn is_reg_type(t: Oid) -> bool {
@@ -174,14 +160,8 @@ fn is_reg_type(t: Oid) -> bool {
 }
 
 /// Whether values of the type mean the same on all nodes under the type's own OID.
-pub unsafe fn is_plain_type(t: Oid) -> bool {
+pub fn is_plain_type(t: Oid) -> bool {
     u32::from(t) < pg_sys::FirstUnpinnedObjectId
-        && pg_sys::get_typtype(t) as u8 != b'p'
+        && lookup::type_kind(t) != b'p'
         && !is_node_local_type(t)
-}
-
-/// Label for a type in messages.
-pub unsafe fn type_name(t: Oid) -> String {
-    let c: *mut c_char = pg_sys::format_type_be(t);
-    nodes::str_of(c)
 }

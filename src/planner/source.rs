@@ -4,95 +4,64 @@
 //! the values as it treats any function's arguments (parameters and outer columns included), and
 //! the path hook turns the call into a scan of the plan.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
 use super::whole;
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::nodes;
-use crate::plan::DistPlan;
-use pgrx::pg_sys::{
-    self, CustomScan, List, Node, NodeTag, Oid, Query, RTEKind, RangeTblEntry, RelOptInfo,
-    TargetEntry,
+use crate::pg::query::{
+    self, CustomScan, FuncExpr, Kind, List, Node, Query, RangeTblEntry, RangeTblFunction,
+    RelOptInfo, TargetEntry, Text, Var, Visit,
 };
+use crate::pg::{lookup, server};
+use crate::plan::DistPlan;
+use pgrx::pg_sys::{self, CoercionForm, Oid, RTEKind};
 use std::cell::Cell;
 
 thread_local! { static FUNCTION: Cell<(u64, u32)> = const { Cell::new((0, 0)) }; }
 
 /// OID of `citus_source`.
-pub unsafe fn function() -> Result<Oid> {
+pub fn function() -> Result<Oid> {
     let now = crate::catalog::generation();
     let (seen, oid) = FUNCTION.with(Cell::get);
     if seen == now && oid != 0 {
         return Ok(Oid::from(oid));
     }
-    let name = nodes::list([nodes::string_node("pg_catalog"), nodes::string_node("citus_source")]);
-    let f = pg_sys::LookupFuncName(name, -1, std::ptr::null(), true);
-    if f == Oid::INVALID {
+    let Some(f) = lookup::function("citus_source") else {
         return Err(Error::new(
             sqlstate::UNDEFINED_FUNCTION,
             "function citus_source does not exist",
         )
         .hint("Run ALTER EXTENSION citus UPDATE."));
-    }
+    };
     FUNCTION.with(|c| c.set((now, u32::from(f))));
     Ok(f)
 }
 
 /// OID of a function of ours by its name.
-pub unsafe fn internal_function(name: &str) -> Result<Oid> {
-    let names = nodes::list([nodes::string_node("pg_catalog"), nodes::string_node(name)]);
-    let f = pg_sys::LookupFuncName(names, -1, std::ptr::null(), true);
-    if f == Oid::INVALID {
-        return Err(Error::internal(format!("function {name} does not exist")));
-    }
-    Ok(f)
+pub fn internal_function(name: &str) -> Result<Oid> {
+    lookup::function(name).ok_or_else(|| Error::internal(format!("function {name} does not exist")))
 }
 
 /// The FROM item that delivers the rows of a plan whose columns are those of `columns`.
-pub unsafe fn entry(
-    plan: &DistPlan,
-    exprs: &[*mut Node],
-    columns: *mut List,
-) -> Result<*mut RangeTblEntry> {
-    let mut args: *mut List = nodes::list([whole::encode(plan), secret_const()?]);
-    for e in exprs {
-        args = pg_sys::lappend(args, nodes::copy(*e) as *mut _);
-    }
-    let call = pg_sys::makeFuncExpr(
-        function()?,
-        pg_sys::RECORDOID,
-        args,
-        Oid::INVALID,
-        Oid::INVALID,
-        pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-    );
-    (*call).funcretset = true;
-    let f: *mut pg_sys::RangeTblFunction = nodes::make(NodeTag::T_RangeTblFunction);
-    (*f).funcexpr = call as *mut Node;
-    let (mut names, mut types, mut typmods, mut collations) =
-        (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
-    for (i, t) in nodes::iter::<TargetEntry>(columns).enumerate() {
-        let e = (*t).expr as *mut Node;
-        let name = if (*t).resname.is_null() {
-            format!("column{}", i + 1)
-        } else {
-            nodes::str_of((*t).resname)
-        };
-        names = pg_sys::lappend(names, nodes::string_node(&name) as *mut _);
-        types = pg_sys::lappend_oid(types, pg_sys::exprType(e));
-        typmods = pg_sys::lappend_int(typmods, pg_sys::exprTypmod(e));
-        collations = pg_sys::lappend_oid(collations, pg_sys::exprCollation(e));
-    }
-    (*f).funccolcount = nodes::len(columns) as i32;
-    (*f).funccolnames = names;
-    (*f).funccoltypes = types;
-    (*f).funccoltypmods = typmods;
-    (*f).funccolcollations = collations;
-    let rte: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
-    (*rte).rtekind = RTEKind::RTE_FUNCTION;
-    (*rte).functions = nodes::list([f]);
-    (*rte).eref = pg_sys::makeAlias(c"remote_scan".as_ptr(), nodes::copy(names));
-    (*rte).inFromCl = true;
+pub fn entry(plan: &DistPlan, exprs: &[Node], columns: List<TargetEntry>) -> Result<RangeTblEntry> {
+    let mut args = List::from([whole::encode(plan), query::int8(secret()?)]);
+    exprs.iter().for_each(|e| args.push(e.copy()));
+    let form = CoercionForm::COERCE_EXPLICIT_CALL;
+    let call = query::call(function()?, pg_sys::RECORDOID, args, form);
+    call.set_funcretset(true);
+    let f = RangeTblFunction::new();
+    f.set_funcexpr(call.node());
+    let name = |(i, t): (usize, TargetEntry)| match t.resname() {
+        n if n.is_none() => query::string(&format!("column{}", i + 1)),
+        n => query::string(&n.to_string()),
+    };
+    let names: List<Node> = columns.iter().enumerate().map(name).collect();
+    f.set_funccolcount(columns.len() as i32);
+    f.set_funccolnames(names);
+    f.set_funccoltypes(columns.iter().map(|t| t.expr().typ()).collect());
+    f.set_funccoltypmods(columns.iter().map(|t| t.expr().typmod()).collect());
+    f.set_funccolcollations(columns.iter().map(|t| t.expr().collation()).collect());
+    let rte = query::from_item(RTEKind::RTE_FUNCTION);
+    rte.set_functions(List::from([f]));
+    rte.set_eref(Some(query::alias("remote_scan", names.copy())));
     Ok(rte)
 }
 
@@ -100,155 +69,129 @@ thread_local! { static SECRET: Cell<Option<i64>> = const { Cell::new(None) }; }
 
 /// A number that this backend alone knows. It tells sources made by the planner from calls that
 /// somebody wrote: a plan from outside could claim result types that its rows do not have.
-unsafe fn secret() -> Result<i64> {
+fn secret() -> Result<i64> {
     if let Some(s) = SECRET.with(Cell::get) {
         return Ok(s);
     }
-    let mut bytes = [0u8; 8];
-    if !pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) {
-        return Err(Error::internal("could not generate a random number"));
-    }
-    let s = i64::from_ne_bytes(bytes);
+    let s = server::strong_random()?;
     SECRET.with(|c| c.set(Some(s)));
     Ok(s)
 }
 
-unsafe fn secret_const() -> Result<*mut Node> {
-    let value = pg_sys::Datum::from(secret()?);
-    let bigint = pg_sys::INT8OID;
-    Ok(pg_sys::makeConst(bigint, -1, Oid::INVALID, 8, value, false, true) as *mut Node)
-}
-
 /// Whether the planner of this backend made the call.
-unsafe fn is_ours(call: *mut pg_sys::FuncExpr) -> bool {
-    let mark: *mut Node = nodes::nth((*call).args, 1);
-    let Some(c) = nodes::cast::<pg_sys::Const>(mark, NodeTag::T_Const) else { return false };
-    (*c).consttype == pg_sys::INT8OID
-        && !(*c).constisnull
-        && secret().is_ok_and(|s| (*c).constvalue.value() as i64 == s)
+fn is_ours(call: FuncExpr) -> bool {
+    let Kind::Const(mark) = call.args().at(1).kind() else { return false };
+    mark.int8().is_some_and(|m| secret().is_ok_and(|s| m == s))
 }
 
 /// The call of a source in a range table entry, if it is one.
-pub unsafe fn call_of(rte: *mut RangeTblEntry) -> Option<*mut pg_sys::FuncExpr> {
-    if (*rte).rtekind != RTEKind::RTE_FUNCTION {
+pub fn call_of(rte: RangeTblEntry) -> Option<FuncExpr> {
+    if rte.rtekind() != RTEKind::RTE_FUNCTION {
         return None;
     }
-    let f: *mut pg_sys::RangeTblFunction = nodes::nth((*rte).functions, 0);
-    if f.is_null() {
+    let call = rte.functions().get(0)?.funcexpr().cast::<FuncExpr>()?;
+    if u32::from(call.funcid()) < pg_sys::FirstNormalObjectId {
         return None;
     }
-    let call = nodes::cast::<pg_sys::FuncExpr>((*f).funcexpr, NodeTag::T_FuncExpr)?;
-    if u32::from((*call).funcid) < pg_sys::FirstNormalObjectId {
-        return None;
-    }
-    (function().ok()? == (*call).funcid && is_ours(call)).then_some(call)
+    (function().ok()? == call.funcid() && is_ours(call)).then_some(call)
 }
 
 /// The scan node of a source.
-pub unsafe fn scan(
-    rel: *mut RelOptInfo,
-    rte: *mut RangeTblEntry,
-    call: *mut pg_sys::FuncExpr,
-    tlist: *mut List,
-    quals: *mut List,
+pub fn scan(
+    rel: RelOptInfo,
+    rte: RangeTblEntry,
+    call: FuncExpr,
+    tlist: List<TargetEntry>,
+    quals: List<Node>,
     rows: f64,
-) -> Result<*mut CustomScan> {
-    let mut plan = whole::decode((*call).args)
-        .ok_or_else(|| Error::internal("unreadable distributed plan"))?;
+) -> Result<CustomScan> {
+    let mut plan =
+        whole::decode(call.args()).ok_or_else(|| Error::internal("unreadable distributed plan"))?;
     plan.rows = rows;
-    let exprs: Vec<*mut Node> = nodes::iter((*call).args).skip(2).collect();
+    let exprs: Vec<Node> = call.args().iter().skip(2).collect();
     let scan = whole::scan_node(&plan, &exprs);
-    let f: *mut pg_sys::RangeTblFunction = nodes::nth((*rte).functions, 0);
-    let oids = |l: *mut List, i: usize| (*(*l).elements.add(i)).oid_value;
-    let mut columns: *mut List = std::ptr::null_mut();
-    for i in 0..(*f).funccolcount as usize {
-        let n = i as i16 + 1;
-        let v = pg_sys::makeVar(
-            (*rel).relid as i32,
-            n,
-            oids((*f).funccoltypes, i),
-            (*(*(*f).funccoltypmods).elements.add(i)).int_value,
-            oids((*f).funccolcollations, i),
-            0,
-        );
-        let t = pg_sys::makeTargetEntry(v as *mut pg_sys::Expr, n, std::ptr::null_mut(), false);
-        columns = pg_sys::lappend(columns, t as *mut _);
+    let mut columns = List::EMPTY;
+    if let Some(f) = rte.functions().get(0) {
+        let types = f.funccoltypes().iter().zip(f.funccoltypmods().iter());
+        for ((typ, typmod), collation) in types.zip(f.funccolcollations().iter()) {
+            let n = columns.len() as i16 + 1;
+            let v = query::var(rel.relid() as i32, n, typ, typmod, collation);
+            columns.push(query::target_entry(v.node(), n, Text::NONE));
+        }
     }
     if let Some(row) = whole_row(rel, tlist) {
         // Wanted for rechecks after a concurrent update of another table's row; the executor
         // leaves it NULL.
-        let n = nodes::len(columns) as i16 + 1;
-        let t = pg_sys::makeTargetEntry(row as *mut pg_sys::Expr, n, std::ptr::null_mut(), false);
-        columns = pg_sys::lappend(columns, t as *mut _);
+        let n = columns.len() as i16 + 1;
+        columns.push(query::target_entry(row.node(), n, Text::NONE));
     }
-    (*scan).custom_scan_tlist = columns;
-    (*scan).scan.plan.targetlist = tlist;
-    (*scan).scan.plan.qual = quals;
+    scan.set_custom_scan_tlist(columns);
+    scan.set_targetlist(tlist);
+    scan.set_qual(quals);
     Ok(scan)
 }
 
 /// The reference to a whole row of a source that row marks ask for.
-unsafe fn whole_row(rel: *mut RelOptInfo, tlist: *mut List) -> Option<*mut pg_sys::Var> {
+fn whole_row(rel: RelOptInfo, tlist: List<TargetEntry>) -> Option<Var> {
     let mut found = None;
-    let mut look = |n: *mut Node| {
-        if let Some(v) = nodes::cast::<pg_sys::Var>(n, NodeTag::T_Var) {
-            if (*v).varno as u32 == (*rel).relid && (*v).varattno == 0 && (*v).varlevelsup == 0 {
-                found = Some(nodes::copy(v));
+    let mut look = |n: Node| {
+        if let Kind::Var(v) = n.kind() {
+            if v.varno() as u32 == rel.relid() && v.varattno() == 0 && v.varlevelsup() == 0 {
+                found = Some(v.copy());
             }
         }
-        nodes::Visit::Descend
+        Visit::Descend
     };
-    nodes::walk(tlist as *mut Node, &mut look);
-    nodes::walk((*(*rel).reltarget).exprs as *mut Node, &mut look);
+    tlist.walk(&mut look);
+    rel.wanted().walk(&mut look);
     found
 }
 
 /// Makes a query a plain read of a source: `SELECT its columns FROM source`.
-pub unsafe fn become_source(q: *mut Query, plan: &DistPlan, exprs: &[*mut Node]) -> Result<()> {
+pub fn become_source(q: Query, plan: &DistPlan, exprs: &[Node]) -> Result<()> {
     let results = whole::result_list(q);
     let rte = entry(plan, exprs, results)?;
-    let mut tlist: *mut List = std::ptr::null_mut();
-    for (i, t) in nodes::iter::<TargetEntry>(results).enumerate() {
+    let mut tlist = List::EMPTY;
+    for (i, t) in results.iter().enumerate() {
         let n = i as i16 + 1;
-        let out: *mut TargetEntry = nodes::copy(t);
-        (*out).expr = whole::var_like(1, n, (*t).expr as *mut Node) as *mut pg_sys::Expr;
-        (*out).resno = n;
-        (*out).ressortgroupref = 0;
-        tlist = pg_sys::lappend(tlist, out as *mut _);
+        let out = t.copy();
+        out.set_expr(query::var_like(1, n, t.expr()));
+        out.set_resno(n);
+        out.set_ressortgroupref(0);
+        tlist.push(out);
     }
     read_from(q, rte, tlist);
-    (*q).groupClause = std::ptr::null_mut();
-    (*q).groupDistinct = false;
-    (*q).groupingSets = std::ptr::null_mut();
-    (*q).havingQual = std::ptr::null_mut();
-    (*q).windowClause = std::ptr::null_mut();
-    (*q).distinctClause = std::ptr::null_mut();
-    (*q).sortClause = std::ptr::null_mut();
-    (*q).limitCount = std::ptr::null_mut();
-    (*q).limitOffset = std::ptr::null_mut();
-    (*q).hasAggs = false;
-    (*q).hasWindowFuncs = false;
-    (*q).hasDistinctOn = false;
-    (*q).hasSubLinks = false;
+    q.set_group_clause(List::EMPTY);
+    q.set_group_distinct(false);
+    q.set_grouping_sets(List::EMPTY);
+    q.set_having_qual(Node::NONE);
+    q.set_window_clause(List::EMPTY);
+    q.set_distinct_clause(List::EMPTY);
+    q.set_sort_clause(List::EMPTY);
+    q.set_limit_count(Node::NONE);
+    q.set_limit_offset(Node::NONE);
+    q.set_has_aggs(false);
+    q.set_has_window_funcs(false);
+    q.set_has_distinct_on(false);
+    q.set_has_sub_links(false);
     Ok(())
 }
 
 /// Gives a query a source as its only FROM item and a new target list.
-pub unsafe fn read_from(q: *mut Query, rte: *mut RangeTblEntry, tlist: *mut List) {
-    (*q).commandType = pg_sys::CmdType::CMD_SELECT;
-    (*q).rtable = nodes::list([rte]);
-    let from = nodes::list([super::rest::range_ref(1)]);
-    (*q).jointree = pg_sys::makeFromExpr(from, std::ptr::null_mut());
-    (*q).targetList = tlist;
-    (*q).returningList = std::ptr::null_mut();
-    (*q).cteList = std::ptr::null_mut();
-    (*q).rowMarks = std::ptr::null_mut();
-    (*q).setOperations = std::ptr::null_mut();
-    (*q).hasTargetSRFs = false;
-    (*q).hasModifyingCTE = false;
-    (*q).hasRecursive = false;
-    (*q).hasForUpdate = false;
-    (*q).constraintDeps = std::ptr::null_mut();
+pub fn read_from(q: Query, rte: RangeTblEntry, tlist: List<TargetEntry>) {
+    q.set_command_type(pg_sys::CmdType::CMD_SELECT);
+    q.set_rtable(List::from([rte]));
+    q.set_jointree(Some(query::from_entry(1, Node::NONE)));
+    q.set_target_list(tlist);
+    q.set_returning_list(List::EMPTY);
+    q.set_ctes(List::EMPTY);
+    q.set_row_marks(List::EMPTY);
+    q.set_set_operations(Node::NONE);
+    q.set_has_target_srfs(false);
+    q.set_has_modifying_cte(false);
+    q.set_has_recursive(false);
+    q.set_has_for_update(false);
+    q.set_constraint_deps(List::EMPTY);
 }
 
 crate::pg_function!(

@@ -1,69 +1,44 @@
 //! Plans that are a single distributed scan.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
-use crate::pg::fmgr::text_datum;
-use crate::pg::nodes;
-use crate::plan::DistPlan;
-use pgrx::pg_sys::{
-    self, CmdType, CustomScan, Datum, List, Node, NodeTag, Oid, PlannedStmt, Query, RTEKind,
-    RangeTblEntry, TargetEntry, Var,
+use crate::pg::query::{
+    self, CustomScan, Kind, List, Node, PlannedStmt, Query, RangeTblEntry, TargetEntry, Visit,
 };
+use crate::plan::DistPlan;
+use pgrx::pg_sys::{self, CmdType, Oid, RTEKind};
 use std::cell::Cell;
 
 /// Columns of a remote result as target entries without junk.
-pub unsafe fn result_list(q: *mut Query) -> *mut List {
+pub fn result_list(q: Query) -> List<TargetEntry> {
     let source =
-        if (*q).commandType == CmdType::CMD_SELECT { (*q).targetList } else { (*q).returningList };
-    nodes::list(nodes::iter::<TargetEntry>(source).filter(|t| !(**t).resjunk))
+        if q.command_type() == CmdType::CMD_SELECT { q.target_list() } else { q.returning_list() };
+    source.iter().filter(|t| !t.resjunk()).collect()
 }
 
 /// A range table entry that gives remote columns a name in EXPLAIN.
-pub unsafe fn remote_rte(tlist: *mut List) -> *mut RangeTblEntry {
-    let rte: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
-    (*rte).rtekind = RTEKind::RTE_RESULT;
-    let names = nodes::list(nodes::iter::<TargetEntry>(tlist).map(|t| {
-        let n = if (*t).resname.is_null() { "column".into() } else { nodes::str_of((*t).resname) };
-        nodes::string_node(&n)
-    }));
-    (*rte).eref = pg_sys::makeAlias(nodes::pstr("remote_scan"), names);
-    (*rte).inFromCl = true;
+pub fn remote_rte(tlist: List<TargetEntry>) -> RangeTblEntry {
+    let name = |t: TargetEntry| match t.resname() {
+        n if n.is_none() => query::string("column"),
+        n => query::string(&n.to_string()),
+    };
+    let names = tlist.iter().map(name).collect();
+    let rte = query::from_item(RTEKind::RTE_RESULT);
+    rte.set_eref(Some(query::alias("remote_scan", names)));
     rte
 }
 
-/// A variable for column `n` (one-based) of an entry, typed as an expression.
-pub unsafe fn var_like(varno: i32, n: i16, e: *mut Node) -> *mut Var {
-    pg_sys::makeVar(
-        varno,
-        n,
-        pg_sys::exprType(e),
-        pg_sys::exprTypmod(e),
-        pg_sys::exprCollation(e),
-        0,
-    )
-}
-
-/// A constant of type text.
-pub unsafe fn text_const(s: &str) -> *mut Node {
-    let (typ, collation) = (pg_sys::TEXTOID, pg_sys::DEFAULT_COLLATION_OID);
-    pg_sys::makeConst(typ, -1, collation, -1, text_datum(s), false, false) as *mut Node
-}
-
 /// The scan node of a plan.
-pub unsafe fn scan_node(plan: &DistPlan, exprs: &[*mut Node]) -> *mut CustomScan {
-    let scan: *mut CustomScan = nodes::make(NodeTag::T_CustomScan);
-    (*scan).methods = crate::executor::methods(plan);
-    (*scan).custom_exprs = nodes::list(exprs.iter().map(|e| nodes::copy(*e)));
-    (*scan).custom_private = nodes::list([encode(plan)]);
-    (*scan).flags = 0;
-    (*scan).scan.plan.plan_rows = plan.rows;
-    (*scan).scan.plan.startup_cost = 0.0;
-    (*scan).scan.plan.total_cost = plan.rows * 0.01;
+pub fn scan_node(plan: &DistPlan, exprs: &[Node]) -> CustomScan {
+    let scan = CustomScan::new();
+    scan.set_methods(crate::executor::methods(plan));
+    scan.set_custom_exprs(exprs.iter().map(|e| e.copy()).collect());
+    scan.set_custom_private(List::from([encode(plan)]));
+    scan.set_plan_rows(plan.rows);
+    scan.set_total_cost(plan.rows * 0.01);
     scan
 }
 
 /// A plan as a node that PostgreSQL can copy, with a number that copies of it share.
-pub unsafe fn encode(plan: &DistPlan) -> *mut Node {
+pub fn encode(plan: &DistPlan) -> Node {
     thread_local! {
         static NUMBER: Cell<u64> = const { Cell::new(0) };
     }
@@ -73,7 +48,7 @@ pub unsafe fn encode(plan: &DistPlan) -> *mut Node {
     });
     let mut bytes = number.to_ne_bytes().to_vec();
     bytes.append(&mut plan.encode());
-    encode_bytes(&bytes)
+    query::bytes(&bytes)
 }
 
 /// The number in front of an encoded plan, and the plan.
@@ -82,95 +57,68 @@ pub fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((u64::from_ne_bytes(*number), plan))
 }
 
-/// Bytes as a node that PostgreSQL can copy.
-pub unsafe fn encode_bytes(bytes: &[u8]) -> *mut Node {
-    let size = bytes.len() + pg_sys::VARHDRSZ;
-    let v = pg_sys::palloc(size) as *mut u8;
-    (v as *mut u32).write((size as u32) << 2);
-    std::ptr::copy_nonoverlapping(bytes.as_ptr(), v.add(pg_sys::VARHDRSZ), bytes.len());
-    pg_sys::makeConst(pg_sys::BYTEAOID, -1, Oid::INVALID, -1, Datum::from(v as usize), false, false)
-        as *mut Node
-}
-
 /// Reads what [`encode`] wrote.
-pub unsafe fn decode(list: *mut List) -> Option<DistPlan> {
-    DistPlan::decode(split_number(decode_bytes(list, 0)?)?.1)
-}
-
-/// Reads what [`encode_bytes`] wrote.
-pub unsafe fn decode_bytes<'a>(list: *mut List, i: usize) -> Option<&'a [u8]> {
-    let node: *mut Node = nodes::nth(list, i);
-    let c = nodes::cast::<pg_sys::Const>(node, NodeTag::T_Const)?;
-    let v = (*c).constvalue.cast_mut_ptr::<u8>();
-    let size = ((v as *const u32).read() >> 2) as usize;
-    let head = pg_sys::VARHDRSZ;
-    Some(std::slice::from_raw_parts(v.add(head), size.checked_sub(head)?))
+pub fn decode(list: List<Node>) -> Option<DistPlan> {
+    query::read_bytes(list, 0, |b| DistPlan::decode(split_number(b)?.1)).flatten()
 }
 
 /// The statement whose plan is one distributed scan. `q` is the query as the user wrote it.
-pub unsafe fn statement(q: *mut Query, plan: &DistPlan, exprs: &[*mut Node]) -> *mut PlannedStmt {
+pub fn statement(q: Query, plan: &DistPlan, exprs: &[Node]) -> PlannedStmt {
     let scan = scan_node(plan, exprs);
     let results = result_list(q);
     set_targets(scan, results, 1);
-    let stmt: *mut PlannedStmt = nodes::make(NodeTag::T_PlannedStmt);
-    (*stmt).commandType = (*q).commandType;
-    (*stmt).queryId = (*q).queryId;
-    (*stmt).hasReturning = !(*q).returningList.is_null();
-    (*stmt).hasModifyingCTE = (*q).hasModifyingCTE;
-    (*stmt).canSetTag = (*q).canSetTag;
-    (*stmt).dependsOnRole = (*q).hasRowSecurity;
-    (*stmt).planTree = scan as *mut pg_sys::Plan;
-    (*stmt).rtable = nodes::list([remote_rte(results)]);
+    let stmt = PlannedStmt::new();
+    stmt.set_command_type(q.command_type());
+    stmt.set_query_id(q.query_id());
+    stmt.set_has_returning(!q.returning_list().is_empty());
+    stmt.set_has_modifying_cte(q.has_modifying_cte());
+    stmt.set_can_set_tag(q.can_set_tag());
+    stmt.set_depends_on_role(q.has_row_security());
+    stmt.set_plan_tree(Some(scan.plan()));
+    stmt.set_rtable(List::from([remote_rte(results)]));
     add_relations(stmt, q);
-    (*stmt).stmt_location = (*q).stmt_location;
-    (*stmt).stmt_len = (*q).stmt_len;
+    stmt.set_stmt_location(q.stmt_location());
+    stmt.set_stmt_len(q.stmt_len());
     stmt
 }
 
 /// Target lists of a scan that delivers the columns of `results`, named by entry `rti`.
-pub unsafe fn set_targets(scan: *mut CustomScan, results: *mut List, rti: i32) {
-    let mut scan_tlist: *mut List = std::ptr::null_mut();
-    let mut tlist: *mut List = std::ptr::null_mut();
-    for (i, t) in nodes::iter::<TargetEntry>(results).enumerate() {
+pub fn set_targets(scan: CustomScan, results: List<TargetEntry>, rti: i32) {
+    let (mut scan_tlist, mut tlist) = (List::EMPTY, List::EMPTY);
+    for (i, t) in results.iter().enumerate() {
         let n = i as i16 + 1;
-        let e = (*t).expr as *mut Node;
-        let v = var_like(rti, n, e) as *mut pg_sys::Expr;
-        let remote = pg_sys::makeTargetEntry(v, n, (*t).resname, false);
-        scan_tlist = pg_sys::lappend(scan_tlist, remote as *mut _);
-        let out = nodes::make::<TargetEntry>(NodeTag::T_TargetEntry);
-        *out = *t;
-        (*out).expr = var_like(pg_sys::INDEX_VAR, n, e) as *mut pg_sys::Expr;
-        (*out).resno = n;
-        tlist = pg_sys::lappend(tlist, out as *mut _);
+        let e = t.expr();
+        scan_tlist.push(query::target_entry(query::var_like(rti, n, e), n, t.resname()));
+        let out = t.shallow_copy();
+        out.set_expr(query::var_like(pg_sys::INDEX_VAR, n, e));
+        out.set_resno(n);
+        tlist.push(out);
     }
-    (*scan).custom_scan_tlist = scan_tlist;
-    (*scan).scan.plan.targetlist = tlist;
+    scan.set_custom_scan_tlist(scan_tlist);
+    scan.set_targetlist(tlist);
 }
 
 /// Adds a query's relations to a plan's range table and dependencies.
-pub unsafe fn add_relations(stmt: *mut PlannedStmt, q: *mut Query) {
+pub fn add_relations(stmt: PlannedStmt, q: Query) {
     let (rtable, oids) = relations(q);
-    (*stmt).rtable = pg_sys::list_concat((*stmt).rtable, rtable);
-    (*stmt).relationOids = pg_sys::list_concat((*stmt).relationOids, oids);
+    stmt.set_rtable(stmt.rtable().concat(rtable));
+    stmt.set_relation_oids(stmt.relation_oids().concat(oids));
 }
 
 /// The relations of a query at all levels: permissions are checked, and locks taken, on them.
-pub unsafe fn relations(q: *mut Query) -> (*mut List, *mut List) {
-    let mut entries: *mut List = std::ptr::null_mut();
-    let mut oids: *mut List = std::ptr::null_mut();
-    nodes::walk(q as *mut Node, &mut |n| {
-        if nodes::tag(n) == NodeTag::T_RangeTblEntry {
-            let rte = n as *mut RangeTblEntry;
-            if (*rte).rtekind == RTEKind::RTE_RELATION {
-                let c: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
-                *c = *rte;
-                (*c).securityQuals = std::ptr::null_mut();
-                (*c).tablesample = std::ptr::null_mut();
-                entries = pg_sys::lappend(entries, c as *mut _);
-                oids = pg_sys::lappend_oid(oids, (*rte).relid);
+pub fn relations(q: Query) -> (List<RangeTblEntry>, List<Oid>) {
+    let (mut entries, mut oids) = (List::EMPTY, List::EMPTY);
+    q.walk(|n| {
+        if let Kind::RangeTblEntry(rte) = n.kind() {
+            if rte.rtekind() == RTEKind::RTE_RELATION {
+                let c = rte.shallow_copy();
+                c.set_security_quals(List::EMPTY);
+                c.set_tablesample(Node::NONE);
+                entries.push(c);
+                oids.push(rte.relid());
             }
         }
-        nodes::Visit::Descend
+        Visit::Descend
     });
     (entries, oids)
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::error::Result;
 use crate::pg::value::Typed;
 use crate::pg::{guard, transmit};
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, Oid};
 use std::ffi::{c_char, c_void};
 
 extern "C-unwind" {
@@ -136,7 +136,14 @@ impl SortGroupClause {
         // SAFETY: a look-up in the type cache.
         unsafe {
             pg_sys::get_sort_group_operators(
-                typ, false, false, false, &mut lt, &mut eq, &mut gt, &mut hashable,
+                typ,
+                false,
+                false,
+                false,
+                &mut lt,
+                &mut eq,
+                &mut gt,
+                &mut hashable,
             );
         }
         if eq == Oid::INVALID {
@@ -164,6 +171,13 @@ impl Query {
     /// WHERE.
     pub fn quals(self) -> Node {
         self.jointree().map_or(Node::NONE, |f| f.quals())
+    }
+
+    /// Sets WHERE; of a query that has a FROM clause.
+    pub fn set_quals(self, quals: Node) {
+        if let Some(f) = self.jointree() {
+            f.set_quals(quals);
+        }
     }
 
     /// The FROM items.

@@ -172,6 +172,7 @@ fields! {
         jointype: jointype, set_jointype, JoinType::Type;
         joinaliasvars: joinaliasvars, set_joinaliasvars, List<Node>;
         functions: functions, set_functions, List<RangeTblFunction>;
+        values_lists: values_lists, set_values_lists, List<Node>;
         ctename: ctename, set_ctename, Text;
         ctelevelsup: ctelevelsup, set_ctelevelsup, u32;
         self_reference: self_reference, set_self_reference, bool;

@@ -1,7 +1,8 @@
 //! New nodes.
 
 use super::*;
-use crate::pg::nodes;
+use crate::pg::fmgr::text_datum;
+use crate::pg::{guard, nodes};
 use pgrx::pg_sys::{self, BoolExprType, CmdType, CoercionForm, Datum, Oid, RTEKind};
 
 /// Wraps what a function of PostgreSQL that never returns null made.
@@ -110,9 +111,7 @@ pub fn and(quals: &[Node]) -> Node {
         many => {
             let args: List<Node> = many.iter().copied().collect();
             // SAFETY: allocates a node.
-            unsafe {
-                Node(pg_sys::makeBoolExpr(BoolExprType::AND_EXPR, args.as_ptr(), -1).cast())
-            }
+            unsafe { Node(pg_sys::makeBoolExpr(BoolExprType::AND_EXPR, args.as_ptr(), -1).cast()) }
         }
     }
 }
@@ -152,6 +151,14 @@ pub fn oid(o: Oid) -> Node {
     by_value(pg_sys::OIDOID, 4, Datum::from(o))
 }
 
+/// A text constant.
+pub fn text(s: &str) -> Node {
+    let (typ, collation) = (pg_sys::TEXTOID, pg_sys::DEFAULT_COLLATION_OID);
+    let value = text_datum(s);
+    // SAFETY: a value of the type.
+    unsafe { Node(pg_sys::makeConst(typ, -1, collation, -1, value, false, false).cast()) }
+}
+
 /// NULL of a type.
 pub fn null(typ: Oid, typmod: i32, collation: Oid) -> Node {
     // SAFETY: the type is looked up.
@@ -185,6 +192,13 @@ pub fn read_bytes<R>(list: List<Node>, i: usize, read: impl FnOnce(&[u8]) -> R) 
         let body = v.add(pg_sys::VARHDRSZ);
         Some(read(std::slice::from_raw_parts(body, size.checked_sub(pg_sys::VARHDRSZ)?)))
     }
+}
+
+/// A node from its stored form, as catalogs have it.
+pub fn parse(stored: &str) -> Option<Node> {
+    let text = std::ffi::CString::new(stored).ok()?;
+    // SAFETY: a zero-terminated string; what is no node raises an error.
+    unsafe { Some(Node(guard::call(|| pg_sys::stringToNode(text.as_ptr())).cast())) }
 }
 
 /// A name as a node.

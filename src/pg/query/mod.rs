@@ -335,10 +335,10 @@ impl<E: Element> List<E> {
     }
 
     /// Replaces element `i`, if there is one.
-    pub fn replace(self, i: usize, with: List<E>) {
-        if let (true, true) = (i < self.len(), !with.is_empty()) {
-            // SAFETY: both cells exist and hold elements of one kind.
-            unsafe { *(*self.0).elements.add(i) = *(*with.0).elements }
+    pub fn set(self, i: usize, e: E) {
+        if i < self.len() {
+            // SAFETY: the cell exists, and the new list has one cell of the same kind.
+            unsafe { *(*self.0).elements.add(i) = *(*e.append(std::ptr::null_mut())).elements }
         }
     }
 
@@ -351,6 +351,13 @@ impl<E: Element> List<E> {
     pub fn push(&mut self, e: E) {
         // SAFETY: a list of such elements.
         self.0 = unsafe { e.append(self.0) };
+    }
+
+    /// The list with one element more, which may be the same list.
+    #[must_use]
+    pub fn with(mut self, e: E) -> List<E> {
+        self.push(e);
+        self
     }
 
     /// Appends another list.
@@ -366,6 +373,12 @@ impl<E: Element> FromIterator<E> for List<E> {
         let mut l = List::EMPTY;
         items.into_iter().for_each(|e| l.push(e));
         l
+    }
+}
+
+impl<E: Element, const N: usize> From<[E; N]> for List<E> {
+    fn from(items: [E; N]) -> Self {
+        items.into_iter().collect()
     }
 }
 

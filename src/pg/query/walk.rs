@@ -7,18 +7,18 @@ pub use crate::pg::nodes::Visit;
 impl Node {
     /// Visits the node and everything below it, sub-queries included, in pre-order; range table
     /// entries are visited before their contents. True when stopped.
-    pub fn walk(self, visit: &mut dyn FnMut(Node) -> Visit) -> bool {
+    pub fn walk(self, mut visit: impl FnMut(Node) -> Visit) -> bool {
         // SAFETY: null or a valid tree, of which the walker hands out valid nodes.
         unsafe { nodes::walk(self.0, &mut |n| visit(Node(n))) }
     }
 
     /// Whether something in the tree is as asked for.
     pub fn contains(self, wanted: impl Fn(Node) -> bool) -> bool {
-        self.walk(&mut |n| if wanted(n) { Visit::Stop } else { Visit::Descend })
+        self.walk(|n| if wanted(n) { Visit::Stop } else { Visit::Descend })
     }
 
     /// A copy in which `change` may replace any node (`None`: copy and go on below it).
-    pub fn mutate(self, change: &mut dyn FnMut(Node) -> Option<Node>) -> Node {
+    pub fn mutate(self, mut change: impl FnMut(Node) -> Option<Node>) -> Node {
         // SAFETY: null or a valid tree; what comes back is made of valid nodes.
         unsafe { Node(nodes::mutate(self.0, &mut |n| change(Node(n)).map(|n| n.0))) }
     }
@@ -40,37 +40,49 @@ impl Node {
     }
 }
 
+impl<E> List<E> {
+    /// Visits the elements and everything below them; see [`Node::walk`].
+    pub fn walk(self, visit: impl FnMut(Node) -> Visit) -> bool {
+        self.node().walk(visit)
+    }
+}
+
 impl<T> List<Ref<T>>
 where
     Ref<T>: TaggedRef,
 {
     /// A copy in which `change` may replace any node; empty when elements are not of the type any
     /// more.
-    pub fn mutate(self, change: &mut dyn FnMut(Node) -> Option<Node>) -> Self {
+    pub fn mutate(self, change: impl FnMut(Node) -> Option<Node>) -> Self {
         self.node().mutate(change).list().of()
     }
 }
 
 impl Query {
+    /// Visits the query and everything in it; see [`Node::walk`].
+    pub fn walk(self, visit: impl FnMut(Node) -> Visit) -> bool {
+        self.node().walk(visit)
+    }
+
     /// Visits all direct parts of the query (not the query node itself).
-    pub fn walk_parts(self, visit: &mut dyn FnMut(Node) -> Visit) {
+    pub fn walk_parts(self, visit: impl FnMut(Node) -> Visit) {
         self.walk_with(0, visit);
     }
 
     /// Visits what the query does outside FROM and WITH: join conditions and WHERE, outputs and
     /// the other clauses, and the range table apart from sub-queries.
-    pub fn walk_expressions(self, visit: &mut dyn FnMut(Node) -> Visit) {
+    pub fn walk_expressions(self, visit: impl FnMut(Node) -> Visit) {
         self.walk_with(nodes::SKIP_RT_SUBQUERIES | nodes::SKIP_CTES, visit);
     }
 
-    fn walk_with(self, flags: std::ffi::c_int, visit: &mut dyn FnMut(Node) -> Visit) {
+    fn walk_with(self, flags: std::ffi::c_int, mut visit: impl FnMut(Node) -> Visit) {
         // SAFETY: a valid query, of which the walker hands out valid nodes.
         unsafe { nodes::walk_query(self.as_ptr(), flags, &mut |n| visit(Node(n))) };
     }
 
     /// Replaces nodes in all direct parts of the query, in place (sub-queries of the range table
     /// and CTEs included when `change` descends into Query nodes).
-    pub fn mutate_parts(self, change: &mut dyn FnMut(Node) -> Option<Node>) {
+    pub fn mutate_parts(self, mut change: impl FnMut(Node) -> Option<Node>) {
         // SAFETY: a valid query; replacements are valid nodes.
         unsafe { nodes::mutate_query(self.as_ptr(), 0, &mut |n| change(Node(n)).map(|n| n.0)) }
     }
@@ -78,7 +90,7 @@ impl Query {
     /// The queries directly inside the query: in FROM, WITH and expressions.
     pub fn inner_queries(self) -> Vec<Query> {
         let mut inner = Vec::new();
-        self.walk_parts(&mut |n| match n.kind() {
+        self.walk_parts(|n| match n.kind() {
             Kind::Query(q) => {
                 inner.push(q);
                 Visit::Skip

@@ -1,49 +1,46 @@
 //! INSERT: one row, or rows from below routed to their shards.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
 use super::checks;
-use super::{key_change, shard_without_key, Standard};
-use crate::catalog::{Kind, Table};
+use super::{key_change, shard_without_key};
+use crate::catalog::{Kind as TableKind, Table};
 use crate::error::{Error, Result};
-use crate::pg::nodes;
+use crate::pg::query::{
+    self, CustomScan, Kind, List, Node, OnConflictExpr, Param, PlannedStmt, Query, RangeTblEntry,
+    RangeTblRef, Text, Var, Visit,
+};
 use crate::plan::{Apply, Check, DistPlan, Prune, Route, Sent, Step, Target};
 use crate::planner::deparse;
 use crate::planner::pushdown::{self, Place};
-use crate::planner::rest;
 use crate::planner::ship;
 use crate::planner::values::{self, Values};
-use crate::planner::whole;
-use pgrx::pg_sys::{
-    self, CmdType, List, Node, NodeTag, PlannedStmt, Query, RTEKind, RangeTblEntry, TargetEntry,
-    Var,
-};
+use crate::planner::{whole, Standard};
+use pgrx::pg_sys::{CmdType, OverridingKind, RTEKind};
 use std::rc::Rc;
 
 /// Whether the INSERT is of one row of values.
-pub unsafe fn is_single_row(q: *mut Query) -> bool {
-    nodes::len((*(*q).jointree).fromlist) == 0 && (*q).cteList.is_null()
+pub fn is_single_row(q: Query) -> bool {
+    q.from_items().is_empty() && q.ctes().is_empty()
 }
 
 /// `INSERT ... VALUES (one row)`: the row's values are computed here, the statement runs there.
-pub unsafe fn insert_row(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut PlannedStmt>> {
+pub fn insert_row(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     let original = q;
-    let q = nodes::copy(q);
-    (*q).override_ = pg_sys::OverridingKind::OVERRIDING_NOT_SET;
+    let q = q.copy();
+    q.set_overriding(OverridingKind::OVERRIDING_NOT_SET);
     let mut vals = Values::default();
     let mut prune = if table.key.is_some() { None } else { Some(Prune::Fixed(vec![0])) };
-    for t in nodes::iter::<TargetEntry>((*q).targetList) {
-        let e = crate::planner::fold((*t).expr as *mut Node);
-        (*t).expr = e as *mut pg_sys::Expr;
+    for t in q.target_list().iter() {
+        let e = crate::planner::fold(t.expr());
+        t.set_expr(e);
         let c = ship::classify(e);
         if c.sublink || c.srf || c.rows {
             return Ok(None);
         }
-        if nodes::tag(e) != NodeTag::T_Const {
-            (*t).expr = deparse::parameter(e, &mut vals)? as *mut pg_sys::Expr;
+        if !matches!(e.kind(), Kind::Const(_)) {
+            t.set_expr(deparse::parameter(e, &mut vals)?);
         }
-        if table.key.as_ref().is_some_and(|k| k.attno == (*t).resno) {
-            prune = Some(key_prune(table, e, (*t).expr as *mut Node, &mut vals)?);
+        if table.key.as_ref().is_some_and(|k| k.attno == t.resno()) {
+            prune = Some(key_prune(table, e, t.expr(), &mut vals)?);
         }
     }
     let prune = prune.unwrap_or(Prune::Fixed(Vec::new()));
@@ -51,7 +48,7 @@ pub unsafe fn insert_row(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut
         return Ok(None);
     }
     let anchor = u32::from(table.relid);
-    let target = if table.kind == Kind::Reference {
+    let target = if table.kind == TableKind::Reference {
         Target::AllReplicas { anchor }
     } else {
         Target::Shards { anchor, prune, single: true }
@@ -65,80 +62,65 @@ pub unsafe fn insert_row(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut
 }
 
 /// Whether nodes can evaluate RETURNING and ON CONFLICT.
-unsafe fn tail_ships(q: *mut Query) -> bool {
-    let c = (*q).onConflict;
-    if !c.is_null() {
+fn tail_ships(q: Query) -> bool {
+    if let Some(c) = q.on_conflict() {
         let parts = [
-            (*c).arbiterElems as *mut Node,
-            (*c).arbiterWhere,
-            (*c).onConflictSet as *mut Node,
-            (*c).onConflictWhere,
+            c.arbiter_elems().node(),
+            c.arbiter_where(),
+            c.on_conflict_set().node(),
+            c.on_conflict_where(),
         ];
         if parts.into_iter().any(|n| !ships_with_references(n)) {
             return false;
         }
     }
-    ships_with_references((*q).returningList as *mut Node)
+    ships_with_references(q.returning_list().node())
 }
 
 /// Whether nodes can evaluate expressions; sub-queries may read reference tables, which are on
 /// every node.
-unsafe fn ships_with_references(n: *mut Node) -> bool {
-    !nodes::walk(n, &mut |x| {
-        if let Some(rte) = nodes::cast::<RangeTblEntry>(x, NodeTag::T_RangeTblEntry) {
-            let elsewhere = match (*rte).rtekind {
-                RTEKind::RTE_RELATION => {
-                    crate::catalog::table((*rte).relid).is_none_or(|t| t.kind != Kind::Reference)
-                }
+fn ships_with_references(n: Node) -> bool {
+    !n.walk(|x| {
+        if let Some(rte) = x.cast::<RangeTblEntry>() {
+            let elsewhere = match rte.rtekind() {
+                RTEKind::RTE_RELATION => crate::catalog::table(rte.relid())
+                    .is_none_or(|t| t.kind != TableKind::Reference),
                 _ => false,
             };
-            return if elsewhere { nodes::Visit::Stop } else { nodes::Visit::Descend };
+            return if elsewhere { Visit::Stop } else { Visit::Descend };
         }
         match crate::planner::analyze::blocker(x) {
-            Some(_) if nodes::tag(x) != NodeTag::T_Query => nodes::Visit::Stop,
-            _ => nodes::Visit::Descend,
+            Some(_) if !matches!(x.kind(), Kind::Query(_)) => Visit::Stop,
+            _ => Visit::Descend,
         }
     })
 }
 
-unsafe fn conflict_changes_key(q: *mut Query, table: &Table) -> bool {
+fn conflict_changes_key(q: Query, table: &Table) -> bool {
     let Some(key) = &table.key else { return false };
-    if (*q).onConflict.is_null() {
-        return false;
-    }
-    nodes::iter::<TargetEntry>((*(*q).onConflict).onConflictSet).any(|t| {
-        (*t).resno == key.attno
-            && nodes::cast::<Var>((*t).expr as *mut Node, NodeTag::T_Var)
-                .is_none_or(|v| (*v).varattno != key.attno)
+    let set = q.on_conflict().map_or(List::EMPTY, |c| c.on_conflict_set());
+    set.iter().any(|t| {
+        t.resno() == key.attno && t.expr().cast::<Var>().is_none_or(|v| v.varattno() != key.attno)
     })
 }
 
 /// Shard of the new row: known now, or when its parameter is.
-unsafe fn key_prune(
-    table: &Table,
-    e: *mut Node,
-    replaced: *mut Node,
-    vals: &mut Values,
-) -> Result<Prune> {
-    if nodes::tag(e) == NodeTag::T_Const {
+fn key_prune(table: &Table, e: Node, replaced: Node, vals: &mut Values) -> Result<Prune> {
+    if let Kind::Const(_) = e.kind() {
         return Ok(values::prune_value(table, e, vals));
     }
     // The parameter is the last one; its value is computed once for row and routing.
-    let number = match nodes::cast::<pg_sys::Param>(replaced, NodeTag::T_Param) {
-        Some(p) => (*p).paramid,
-        None => vals.exprs().iter().rposition(|x| nodes::equal(*x, e)).map_or(0, |i| i as i32 + 1),
+    let number = match replaced.cast::<Param>() {
+        Some(p) => p.paramid(),
+        None => vals.exprs().iter().rposition(|x| x.equals(e)).map_or(0, |i| i as i32 + 1),
     };
     Ok(Prune::Param(number as u32 - 1))
 }
 
 /// Rows from VALUES or a query, routed one by one.
-pub unsafe fn insert(
-    q: *mut Query,
-    table: &Rc<Table>,
-    standard: Standard<'_>,
-) -> Result<*mut PlannedStmt> {
+pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
     if let Some(key) = &table.key {
-        let given = nodes::iter::<TargetEntry>((*q).targetList).any(|t| (*t).resno == key.attno);
+        let given = q.target_list().iter().any(|t| t.resno() == key.attno);
         if !given {
             shard_without_key(table)?;
         }
@@ -151,17 +133,14 @@ pub unsafe fn insert(
             "RETURNING or ON CONFLICT uses a function that only this node has",
         ));
     }
-    let (plan, vals) = insert_template(nodes::copy(q), table)?;
-    let (rows, checks) = as_select(nodes::copy(q), table)?;
+    let (plan, vals) = insert_template(q.copy(), table)?;
+    let (rows, checks) = as_select(q.copy(), table)?;
     let stmt = crate::planner::plan_query(rows, standard)?;
     let key_column = table.key.as_ref().and_then(|k| {
-        nodes::iter::<TargetEntry>((*q).targetList)
-            .filter(|t| !(**t).resjunk)
-            .position(|t| (*t).resno == k.attno)
+        q.target_list().iter().filter(|t| !t.resjunk()).position(|t| t.resno() == k.attno)
     });
-    let columns = (0..nodes::len((*q).targetList) as u32)
-        .map(|column| Sent { column, as_text: false })
-        .collect();
+    let columns =
+        (0..q.target_list().len() as u32).map(|column| Sent { column, as_text: false }).collect();
     let route = match key_column {
         Some(i) => Route::Key(i as u32),
         None => Route::First,
@@ -174,80 +153,74 @@ pub unsafe fn insert(
 
 /// Whether scans of ours may start after the first rows have come: they would see rows that
 /// were already written.
-unsafe fn reads_us_later(stmt: *mut PlannedStmt) -> bool {
-    let top = (*stmt).planTree as *mut Node;
-    let ours = nodes::iter::<RangeTblEntry>((*stmt).rtable).any(|r| {
-        let relation =
-            (*r).rtekind == RTEKind::RTE_RELATION && crate::catalog::table((*r).relid).is_some();
-        relation || crate::planner::source::call_of(r).is_some()
-    });
-    ours && nodes::tag(top) != NodeTag::T_CustomScan
+fn reads_us_later(stmt: PlannedStmt) -> bool {
+    let top: Node = stmt.plan_tree().into();
+    let ours = stmt
+        .rtable()
+        .iter()
+        .any(|r| crate::planner::is_ours(r) || crate::planner::source::call_of(r).is_some());
+    ours && top.cast::<CustomScan>().is_none()
 }
 
 /// The INSERT's source as a query for the new rows, and the conditions on them.
-unsafe fn as_select(q: *mut Query, table: &Table) -> Result<(*mut Query, Vec<Check>)> {
-    let target = (*q).resultRelation;
-    let new: Vec<(i16, *mut Node)> = nodes::iter::<TargetEntry>((*q).targetList)
-        .map(|t| ((*t).resno, (*t).expr as *mut Node))
-        .collect();
-    for (i, t) in nodes::iter::<TargetEntry>((*q).targetList).enumerate() {
-        (*t).resno = i as i16 + 1;
-        (*t).resname = nodes::pstr(&format!("column{}", i + 1));
+fn as_select(q: Query, table: &Table) -> Result<(Query, Vec<Check>)> {
+    let target = q.result_relation();
+    let new: Vec<(i16, Node)> = q.target_list().iter().map(|t| (t.resno(), t.expr())).collect();
+    for (i, t) in q.target_list().iter().enumerate() {
+        t.set_resno(i as i16 + 1);
+        t.set_resname(Text::new(&format!("column{}", i + 1)));
     }
     let new = checks::complete(table, target, &new, true);
     let mut checked = Vec::new();
     for (condition, mut check) in checks::conditions(q, &new)? {
-        let n = nodes::len((*q).targetList);
-        let name = nodes::pstr(&format!("column{}", n + 1));
-        let e = condition as *mut pg_sys::Expr;
-        let t = pg_sys::makeTargetEntry(e, n as i16 + 1, name, false);
-        (*q).targetList = pg_sys::lappend((*q).targetList, t as *mut _);
+        let n = q.target_list().len();
+        let name = Text::new(&format!("column{}", n + 1));
+        let t = query::target_entry(condition, n as i16 + 1, name);
+        q.set_target_list(q.target_list().with(t));
         check.column = n as u32;
         checked.push(check);
     }
-    (*q).withCheckOptions = std::ptr::null_mut();
-    (*q).commandType = CmdType::CMD_SELECT;
-    (*q).resultRelation = 0;
-    (*q).returningList = std::ptr::null_mut();
-    (*q).onConflict = std::ptr::null_mut();
-    (*q).override_ = pg_sys::OverridingKind::OVERRIDING_NOT_SET;
-    for r in nodes::iter::<pg_sys::RangeTblRef>((*(*q).jointree).fromlist) {
-        (*nodes::rte((*q).rtable, (*r).rtindex as u32)).inFromCl = true;
+    q.set_with_check_options(List::EMPTY);
+    q.set_command_type(CmdType::CMD_SELECT);
+    q.set_result_relation(0);
+    q.set_returning_list(List::EMPTY);
+    q.set_on_conflict(None);
+    q.set_overriding(OverridingKind::OVERRIDING_NOT_SET);
+    for r in q.from_items().iter().filter_map(|n| n.cast::<RangeTblRef>()) {
+        if let Some(rte) = q.entry(r.rtindex() as u32) {
+            rte.set_in_from_cl(true);
+        }
     }
     Ok((q, checked))
 }
 
 /// `INSERT INTO shard (columns) VALUES` with a slot for the rows. Nodes turn the values into the
 /// columns' types themselves, so rows are plain literals.
-unsafe fn insert_template(q: *mut Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
-    let target_rte = nodes::rte((*q).rtable, (*q).resultRelation as u32);
+fn insert_template(q: Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
+    let target_rte = q.target().ok_or_else(|| Error::internal("INSERT without a table"))?;
     let token = deparse::token();
-    let source: *mut RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
-    (*source).rtekind = RTEKind::RTE_VALUES;
-    (*source).inFromCl = true;
-    let (mut names, mut outer_list) = (std::ptr::null_mut(), std::ptr::null_mut());
-    for (i, t) in nodes::iter::<TargetEntry>((*q).targetList).enumerate() {
+    let source = query::from_item(RTEKind::RTE_VALUES);
+    let (mut names, mut outer_list) = (List::EMPTY, List::EMPTY);
+    for (i, t) in q.target_list().iter().enumerate() {
         let n = i as i16 + 1;
-        let e = (*t).expr as *mut Node;
-        names = pg_sys::lappend(names, nodes::string_node(&format!("column{n}")) as *mut _);
-        let v = whole::var_like(2, n, e) as *mut pg_sys::Expr;
-        let ot = pg_sys::makeTargetEntry(v, (*t).resno, (*t).resname, false);
-        outer_list = pg_sys::lappend(outer_list, ot as *mut _);
+        names.push(query::string(&format!("column{n}")));
+        let v = query::var_like(2, n, t.expr());
+        outer_list.push(query::target_entry(v, t.resno(), t.resname()));
     }
     // Stands for all rows.
-    let mark = nodes::list([whole::text_const(&token)]);
-    (*source).values_lists = pg_sys::lappend(std::ptr::null_mut(), mark as *mut _);
-    (*source).eref = pg_sys::makeAlias(c"citus_source".as_ptr(), names);
-    let result = (*q).resultRelation;
-    (*q).rtable = keep_entries(q, target_rte, source, result);
-    (*q).resultRelation = 1;
-    (*q).jointree = pg_sys::makeFromExpr(nodes::list([rest::range_ref(2)]), std::ptr::null_mut());
-    (*q).targetList = outer_list;
-    (*q).cteList = std::ptr::null_mut();
-    (*q).override_ = pg_sys::OverridingKind::OVERRIDING_NOT_SET;
+    let mark = List::from([query::text(&token)]);
+    source.set_values_lists(List::from([mark.node()]));
+    source.set_eref(Some(query::alias("citus_source", names)));
+    let result = q.result_relation();
+    q.set_rtable(keep_entries(q, target_rte, source, result));
+    q.set_result_relation(1);
+    q.set_jointree(Some(query::from_entry(2, Node::NONE)));
+    q.set_target_list(outer_list);
+    q.set_ctes(List::EMPTY);
+    q.set_overriding(OverridingKind::OVERRIDING_NOT_SET);
     let anchor = u32::from(table.relid);
     let target = match table.kind {
-        Kind::Reference => Target::AllReplicas { anchor },
+        TableKind::Reference => Target::AllReplicas { anchor },
         _ => Target::Shards { anchor, prune: Prune::All, single: false },
     };
     let place = Place { target, values: Values::default(), rows: 1000.0 };
@@ -261,46 +234,53 @@ unsafe fn insert_template(q: *mut Query, table: &Rc<Table>) -> Result<(DistPlan,
 
 /// Range table of the template: target, source, and EXCLUDED where ON CONFLICT refers to it. The
 /// expressions that stay are renumbered to it.
-unsafe fn keep_entries(
-    q: *mut Query,
-    target: *mut RangeTblEntry,
-    source: *mut RangeTblEntry,
+fn keep_entries(
+    q: Query,
+    target: RangeTblEntry,
+    source: RangeTblEntry,
     result: i32,
-) -> *mut List {
-    let mut entries = vec![target, source];
+) -> List<RangeTblEntry> {
+    let mut entries = List::from([target, source]);
     let mut renumber = vec![(result, 1)];
-    if !(*q).onConflict.is_null() && (*(*q).onConflict).exclRelIndex > 0 {
-        let old = (*(*q).onConflict).exclRelIndex;
-        entries.push(nodes::rte((*q).rtable, old as u32));
-        renumber.push((old, 3));
-        (*(*q).onConflict).exclRelIndex = 3;
+    if let Some(c) = q.on_conflict() {
+        if let Some(excluded) = q.entry(c.excl_rel_index() as u32) {
+            entries.push(excluded);
+            renumber.push((c.excl_rel_index(), 3));
+            c.set_excl_rel_index(3);
+        }
     }
-    let change = |n: *mut Node| renumbered(n, 0, &renumber);
-    (*q).returningList = change((*q).returningList as *mut Node) as *mut List;
-    if !(*q).onConflict.is_null() {
-        let excl = (*(*q).onConflict).exclRelIndex;
-        (*q).onConflict = change((*q).onConflict as *mut Node) as *mut pg_sys::OnConflictExpr;
-        (*(*q).onConflict).exclRelIndex = excl;
+    q.set_returning_list(q.returning_list().mutate(|n| one_renumbered(n, 0, &renumber)));
+    if let Some(c) = q.on_conflict() {
+        let new = renumbered(c.node(), 0, &renumber).cast::<OnConflictExpr>();
+        if let Some(new) = new {
+            new.set_excl_rel_index(c.excl_rel_index());
+        }
+        q.set_on_conflict(new);
     }
-    nodes::list(entries)
+    entries
 }
 
 /// An expression whose variables of range table entries have new numbers.
-unsafe fn renumbered(n: *mut Node, depth: u32, numbers: &[(i32, i32)]) -> *mut Node {
-    nodes::mutate(n, &mut |x| {
-        if nodes::tag(x) == NodeTag::T_Query {
-            let q: *mut Query = nodes::copy(x as *mut Query);
-            nodes::mutate_query(q, 0, &mut |y| Some(renumbered(y, depth + 1, numbers)));
-            return Some(q as *mut Node);
+fn renumbered(n: Node, depth: u32, numbers: &[(i32, i32)]) -> Node {
+    n.mutate(|x| one_renumbered(x, depth, numbers))
+}
+
+fn one_renumbered(n: Node, depth: u32, numbers: &[(i32, i32)]) -> Option<Node> {
+    let v = match n.kind() {
+        Kind::Query(q) => {
+            let q = q.copy();
+            q.mutate_parts(|y| Some(renumbered(y, depth + 1, numbers)));
+            return Some(q.node());
         }
-        let v = nodes::cast::<Var>(x, NodeTag::T_Var)?;
-        let (_, new) = numbers.iter().find(|(old, _)| *old == (*v).varno)?;
-        if (*v).varlevelsup != depth {
-            return None;
-        }
-        let c = nodes::copy(v);
-        (*c).varno = *new;
-        (*c).varnosyn = *new as u32;
-        Some(c as *mut Node)
-    })
+        Kind::Var(v) => v,
+        _ => return None,
+    };
+    let (_, new) = numbers.iter().find(|(old, _)| *old == v.varno())?;
+    if v.varlevelsup() != depth {
+        return None;
+    }
+    let c = v.copy();
+    c.set_varno(*new);
+    c.set_varnosyn(*new as u32);
+    Some(c.node())
 }

@@ -7,8 +7,6 @@
 //!   the target's rows, which are locked while they are found; a node on top applies them
 //!   (`place`).
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
 mod checks;
 mod conflict;
 mod insert;
@@ -18,39 +16,28 @@ mod returning;
 
 pub use place::SHARD_ATTRIBUTE;
 
-use super::pushdown;
-use super::ship;
-use super::whole;
+use super::{pushdown, ship, whole, Standard};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::nodes;
+use crate::pg::lookup;
+use crate::pg::query::{self, List, Node, PlannedStmt, Query, Var};
 use crate::plan::{Apply, Target};
-use pgrx::pg_sys::{
-    self, CmdType, CustomScan, List, Node, NodeTag, PlannedStmt, Query, TargetEntry, Var,
-};
+use pgrx::pg_sys::{CmdType, NodeTag};
 use std::rc::Rc;
 
-type Standard<'a> = &'a mut dyn FnMut(*mut Query) -> *mut PlannedStmt;
-
 /// The target of a modification when it is a table of ours.
-pub unsafe fn target_of(q: *mut Query) -> Option<Rc<Table>> {
-    if (*q).resultRelation == 0 {
-        return None;
-    }
-    let rte = nodes::rte((*q).rtable, (*q).resultRelation as u32);
-    catalog::table((*rte).relid)
+pub fn target_of(q: Query) -> Option<Rc<Table>> {
+    catalog::table(q.target()?.relid())
 }
 
 /// Plans a modification of a table of ours.
-pub unsafe fn plan(
-    q: *mut Query,
-    table: &Rc<Table>,
-    standard: Standard<'_>,
-) -> Result<*mut PlannedStmt> {
+pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
     check(q)?;
     // The table of a view was a FROM item of the view's query.
-    (*nodes::rte((*q).rtable, (*q).resultRelation as u32)).inFromCl = false;
-    match (*q).commandType {
+    if let Some(rte) = q.target() {
+        rte.set_in_from_cl(false);
+    }
+    match q.command_type() {
         CmdType::CMD_INSERT => {
             conflict::name_arbiters(q)?;
             conflict::check_volatile(q, table)?;
@@ -65,12 +52,8 @@ pub unsafe fn plan(
     }
 }
 
-unsafe fn plan_insert(
-    q: *mut Query,
-    table: &Rc<Table>,
-    standard: Standard<'_>,
-) -> Result<*mut PlannedStmt> {
-    if insert::is_single_row(q) && (*q).withCheckOptions.is_null() {
+fn plan_insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
+    if insert::is_single_row(q) && q.with_check_options().is_empty() {
         if let Some(stmt) = insert::insert_row(q, table)? {
             return Ok(stmt);
         }
@@ -78,17 +61,13 @@ unsafe fn plan_insert(
     insert::insert(q, table, standard)
 }
 
-unsafe fn change(
-    q: *mut Query,
-    table: &Rc<Table>,
-    standard: Standard<'_>,
-) -> Result<*mut PlannedStmt> {
+fn change(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
     if !returning::needs_lowering(q) {
         if let Some(stmt) = pushed(q, table)? {
             return Ok(stmt);
         }
     }
-    if (*q).returningList.is_null() {
+    if q.returning_list().is_empty() {
         return place::plan(q, table, standard);
     }
     let projection = returning::lower(q, table);
@@ -100,16 +79,8 @@ unsafe fn change(
 }
 
 /// What no plan of ours can do.
-unsafe fn check(q: *mut Query) -> Result<()> {
-    let current = !(*q).jointree.is_null()
-        && nodes::walk((*(*q).jointree).quals, &mut |n| {
-            if nodes::tag(n) == NodeTag::T_CurrentOfExpr {
-                nodes::Visit::Stop
-            } else {
-                nodes::Visit::Descend
-            }
-        });
-    if current {
+fn check(q: Query) -> Result<()> {
+    if q.quals().contains(|n| n.tag() == NodeTag::T_CurrentOfExpr) {
         return Err(Error::unsupported("WHERE CURRENT OF is not supported on distributed tables")
             .hint("Use the primary key of the row that the cursor returned."));
     }
@@ -119,8 +90,8 @@ unsafe fn check(q: *mut Query) -> Result<()> {
 // ---- UPDATE and DELETE as they are ------------------------------------------------------------
 
 /// A statement that shard groups run themselves.
-unsafe fn pushed(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut PlannedStmt>> {
-    if changes_key(q, table) || !(*q).withCheckOptions.is_null() {
+fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
+    if changes_key(q, table) || !q.with_check_options().is_empty() {
         return Ok(None);
     }
     let Some(mut place) = pushdown::place(q)? else { return Ok(None) };
@@ -132,7 +103,7 @@ unsafe fn pushed(q: *mut Query, table: &Rc<Table>) -> Result<Option<*mut Planned
     } else if table.kind == Kind::Reference {
         return Ok(None);
     }
-    if is_replicated(table) && has_volatile(q) {
+    if is_replicated(table) && q.node().contains(ship::is_volatile) {
         return Ok(None);
     }
     let (plan, values) = pushdown::dist_plan(q, place)?;
@@ -143,32 +114,18 @@ fn is_replicated(table: &Table) -> bool {
     table.kind == Kind::Reference || table.shards.iter().any(|s| s.placements.len() > 1)
 }
 
-unsafe fn has_volatile(q: *mut Query) -> bool {
-    nodes::walk(q as *mut Node, &mut |n| {
-        if nodes::tag(n) != NodeTag::T_Query && ship::own(n).volatile {
-            return nodes::Visit::Stop;
-        }
-        nodes::Visit::Descend
-    })
-}
-
 /// Whether an UPDATE assigns something new to the distribution column.
-unsafe fn changes_key(q: *mut Query, table: &Table) -> bool {
+fn changes_key(q: Query, table: &Table) -> bool {
     let Some(key) = &table.key else { return false };
-    let assigns = |list: *mut List| {
-        nodes::iter::<TargetEntry>(list).any(|t| {
-            if (*t).resjunk || (*t).resno != key.attno {
-                return false;
-            }
-            let e = nodes::strip_relabel((*t).expr as *mut Node);
-            !nodes::cast::<Var>(e, NodeTag::T_Var)
-                .is_some_and(|v| (*v).varno == (*q).resultRelation && (*v).varattno == key.attno)
-        })
-    };
-    (*q).commandType == CmdType::CMD_UPDATE && assigns((*q).targetList)
+    let assigns = q.target_list().iter().any(|t| {
+        let own = |v: Var| v.varno() == q.result_relation() && v.varattno() == key.attno;
+        let e = t.expr().strip_relabel();
+        !t.resjunk() && t.resno() == key.attno && !e.cast::<Var>().is_some_and(own)
+    });
+    q.command_type() == CmdType::CMD_UPDATE && assigns
 }
 
-unsafe fn key_change(table: &Table) -> Error {
+fn key_change(table: &Table) -> Error {
     Error::unsupported(format!(
         "modifying the distribution column \"{}\" is not supported here",
         key_name(table)
@@ -176,21 +133,15 @@ unsafe fn key_change(table: &Table) -> Error {
     .hint("Delete the row and insert it with the new value in one transaction.")
 }
 
-unsafe fn key_name(table: &Table) -> String {
-    table.key.as_ref().map_or_else(String::new, |k| {
-        nodes::str_of(pg_sys::get_attname(table.relid, k.attno, true))
-    })
+fn key_name(table: &Table) -> String {
+    table.key.as_ref().map_or_else(String::new, |k| lookup::column_name(table.relid, k.attno))
 }
 
 /// Where a row without a value for the distribution column goes: the first shard refuses it with
 /// PostgreSQL's own error when the column is NOT NULL; otherwise it is refused here.
-pub unsafe fn shard_without_key(table: &Table) -> Result<u32> {
+pub fn shard_without_key(table: &Table) -> Result<u32> {
     let Some(key) = &table.key else { return Ok(0) };
-    let rel = pg_sys::table_open(table.relid, pg_sys::NoLock as i32);
-    let attribute = (*(*rel).rd_att).attrs.as_ptr().add(key.attno as usize - 1);
-    let refused_there = (*attribute).attnotnull;
-    pg_sys::table_close(rel, pg_sys::NoLock as i32);
-    if refused_there {
+    if lookup::is_not_null(table.relid, key.attno) {
         Ok(0)
     } else {
         Err(null_key(table))
@@ -198,7 +149,7 @@ pub unsafe fn shard_without_key(table: &Table) -> Result<u32> {
 }
 
 /// The error of a row without a value for the distribution column.
-pub unsafe fn null_key(table: &Table) -> Error {
+pub fn null_key(table: &Table) -> Error {
     let name = key_name(table);
     let mut e = Error::new(
         sqlstate::NOT_NULL_VIOLATION,
@@ -211,35 +162,27 @@ pub unsafe fn null_key(table: &Table) -> Error {
 // ---- the node on top --------------------------------------------------------------------------
 
 /// Puts the applying node on a plan for rows; the result is a plan of the original statement.
-unsafe fn on_top(
-    q: *mut Query,
-    stmt: *mut PlannedStmt,
-    apply: &Apply,
-    exprs: &[*mut Node],
-) -> *mut PlannedStmt {
-    let child = (*stmt).planTree;
+fn on_top(q: Query, stmt: PlannedStmt, apply: &Apply, exprs: &[Node]) -> PlannedStmt {
+    let (Some(child), Some(first)) = (stmt.plan_tree(), apply.steps.first()) else { return stmt };
     let results = whole::result_list(q);
-    let rti = nodes::len((*stmt).rtable) as i32 + 1;
-    (*stmt).rtable = pg_sys::lappend((*stmt).rtable, whole::remote_rte(results) as *mut _);
-    let Some(first) = apply.steps.first() else { return stmt };
-    let scan: *mut CustomScan = whole::scan_node(&first.plan, exprs);
-    (*scan).methods = crate::executor::apply_methods(apply);
-    (*scan).custom_private =
-        pg_sys::lappend((*scan).custom_private, whole::encode_bytes(&apply.encode()) as *mut _);
-    (*scan).custom_plans = nodes::list([child]);
-    (*scan).scan.plan.total_cost = (*child).total_cost + (*child).plan_rows * 0.05;
-    (*scan).scan.plan.plan_rows = (*child).plan_rows;
+    let rti = stmt.rtable().len() as i32 + 1;
+    stmt.set_rtable(stmt.rtable().with(whole::remote_rte(results)));
+    let scan = whole::scan_node(&first.plan, exprs);
+    scan.set_methods(crate::executor::apply_methods(apply));
+    scan.set_custom_private(scan.custom_private().with(query::bytes(&apply.encode())));
+    scan.set_custom_plans(List::from([child]));
+    scan.set_total_cost(child.total_cost() + child.plan_rows() * 0.05);
+    scan.set_plan_rows(child.plan_rows());
     whole::set_targets(scan, results, rti);
-    (*scan).scan.plan.extParam = pg_sys::bms_copy((*child).extParam);
-    (*scan).scan.plan.allParam = pg_sys::bms_copy((*child).allParam);
-    (*stmt).planTree = scan as *mut pg_sys::Plan;
-    (*stmt).commandType = (*q).commandType;
-    (*stmt).hasReturning = !(*q).returningList.is_null();
-    (*stmt).queryId = (*q).queryId;
-    (*stmt).canSetTag = (*q).canSetTag;
-    (*stmt).parallelModeNeeded = false;
+    scan.take_params(child);
+    stmt.set_plan_tree(Some(scan.plan()));
+    stmt.set_command_type(q.command_type());
+    stmt.set_has_returning(!q.returning_list().is_empty());
+    stmt.set_query_id(q.query_id());
+    stmt.set_can_set_tag(q.can_set_tag());
+    stmt.set_parallel_mode_needed(false);
     whole::add_relations(stmt, q);
-    (*stmt).stmt_location = (*q).stmt_location;
-    (*stmt).stmt_len = (*q).stmt_len;
+    stmt.set_stmt_location(q.stmt_location());
+    stmt.set_stmt_len(q.stmt_len());
     stmt
 }

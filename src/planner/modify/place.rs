@@ -1,17 +1,17 @@
 //! UPDATE and DELETE by the places of rows.
 
-#![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
-
-use super::checks;
-use super::returning::{self, Attribute};
-use super::Standard;
-use crate::catalog::{Kind, Table};
+use super::{checks, returning};
+use crate::catalog::{Kind as TableKind, Table};
 use crate::error::{Error, Result};
-use crate::pg::{fmgr::quote_ident, nodes};
+use crate::pg::fmgr::quote_ident;
+use crate::pg::lookup::{self, Attribute};
+use crate::pg::query::{
+    self, Kind, List, Node, Param, PlannedStmt, Query, SubLink, TargetEntry, Text, Var,
+};
 use crate::plan::{Apply, Column, DistPlan, Operation, Piece, Prune, Route, Sent, Step};
 use crate::plan::{Target, Template};
-use crate::planner::{rest, ship};
-use pgrx::pg_sys::{self, CmdType, List, Node, NodeTag, Oid, PlannedStmt, Query, TargetEntry, Var};
+use crate::planner::{pushdown, rest, scan, ship, Standard};
+use pgrx::pg_sys::{self, CmdType, LockClauseStrength, Oid, ParamKind, RTEKind, SubLinkType};
 use std::rc::Rc;
 
 /// Attribute number under which scans deliver the number of a row's shard.
@@ -20,46 +20,43 @@ pub const SHARD_ATTRIBUTE: i16 = pg_sys::TableOidAttributeNumber as i16;
 /// The query for rows that is made from a modification.
 pub struct Rows {
     /// Its outputs so far.
-    list: *mut List,
+    list: List<TargetEntry>,
 }
 
 impl Rows {
     /// No outputs yet.
     pub fn new() -> Self {
-        Rows { list: std::ptr::null_mut() }
+        Rows { list: List::EMPTY }
     }
 
     /// Adds an output; its number counts from 0.
-    pub unsafe fn add(&mut self, e: *mut Node) -> u32 {
-        let n = nodes::len(self.list);
-        let t = pg_sys::makeTargetEntry(
-            e as *mut pg_sys::Expr,
-            n as i16 + 1,
-            nodes::pstr(&format!("c{}", n + 1)),
-            false,
-        );
-        self.list = pg_sys::lappend(self.list, t as *mut _);
+    pub fn add(&mut self, e: Node) -> u32 {
+        let n = self.list.len();
+        let name = Text::new(&format!("c{}", n + 1));
+        self.list.push(query::target_entry(e, n as i16 + 1, name));
         n as u32
     }
 
     /// Adds an expression that may be missing.
-    pub unsafe fn add_if(&mut self, e: *mut Node) {
-        for n in nodes::conjuncts(e) {
+    pub fn add_if(&mut self, e: Node) {
+        for n in e.conjuncts() {
             self.add(n);
         }
     }
 
     /// Makes a modification the query for these outputs; rows of the target are locked where
     /// they are found, so that their places stay true.
-    pub unsafe fn into_query(self, q: *mut Query) -> *mut Query {
-        let target = nodes::rte((*q).rtable, (*q).resultRelation as u32);
-        (*target).enrtuples = rest::BY_PLACE + f64::from(pg_sys::LockClauseStrength::LCS_FORUPDATE);
-        (*q).targetList = self.list;
-        (*q).commandType = CmdType::CMD_SELECT;
-        (*q).resultRelation = 0;
-        (*q).returningList = std::ptr::null_mut();
-        (*q).mergeActionList = std::ptr::null_mut();
-        (*q).withCheckOptions = std::ptr::null_mut();
+    pub fn into_query(self, q: Query) -> Query {
+        if let Some(target) = q.target() {
+            let lock = f64::from(LockClauseStrength::LCS_FORUPDATE);
+            target.set_enrtuples(scan::BY_PLACE + lock);
+        }
+        q.set_target_list(self.list);
+        q.set_command_type(CmdType::CMD_SELECT);
+        q.set_result_relation(0);
+        q.set_returning_list(List::EMPTY);
+        q.set_merge_action_list(List::EMPTY);
+        q.set_with_check_options(List::EMPTY);
         q
     }
 }
@@ -75,10 +72,8 @@ pub struct Identity {
 impl Identity {
     /// Adds what identifies rows of the target (range table entry `varno`) to the query: their
     /// place, or values where places differ between replicas.
-    pub unsafe fn new(table: &Table, varno: i32, rows: &mut Rows) -> Self {
-        let system = |attno: i16, typ: Oid| {
-            pg_sys::makeVar(varno, attno, typ, -1, Oid::INVALID, 0) as *mut Node
-        };
+    pub fn new(table: &Table, varno: i32, rows: &mut Rows) -> Self {
+        let system = |attno: i16, typ: Oid| query::var(varno, attno, typ, -1, Oid::INVALID).node();
         let shard = rows.add(system(SHARD_ATTRIBUTE, pg_sys::OIDOID));
         if !super::is_replicated(table) {
             let ctid = system(pg_sys::SelfItemPointerAttributeNumber as i16, pg_sys::TIDOID);
@@ -86,8 +81,8 @@ impl Identity {
             let sql = "t.ctid OPERATOR(pg_catalog.=) v.i1".to_owned();
             return Identity { shard, parts: vec![(sent, sql)] };
         }
-        let all: Vec<Attribute> = returning::attributes(table).into_iter().flatten().collect();
-        let primary = primary_key(table);
+        let all: Vec<Attribute> = lookup::attributes(table.relid).into_iter().flatten().collect();
+        let primary = lookup::primary_key(table.relid);
         let mut parts = Vec::new();
         for a in all.iter().filter(|a| primary.is_empty() || primary.contains(&a.attno)) {
             let as_text = !is_comparable(a.typ);
@@ -97,7 +92,7 @@ impl Identity {
                 quote_ident(&a.name),
                 parts.len() + 1
             );
-            parts.push((Sent { column: rows.add(a.var(varno) as *mut Node), as_text }, sql));
+            parts.push((Sent { column: rows.add(a.var(varno)), as_text }, sql));
         }
         Identity { shard, parts }
     }
@@ -111,29 +106,8 @@ impl Identity {
 }
 
 /// Whether `IS NOT DISTINCT FROM` finds the type's equality on any node.
-unsafe fn is_comparable(typ: Oid) -> bool {
-    let entry = pg_sys::lookup_type_cache(typ, pg_sys::TYPECACHE_EQ_OPR as i32);
-    ship::is_plain_type(typ) && (*entry).eq_opr != Oid::INVALID
-}
-
-/// Columns of the primary key.
-unsafe fn primary_key(table: &Table) -> Vec<i16> {
-    let rel = pg_sys::table_open(table.relid, pg_sys::NoLock as i32);
-    let set = pg_sys::RelationGetIndexAttrBitmap(
-        rel,
-        pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_PRIMARY_KEY,
-    );
-    let mut out = Vec::new();
-    let mut i = -1;
-    loop {
-        i = pg_sys::bms_next_member(set, i);
-        if i < 0 {
-            break;
-        }
-        out.push((i + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16);
-    }
-    pg_sys::table_close(rel, pg_sys::NoLock as i32);
-    out
+fn is_comparable(typ: Oid) -> bool {
+    ship::is_plain_type(typ) && lookup::has_equality(typ)
 }
 
 /// A column of the statement's result.
@@ -145,7 +119,7 @@ pub enum Returned {
 }
 
 /// The statement that updates (`columns` with their new values) or deletes identified rows.
-pub unsafe fn by_identity(
+pub fn by_identity(
     table: &Table,
     id: &Identity,
     columns: &[(i16, u32)],
@@ -156,7 +130,7 @@ pub unsafe fn by_identity(
     let mut sent: Vec<Sent> = id.parts.iter().map(|(s, _)| *s).collect();
     let mut set = Vec::new();
     for (n, (attno, column)) in columns.iter().enumerate() {
-        let name = nodes::str_of(pg_sys::get_attname(table.relid, *attno, false));
+        let name = lookup::column_name(table.relid, *attno);
         set.push(format!("{} = v.v{}", quote_ident(&name), n + 1));
         names.push(format!("v{}", n + 1));
         sent.push(Sent { column: *column, as_text: false });
@@ -202,11 +176,9 @@ pub unsafe fn by_identity(
 }
 
 /// The statement that inserts rows with all the given columns.
-pub unsafe fn insert_step(table: &Table, columns: &[(i16, u32)], key: Option<u32>) -> Step {
-    let names: Vec<String> = columns
-        .iter()
-        .map(|(a, _)| quote_ident(&nodes::str_of(pg_sys::get_attname(table.relid, *a, false))))
-        .collect();
+pub fn insert_step(table: &Table, columns: &[(i16, u32)], key: Option<u32>) -> Step {
+    let names: Vec<String> =
+        columns.iter().map(|(a, _)| quote_ident(&lookup::column_name(table.relid, *a))).collect();
     let pieces = vec![
         Piece::Text("INSERT INTO ".into()),
         Piece::Table(0),
@@ -227,7 +199,7 @@ fn statement(table: &Table, pieces: Vec<Piece>, columns: Vec<Column>) -> DistPla
     DistPlan {
         operation: Operation::Modify,
         target: match table.kind {
-            Kind::Reference => Target::AllReplicas { anchor },
+            TableKind::Reference => Target::AllReplicas { anchor },
             _ => Target::Shards { anchor, prune: Prune::All, single: false },
         },
         template: Template { pieces },
@@ -243,17 +215,13 @@ fn statement(table: &Table, pieces: Vec<Piece>, columns: Vec<Column>) -> DistPla
 }
 
 /// Plans an UPDATE or DELETE whose RETURNING is plain columns.
-pub unsafe fn plan(
-    q: *mut Query,
-    table: &Rc<Table>,
-    standard: Standard<'_>,
-) -> Result<*mut PlannedStmt> {
-    let s = nodes::copy(q);
-    let target = (*s).resultRelation;
-    let is_update = (*q).commandType == CmdType::CMD_UPDATE;
+pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
+    let s = q.copy();
+    let target = s.result_relation();
+    let is_update = q.command_type() == CmdType::CMD_UPDATE;
     let mut rows = Rows::new();
     let id = Identity::new(table, target, &mut rows);
-    let new: Vec<(i16, *mut Node)> = if is_update { assigned(s)? } else { Vec::new() };
+    let new: Vec<(i16, Node)> = if is_update { assigned(s)? } else { Vec::new() };
     let mut apply = if super::changes_key(q, table) {
         move_rows(s, table, &mut rows, &id, &new)?
     } else {
@@ -273,79 +241,65 @@ pub unsafe fn plan(
 }
 
 /// New values by column number.
-unsafe fn assigned(s: *mut Query) -> Result<Vec<(i16, *mut Node)>> {
-    let list = (*s).targetList;
+fn assigned(s: Query) -> Result<Vec<(i16, Node)>> {
+    let list = s.target_list();
     let mut out = Vec::new();
-    for t in nodes::iter::<TargetEntry>(list).filter(|t| !(**t).resjunk) {
-        if ship::classify((*t).expr as *mut Node).srf {
+    for t in list.iter().filter(|t| !t.resjunk()) {
+        if ship::classify(t.expr()).srf {
             return Err(Error::unsupported("a set-returning function in UPDATE"));
         }
-        out.push(((*t).resno, without_multi((*t).expr as *mut Node, list)));
+        out.push((t.resno(), without_multi(t.expr(), list)));
     }
     Ok(out)
 }
 
 /// Parameters that stand for columns of one sub-query (`SET (a, b) = (SELECT ...)`) become
 /// sub-queries of their own.
-pub unsafe fn without_multi(e: *mut Node, list: *mut List) -> *mut Node {
-    nodes::mutate(e, &mut |n| {
-        let p = nodes::cast::<pg_sys::Param>(n, NodeTag::T_Param)?;
-        if (*p).paramkind != pg_sys::ParamKind::PARAM_MULTIEXPR {
+pub fn without_multi(e: Node, list: List<TargetEntry>) -> Node {
+    e.mutate(|n| {
+        let p = n.cast::<Param>()?;
+        if p.paramkind() != ParamKind::PARAM_MULTIEXPR {
             return None;
         }
-        let (id, column) = ((*p).paramid >> 16, ((*p).paramid & 0xffff) as i16);
-        let whole = nodes::iter::<TargetEntry>(list).find_map(|t| {
-            let s = nodes::cast::<pg_sys::SubLink>((*t).expr as *mut Node, NodeTag::T_SubLink)?;
-            ((*s).subLinkId == id).then_some(s)
+        let (id, column) = (p.paramid() >> 16, (p.paramid() & 0xffff) as i16);
+        let whole = list.iter().find_map(|t| {
+            let s = t.expr().cast::<SubLink>()?;
+            (s.sub_link_id() == id).then_some(s)
         })?;
-        Some(one_column(whole, column, n))
+        one_column(whole, column, n)
     })
 }
 
 /// `(SELECT column FROM (sub-query))`.
-unsafe fn one_column(s: *mut pg_sys::SubLink, column: i16, like: *mut Node) -> *mut Node {
-    let inner = nodes::copy((*s).subselect);
-    pg_sys::IncrementVarSublevelsUp(inner, 1, 1);
-    let q = inner as *mut Query;
-    let rte: *mut pg_sys::RangeTblEntry = nodes::make(NodeTag::T_RangeTblEntry);
-    (*rte).rtekind = pg_sys::RTEKind::RTE_SUBQUERY;
-    (*rte).subquery = q;
-    (*rte).inFromCl = true;
-    let names = nodes::list(
-        nodes::iter::<TargetEntry>((*q).targetList)
-            .filter(|t| !(**t).resjunk)
-            .map(|t| nodes::string_node(&nodes::str_of((*t).resname))),
-    );
-    (*rte).eref = pg_sys::makeAlias(c"multi".as_ptr(), names);
-    let outer: *mut Query = nodes::make(NodeTag::T_Query);
-    (*outer).commandType = CmdType::CMD_SELECT;
-    (*outer).canSetTag = true;
-    (*outer).rtable = nodes::list([rte]);
-    (*outer).jointree =
-        pg_sys::makeFromExpr(nodes::list([rest::range_ref(1)]), std::ptr::null_mut());
-    let v = crate::planner::whole::var_like(1, column, like) as *mut pg_sys::Expr;
-    (*outer).targetList =
-        nodes::list([pg_sys::makeTargetEntry(v, 1, nodes::pstr("column"), false)]);
-    let link: *mut pg_sys::SubLink = nodes::make(NodeTag::T_SubLink);
-    (*link).subLinkType = pg_sys::SubLinkType::EXPR_SUBLINK;
-    (*link).subselect = outer as *mut Node;
-    (*link).location = -1;
-    link as *mut Node
+fn one_column(s: SubLink, column: i16, like: Node) -> Option<Node> {
+    let q = s.subselect().copy().cast::<Query>()?;
+    q.node().shift_levels(1, 1);
+    let rte = query::from_item(RTEKind::RTE_SUBQUERY);
+    rte.set_subquery(Some(q));
+    let outputs = q.target_list().iter().filter(|t| !t.resjunk());
+    let names = outputs.map(|t| query::string(&t.resname().to_string())).collect();
+    rte.set_eref(Some(query::alias("multi", names)));
+    let outer = query::select();
+    outer.set_rtable(List::from([rte]));
+    outer.set_jointree(Some(query::from_entry(1, Node::NONE)));
+    let v = query::var_like(1, column, like);
+    outer.set_target_list(List::from([query::target_entry(v, 1, Text::new("column"))]));
+    let link = SubLink::new();
+    link.set_sub_link_type(SubLinkType::EXPR_SUBLINK);
+    link.set_subselect(outer.node());
+    link.set_location(-1);
+    Some(link.node())
 }
 
 /// RETURNING (plain columns and sub-queries) as columns of the statement's result.
-unsafe fn returned(
-    s: *mut Query,
-    new: &[(i16, *mut Node)],
-    rows: &mut Rows,
-) -> Result<Vec<(Returned, Column)>> {
-    let target = (*s).resultRelation;
+fn returned(s: Query, new: &[(i16, Node)], rows: &mut Rows) -> Result<Vec<(Returned, Column)>> {
+    let target = s.result_relation();
     let mut out = Vec::new();
-    for t in nodes::iter::<TargetEntry>((*s).returningList) {
-        let e = (*t).expr as *mut Node;
-        let typ = pg_sys::exprType(e);
-        let column = Column { typ: u32::from(typ), typmod: pg_sys::exprTypmod(e) };
-        let own = nodes::cast::<Var>(e, NodeTag::T_Var).filter(|v| (**v).varno == target);
+    for t in s.returning_list().iter() {
+        let e = t.expr();
+        let typ = e.typ();
+        let column = pushdown::column(e);
+        let own = e.cast::<Var>().filter(|v| v.varno() == target);
         let how = match own {
             Some(v) => Returned::Target(target_column(s, v)),
             None => {
@@ -360,23 +314,22 @@ unsafe fn returned(
     Ok(out)
 }
 
-unsafe fn target_column(s: *mut Query, v: *mut Var) -> String {
-    let rte = nodes::rte((*s).rtable, (*s).resultRelation as u32);
-    if (*v).varattno == pg_sys::SelfItemPointerAttributeNumber as i16 {
+fn target_column(s: Query, v: Var) -> String {
+    if v.varattno() == pg_sys::SelfItemPointerAttributeNumber as i16 {
         return "t.ctid".into();
     }
-    if (*v).varattno < 0 {
+    if v.varattno() < 0 {
         return "NULL".into();
     }
-    let name = nodes::str_of(pg_sys::get_attname((*rte).relid, (*v).varattno, false));
-    format!("t.{}", quote_ident(&name))
+    let relid = s.target().map_or(Oid::INVALID, |rte| rte.relid());
+    format!("t.{}", quote_ident(&lookup::column_name(relid, v.varattno())))
 }
 
 /// Rows of a sub-query have no type that their text can be read back by.
-unsafe fn check_row_type(s: *mut Query, e: *mut Node) -> Result<()> {
-    let whole = nodes::cast::<Var>(e, NodeTag::T_Var).filter(|v| (**v).varattno == 0);
+fn check_row_type(s: Query, e: Node) -> Result<()> {
+    let whole = e.cast::<Var>().filter(|v| v.varattno() == 0);
     match whole {
-        Some(v) if !returning::has_named_rows(s, (*v).varno) => {
+        Some(v) if !returning::has_named_rows(s, v.varno()) => {
             Err(Error::unsupported("a whole row of a sub-query in RETURNING")
                 .hint("List its columns."))
         }
@@ -385,44 +338,42 @@ unsafe fn check_row_type(s: *mut Query, e: *mut Node) -> Result<()> {
 }
 
 /// An expression in which columns of the target have their new values.
-unsafe fn with_new_values(e: *mut Node, target: i32, new: &[(i16, *mut Node)]) -> *mut Node {
+fn with_new_values(e: Node, target: i32, new: &[(i16, Node)]) -> Node {
     substitute(e, 0, target, new)
 }
 
 /// Puts expressions in the place of columns of entry `target`, in sub-queries, too.
-pub unsafe fn substitute(
-    e: *mut Node,
-    depth: u32,
-    target: i32,
-    new: &[(i16, *mut Node)],
-) -> *mut Node {
-    nodes::mutate(e, &mut |n| {
-        if nodes::tag(n) == NodeTag::T_Query {
-            let q: *mut Query = nodes::copy(n as *mut Query);
-            nodes::mutate_query(q, 0, &mut |x| Some(substitute(x, depth + 1, target, new)));
-            return Some(q as *mut Node);
-        }
-        let v = nodes::cast::<Var>(n, NodeTag::T_Var)?;
-        if (*v).varlevelsup != depth || (*v).varno != target {
+pub fn substitute(e: Node, depth: u32, target: i32, new: &[(i16, Node)]) -> Node {
+    e.mutate(|n| {
+        let v = match n.kind() {
+            Kind::Query(q) => {
+                let q = q.copy();
+                q.mutate_parts(|x| Some(substitute(x, depth + 1, target, new)));
+                return Some(q.node());
+            }
+            Kind::Var(v) => v,
+            _ => return None,
+        };
+        if v.varlevelsup() != depth || v.varno() != target {
             return None;
         }
-        let (_, value) = new.iter().find(|(a, _)| *a == (*v).varattno)?;
-        let value: *mut Node = nodes::copy(*value);
-        pg_sys::IncrementVarSublevelsUp(value, depth as i32, 0);
+        let (_, value) = new.iter().find(|(a, _)| *a == v.varattno())?;
+        let value = value.copy();
+        value.shift_levels(depth as i32, 0);
         Some(value)
     })
 }
 
 /// An UPDATE that may move rows to other shards: they are deleted and inserted again.
-unsafe fn move_rows(
-    s: *mut Query,
+fn move_rows(
+    s: Query,
     table: &Table,
     rows: &mut Rows,
     id: &Identity,
-    new: &[(i16, *mut Node)],
+    new: &[(i16, Node)],
 ) -> Result<Apply> {
-    let target = (*s).resultRelation;
-    let all: Vec<Attribute> = returning::attributes(table).into_iter().flatten().collect();
+    let target = s.result_relation();
+    let all: Vec<Attribute> = lookup::attributes(table.relid).into_iter().flatten().collect();
     let values = checks::complete(table, target, new, false);
     let mut columns = Vec::new();
     let mut key = None;
@@ -436,18 +387,19 @@ unsafe fn move_rows(
     let stored: Vec<(i16, u32)> = columns
         .iter()
         .copied()
-        .filter(|(n, _)| !all.iter().any(|a| a.attno == *n && a.generated.is_some()))
+        .filter(|(n, _)| !all.iter().any(|a| a.attno == *n && a.generated))
         .collect();
     let mut delete = by_identity(table, id, &[], true, &[]);
     delete.counts = false;
     let mut apply = Apply::one(delete);
     apply.steps.push(insert_step(table, &stored, key));
     apply.actions = vec![vec![0, 1]];
-    for t in nodes::iter::<TargetEntry>((*s).returningList) {
-        let e = (*t).expr as *mut Node;
-        let own = nodes::cast::<Var>(e, NodeTag::T_Var)
-            .filter(|v| (**v).varno == target)
-            .and_then(|v| columns.iter().find(|(n, _)| *n == (*v).varattno));
+    for t in s.returning_list().iter() {
+        let e = t.expr();
+        let own = e
+            .cast::<Var>()
+            .filter(|v| v.varno() == target)
+            .and_then(|v| columns.iter().find(|(n, _)| *n == v.varattno()));
         apply.keep.push(match own {
             Some((_, c)) => *c,
             None => rows.add(with_new_values(e, target, &values)),
