@@ -1,8 +1,8 @@
 //! Cache state and its invalidation.
 
 use super::{nodes::NodeCache, tables::Table};
-use crate::pg::{guard, scan};
-use pgrx::pg_sys::{self, Datum, Oid};
+use crate::pg::{invalidation, scan, server};
+use pgrx::pg_sys::{Datum, Oid};
 use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -49,8 +49,7 @@ pub(super) fn oids() -> Option<Oids> {
 
 /// Whether the extension is installed in this database and complete.
 pub fn extension_ready() -> bool {
-    // SAFETY: reads two server variables.
-    if unsafe { pg_sys::creating_extension || pg_sys::IsBinaryUpgrade } {
+    if server::is_installing() {
         return false;
     }
     oids().is_some()
@@ -62,73 +61,49 @@ pub fn generation() -> u64 {
     GENERATION.with(Cell::get)
 }
 
-extern "C-unwind" fn on_relcache(_arg: Datum, relid: Oid) {
-    guard::entry(|| {
-        let o = OIDS.with(Cell::get);
-        let all = relid == Oid::INVALID || o.is_some_and(|o| relid == o.partition);
-        let nodes = all || o.is_some_and(|o| relid == o.node || relid == o.local_group);
-        if all {
+/// Forgets what a stale relation makes stale; `None` stands for all relations.
+fn forget(relid: Option<Oid>) {
+    let o = OIDS.with(Cell::get);
+    let stale = relid.filter(|r| o.is_none_or(|o| *r != o.partition));
+    let is_nodes = |r: Oid| o.is_some_and(|o| r == o.node || r == o.local_group);
+    match stale {
+        None => {
             OIDS.with(|c| c.set(None));
             TABLES.with(|t| t.borrow_mut().clear());
-        } else {
-            TABLES.with(|t| t.borrow_mut().remove(&u32::from(relid)));
         }
-        if nodes {
-            NODES.with(|n| *n.borrow_mut() = None);
+        Some(r) => {
+            TABLES.with(|t| t.borrow_mut().remove(&u32::from(r)));
         }
-        GENERATION.with(|g| g.set(g.get() + 1));
-    })
+    }
+    if stale.is_none_or(is_nodes) {
+        NODES.with(|n| *n.borrow_mut() = None);
+    }
+    GENERATION.with(|g| g.set(g.get() + 1));
 }
 
 /// Texts with names of schemas are stale.
-extern "C-unwind" fn on_namespace(_arg: Datum, _cache: i32, _hash: u32) {
-    guard::entry(|| GENERATION.with(|g| g.set(g.get() + 1)))
+fn texts_are_stale() {
+    GENERATION.with(|g| g.set(g.get() + 1));
 }
 
 /// Registers the invalidation callbacks; once per process, from `_PG_init`.
 pub fn register() {
-    // SAFETY: the callbacks live as long as the process.
-    unsafe {
-        let none = Datum::from(0usize);
-        pg_sys::CacheRegisterRelcacheCallback(Some(on_relcache), none);
-        let namespaces = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
-        pg_sys::CacheRegisterSyscacheCallback(namespaces, Some(on_namespace), none);
-    }
+    invalidation::register(forget, texts_are_stale);
 }
 
-/// Makes a table stale, or all of them when it is unknown or being dropped.
-unsafe fn invalidate_table(o: Oids, relid: Option<Oid>) {
-    let none = Datum::from(0usize);
-    // SAFETY: syscache look-up and invalidation messages inside a transaction.
-    unsafe {
-        let exists = |r: &Oid| {
-            let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
-            pg_sys::SearchSysCacheExists(cache, Datum::from(*r), none, none, none)
-        };
-        pg_sys::CacheInvalidateRelcacheByRelid(relid.filter(exists).unwrap_or(o.partition));
-    }
-}
-
-/// What a changed catalog row makes stale.
-fn invalidate_row(catalog: &str, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) {
+/// What a changed catalog row makes stale; every table when it is unknown or being dropped.
+fn invalidate_row(catalog: &str, row: &scan::Row) {
     let Some(o) = oids() else { return };
-    let mut isnull = false;
-    // SAFETY: the trigger manager hands over a tuple that fits the descriptor; attribute 1 or 2
-    // exist in the catalogs named.
-    unsafe {
-        let attr = |n: i32, isnull: &mut bool| pg_sys::heap_getattr(tuple, n, desc, isnull);
-        match catalog {
-            "pg_dist_partition" | "pg_dist_shard" => {
-                let d = attr(1, &mut isnull);
-                let relid = (!isnull).then(|| Oid::from(d.value() as u32));
-                invalidate_table(o, relid);
-            }
-            "pg_dist_placement" => {
-                let d = attr(2, &mut isnull);
-                invalidate_table(o, super::tables::relation_of_shard(d.value() as i64));
-            }
-            _ => pg_sys::CacheInvalidateRelcacheByRelid(o.node),
+    match catalog {
+        "pg_dist_partition" | "pg_dist_shard" => {
+            let relid = row.get(1).map(|_| row.oid(1));
+            invalidation::make_stale(relid, o.partition);
         }
+        "pg_dist_placement" => {
+            let relid = super::tables::relation_of_shard(row.i64(2));
+            invalidation::make_stale(relid, o.partition);
+        }
+        _ => invalidation::make_stale(Some(o.node), o.node),
     }
 }
 
@@ -136,23 +111,7 @@ crate::pg_function!(
     /// Row trigger on every `pg_dist_*` catalog: tells all backends what to forget.
     citus_cache_invalidate,
     |args| {
-        // SAFETY: checked to be called by the trigger manager.
-        unsafe {
-            let context = (*args.fcinfo()).context as *mut pg_sys::TriggerData;
-            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-                return Err(crate::error::Error::internal("not called by the trigger manager"));
-            }
-            let rel = (*context).tg_relation;
-            let name = std::ffi::CStr::from_ptr((*(*rel).rd_rel).relname.data.as_ptr())
-                .to_string_lossy()
-                .into_owned();
-            for t in [(*context).tg_trigtuple, (*context).tg_newtuple] {
-                if !t.is_null() {
-                    invalidate_row(&name, t, (*rel).rd_att);
-                }
-            }
-            pg_sys::CommandCounterIncrement();
-        }
+        invalidation::each_changed_row(args, invalidate_row)?;
         Ok(Datum::from(0usize))
     }
 );

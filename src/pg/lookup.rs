@@ -175,8 +175,8 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // SAFETY: opened above; after an error the transaction's end closes it.
         if !std::thread::panicking() {
+            // SAFETY: opened above; after an error the transaction's end closes it.
             unsafe { pg_sys::table_close(self.0, pg_sys::NoLock as i32) }
         }
     }

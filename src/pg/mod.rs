@@ -2,6 +2,7 @@
 //! `unsafe` is at home, and the only place that knows server versions.
 
 pub mod aggregate;
+pub mod aggregate_call;
 pub mod catalog_write;
 pub mod column;
 pub mod command;
@@ -11,6 +12,7 @@ pub mod guard;
 pub mod guc;
 pub mod guc_scan;
 pub mod hash;
+pub mod invalidation;
 pub mod lookup;
 pub mod memory;
 pub mod net;

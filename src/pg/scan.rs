@@ -9,6 +9,21 @@ pub struct Row {
 }
 
 impl Row {
+    /// A row of a table.
+    ///
+    /// # Safety
+    /// The tuple must fit the descriptor; the row is valid as long as the tuple is.
+    pub(super) unsafe fn of_tuple(tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Row {
+        // SAFETY: both arrays have an element for each attribute.
+        unsafe {
+            let natts = (*desc).natts.max(0) as usize;
+            let mut row =
+                Row { values: vec![Datum::from(0usize); natts], nulls: vec![true; natts] };
+            pg_sys::heap_deform_tuple(tuple, desc, row.values.as_mut_ptr(), row.nulls.as_mut_ptr());
+            row
+        }
+    }
+
     /// The value of attribute `attno` (one-based), `None` when NULL.
     pub fn get(&self, attno: usize) -> Option<Datum> {
         match self.nulls.get(attno.wrapping_sub(1)) {

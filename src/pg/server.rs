@@ -74,3 +74,10 @@ pub fn strong_random() -> Result<i64> {
     }
     Ok(i64::from_ne_bytes(bytes))
 }
+
+/// Whether an extension is being created, or the database is being upgraded: catalogs may be
+/// there only in part.
+pub fn is_installing() -> bool {
+    // SAFETY: reads two server variables.
+    unsafe { pg_sys::creating_extension || pg_sys::IsBinaryUpgrade }
+}

@@ -2,7 +2,7 @@
 
 use super::Analyzer;
 use crate::pg::lookup;
-use crate::pg::query::{Kind, Node, Var};
+use crate::pg::query::{Kind, Node, OpExpr, Var};
 use crate::planner::ship;
 use pgrx::pg_sys::{Oid, RTEKind};
 
@@ -60,20 +60,22 @@ impl Analyzer<'_> {
         let mut f = Filters::default();
         for n in quals.conjuncts() {
             match n.kind() {
-                Kind::OpExpr(op) => {
-                    if op.args().len() == 2 && is_hash_equality(op.opno(), op.inputcollid()) {
-                        let a = self.term(id, op.args().at(0));
-                        let b = self.term(id, op.args().at(1));
-                        if let (Some(a), Some(b)) = (a, b) {
-                            f.pairs.push((a, b));
-                        }
-                    }
-                }
+                Kind::OpExpr(op) => f.pairs.extend(self.equality(id, op)),
                 Kind::ScalarArrayOpExpr(_) | Kind::BoolExpr(_) => f.quals.push((id, n)),
                 _ => {}
             }
         }
         f
+    }
+
+    /// Both sides of an equality, if it is one.
+    fn equality(&mut self, id: usize, op: OpExpr) -> Option<(Term, Term)> {
+        let (a, b) = op.pair()?;
+        if !is_hash_equality(op.opno(), op.inputcollid()) {
+            return None;
+        }
+        let (a, b) = (self.term(id, a), self.term(id, b));
+        Some((a?, b?))
     }
 
     /// A column or a value, or nothing that equalities can use.

@@ -1,0 +1,68 @@
+//! Telling all backends that what they know of a relation is stale, and being told.
+
+use super::{guard, relation, scan};
+use crate::error::{Error, Result};
+use pgrx::pg_sys::{self, Datum, NodeTag, Oid};
+use std::sync::OnceLock;
+
+/// What is called with a stale relation (`None` when all of them are), and when schemas change.
+static CALLBACKS: OnceLock<(fn(Option<Oid>), fn())> = OnceLock::new();
+
+extern "C-unwind" fn on_relcache(_arg: Datum, relid: Oid) {
+    guard::entry(|| {
+        if let Some((relation, _)) = CALLBACKS.get() {
+            relation((relid != Oid::INVALID).then_some(relid));
+        }
+    })
+}
+
+extern "C-unwind" fn on_namespace(_arg: Datum, _cache: i32, _hash: u32) {
+    guard::entry(|| {
+        if let Some((_, schemas)) = CALLBACKS.get() {
+            schemas();
+        }
+    })
+}
+
+/// Registers what is called when relations become stale, and when schemas do; once per process,
+/// from `_PG_init`.
+pub fn register(relation: fn(Option<Oid>), schemas: fn()) {
+    if CALLBACKS.set((relation, schemas)).is_err() {
+        return;
+    }
+    // SAFETY: the callbacks live as long as the process.
+    unsafe {
+        let none = Datum::from(0usize);
+        pg_sys::CacheRegisterRelcacheCallback(Some(on_relcache), none);
+        let namespaces = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
+        pg_sys::CacheRegisterSyscacheCallback(namespaces, Some(on_namespace), none);
+    }
+}
+
+/// Makes a relation stale for all backends, when this transaction commits and here at once after
+/// the next command; `otherwise` where it does not exist (any more).
+pub fn make_stale(relid: Option<Oid>, otherwise: Oid) {
+    let relid = relid.filter(|r| relation::exists(*r)).unwrap_or(otherwise);
+    // SAFETY: an invalidation message inside a transaction.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relid) }
+}
+
+/// Calls `each` for the rows that the running row trigger is about, with the table's name.
+pub fn each_changed_row(args: super::fmgr::Args, each: fn(&str, &scan::Row)) -> Result<()> {
+    // SAFETY: checked to be called by the trigger manager, which hands over tuples of the table.
+    unsafe {
+        let context = (*args.fcinfo()).context as *mut pg_sys::TriggerData;
+        if context.is_null() || (*context).type_ != NodeTag::T_TriggerData {
+            return Err(Error::internal("not called by the trigger manager"));
+        }
+        let rel = (*context).tg_relation;
+        let name = super::nodes::str_of((*(*rel).rd_rel).relname.data.as_ptr());
+        for tuple in [(*context).tg_trigtuple, (*context).tg_newtuple] {
+            if !tuple.is_null() {
+                each(&name, &scan::Row::of_tuple(tuple, (*rel).rd_att));
+            }
+        }
+        pg_sys::CommandCounterIncrement();
+    }
+    Ok(())
+}
