@@ -4,7 +4,7 @@ use super::*;
 use crate::error::Result;
 use crate::pg::value::Typed;
 use crate::pg::{guard, transmit};
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_char, c_void};
 
 extern "C-unwind" {
@@ -24,6 +24,28 @@ extern "C-unwind" fn each_function(f: Oid, context: *mut c_void) -> bool {
     // SAFETY: `context` is the Functions of the running `functions` call.
     unsafe { ((*context.cast::<Functions>()).visit)(f) };
     false
+}
+
+/// Whether a node of this type may call functions itself. Planning asks this of every node, and
+/// the most frequent types do not.
+fn may_call(tag: NodeTag) -> bool {
+    use NodeTag::*;
+    !matches!(
+        tag,
+        T_Invalid
+            | T_Var
+            | T_Const
+            | T_Param
+            | T_BoolExpr
+            | T_RelabelType
+            | T_TargetEntry
+            | T_List
+            | T_Query
+            | T_RangeTblEntry
+            | T_RangeTblRef
+            | T_FromExpr
+            | T_JoinExpr
+    )
 }
 
 impl Node {
@@ -47,7 +69,7 @@ impl Node {
 
     /// Calls `visit` for the functions that the node itself calls.
     pub fn functions(self, visit: &mut dyn FnMut(Oid)) {
-        if self.is_none() {
+        if !may_call(self.tag()) {
             return;
         }
         let mut f = Functions { visit };
