@@ -123,7 +123,20 @@ impl OpExpr {
     }
 }
 
+// Nothing can be set in a constant: its value is of its type because `make` says both at once.
 impl Const {
+    /// Its type.
+    pub fn consttype(self) -> Oid {
+        // SAFETY: a valid node.
+        unsafe { (*self.as_ptr()).consttype }
+    }
+
+    /// Whether it is NULL.
+    pub fn constisnull(self) -> bool {
+        // SAFETY: a valid node.
+        unsafe { (*self.as_ptr()).constisnull }
+    }
+
     /// The value; `None` for NULL.
     pub fn value(self) -> Option<Typed> {
         // SAFETY: a constant's value is of its type.

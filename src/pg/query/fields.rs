@@ -278,10 +278,6 @@ fields! {
         varlevelsup: varlevelsup, set_varlevelsup, u32;
         varnosyn: varnosyn, set_varnosyn, u32;
     }
-    Const {
-        consttype: consttype, set_consttype, Oid;
-        constisnull: constisnull, set_constisnull, bool;
-    }
     Param {
         paramkind: paramkind, set_paramkind, ParamKind::Type;
         paramid: paramid, set_paramid, i32;
