@@ -5,21 +5,28 @@ use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, Datum, NodeTag, Oid};
 use std::sync::OnceLock;
 
-/// What is called with a stale relation (`None` when all of them are), and when schemas change.
-static CALLBACKS: OnceLock<(fn(Option<Oid>), fn())> = OnceLock::new();
+/// What is called.
+struct Callbacks {
+    /// With a stale relation, or `None` when all of them are.
+    relation: fn(Option<Oid>),
+    /// When schemas change.
+    schemas: fn(),
+}
+
+static CALLBACKS: OnceLock<Callbacks> = OnceLock::new();
 
 extern "C-unwind" fn on_relcache(_arg: Datum, relid: Oid) {
     guard::entry(|| {
-        if let Some((relation, _)) = CALLBACKS.get() {
-            relation((relid != Oid::INVALID).then_some(relid));
+        if let Some(c) = CALLBACKS.get() {
+            (c.relation)((relid != Oid::INVALID).then_some(relid));
         }
     })
 }
 
 extern "C-unwind" fn on_namespace(_arg: Datum, _cache: i32, _hash: u32) {
     guard::entry(|| {
-        if let Some((_, schemas)) = CALLBACKS.get() {
-            schemas();
+        if let Some(c) = CALLBACKS.get() {
+            (c.schemas)();
         }
     })
 }
@@ -27,7 +34,7 @@ extern "C-unwind" fn on_namespace(_arg: Datum, _cache: i32, _hash: u32) {
 /// Registers what is called when relations become stale, and when schemas do; once per process,
 /// from `_PG_init`.
 pub fn register(relation: fn(Option<Oid>), schemas: fn()) {
-    if CALLBACKS.set((relation, schemas)).is_err() {
+    if CALLBACKS.set(Callbacks { relation, schemas }).is_err() {
         return;
     }
     // SAFETY: the callbacks live as long as the process.
