@@ -32,6 +32,7 @@ pub extern "C-unwind" fn _PG_init() {
     hooks::shmem::register();
     catalog::register();
     txn::register();
+    pg::guard::watch_reports();
     executor::register();
     hooks::copy::register();
     hooks::planner::register();

@@ -6,9 +6,10 @@ use pgrx::pg_sys;
 use std::sync::OnceLock;
 
 /// All tables of the extension.
-fn tables() -> [&'static dyn Shared; 4] {
+fn tables() -> [&'static dyn Shared; 5] {
+    use crate::remote::{backends, shared};
     use crate::stats::{counters, statements, tenants};
-    [&counters::TABLE, &statements::TABLE, &tenants::TABLE, &crate::remote::shared::TABLE]
+    [&counters::TABLE, &statements::TABLE, &tenants::TABLE, &shared::TABLE, &backends::TABLE]
 }
 
 static PREVIOUS_REQUEST: OnceLock<pg_sys::shmem_request_hook_type> = OnceLock::new();

@@ -1,3 +1,4 @@
 //! Pure rules of sharding: no server, no I/O.
 
+pub mod deadlock;
 pub mod ranges;

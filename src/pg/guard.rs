@@ -113,7 +113,8 @@ pub unsafe fn call<R>(f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Runs C code and `after` it, also when it raises an error, which goes on unchanged.
+/// Runs C code and `after` it, also when it raises an error. That goes on unchanged, except that a
+/// cancel becomes the error which it announces, see [`super::wait::verdict`].
 ///
 /// # Safety
 /// As for [`call`], for `f` and for the frame that calls this: the error passes through it.
@@ -121,6 +122,7 @@ pub unsafe fn finally<R>(f: impl FnOnce() -> R, after: fn()) -> R {
     let mut result = std::mem::MaybeUninit::<R>::uninit();
     // SAFETY: as in `call`; after the jump nothing of Rust's is alive here.
     unsafe {
+        let context = pg_sys::CurrentMemoryContext;
         let exception_stack = pg_sys::PG_exception_stack;
         let context_stack = pg_sys::error_context_stack;
         let slot = result.as_mut_ptr();
@@ -136,6 +138,13 @@ pub unsafe fn finally<R>(f: impl FnOnce() -> R, after: fn()) -> R {
         pg_sys::error_context_stack = context_stack;
         after();
         if jumped != 0 {
+            if pg_sys::geterrcode() == sqlstate::QUERY_CANCELED.0 {
+                if let Some(e) = super::wait::verdict() {
+                    pg_sys::CurrentMemoryContext = context;
+                    pg_sys::FlushErrorState();
+                    throw(to_report(e));
+                }
+            }
             pg_re_throw();
         }
         result.assume_init()
@@ -307,6 +316,37 @@ pub fn warning(e: &Error) {
 /// A NOTICE with the given text.
 pub fn notice(text: impl Into<String>) {
     report(&Error::new(SqlState(0), text), pg_sys::NOTICE);
+}
+
+/// Before a report goes to client and log: a cancel that nobody has turned into the error which it
+/// announces (it came while a statement was analyzed) is turned now.
+unsafe extern "C-unwind" fn before_report(data: *mut pg_sys::ErrorData) {
+    // SAFETY: the report is complete and is being sent; strings replaced here live as long as it.
+    unsafe {
+        if (*data).sqlerrcode == sqlstate::QUERY_CANCELED.0 && (*data).elevel == ERROR {
+            if let Some(e) = super::wait::verdict() {
+                let new = build_report(&e, ERROR);
+                (*data).sqlerrcode = (*new).sqlerrcode;
+                (*data).message = (*new).message;
+                (*data).detail = (*new).detail;
+                (*data).hint = (*new).hint;
+            }
+        }
+        if let Some(next) = NEXT_REPORT {
+            next(data);
+        }
+    }
+}
+
+static mut NEXT_REPORT: pg_sys::emit_log_hook_type = None;
+
+/// Takes the hook that sees reports; once per process, from `_PG_init`.
+pub fn watch_reports() {
+    // SAFETY: set before any backend is forked, in a single thread.
+    unsafe {
+        NEXT_REPORT = pg_sys::emit_log_hook;
+        pg_sys::emit_log_hook = Some(before_report);
+    }
 }
 
 /// Makes sure a Rust value is dropped when its memory context goes away, on any path.

@@ -19,6 +19,7 @@ pub mod net;
 pub mod nodes;
 pub mod object;
 pub mod query;
+pub mod procs;
 pub mod relation;
 pub mod rows;
 pub mod scan;

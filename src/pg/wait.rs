@@ -1,9 +1,10 @@
 //! Waiting the way PostgreSQL waits: latch, postmaster death and sockets at once.
 
 use super::guard;
-use crate::error::Result;
+use crate::error::{sqlstate, Error, Result};
 use pgrx::pg_sys;
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 
 extern "C-unwind" {
     #[link_name = "ProcessInterrupts"]
@@ -18,10 +19,29 @@ extern "C-unwind" {
 pub fn check_for_interrupts() -> Result<()> {
     // SAFETY: a flag set by signal handlers.
     if unsafe { (&raw const pg_sys::InterruptPending).read_volatile() } == 0 {
-        return Ok(());
+        // SAFETY: counters of this process.
+        let held = unsafe { pg_sys::InterruptHoldoffCount > 0 || pg_sys::CritSectionCount > 0 };
+        return if held { Ok(()) } else { verdict().map_or(Ok(()), Err) };
     }
     // SAFETY: called in a backend, outside of critical sections.
-    guard::catch(|| unsafe { guard::call(|| raw_process_interrupts()) })
+    let result = guard::catch(|| unsafe { guard::call(|| raw_process_interrupts()) });
+    result.map_err(|e| if e.code == sqlstate::QUERY_CANCELED { verdict().unwrap_or(e) } else { e })
+}
+
+/// Tells why the running transaction has to be given up, if it has to.
+type Verdict = fn() -> Option<Error>;
+
+static VERDICT: OnceLock<Verdict> = OnceLock::new();
+
+/// Sets what else ends a wait: it is asked whenever interrupts are looked at, so it has to be
+/// quick, and gives an error at most once for each reason.
+pub fn set_verdict(f: Verdict) {
+    VERDICT.get_or_init(|| f);
+}
+
+/// The error that the running transaction has to end with, which a cancel only announces.
+pub fn verdict() -> Option<Error> {
+    VERDICT.get().and_then(|f| f())
 }
 
 /// Whether the backend was asked to stop what it does, while interrupts are held off.

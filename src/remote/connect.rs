@@ -1,6 +1,7 @@
 //! Connecting to a node, step by step and without blocking, so that many nodes are connected at
 //! the same time.
 
+use super::backends::Connection;
 use super::message::TxStatus;
 use super::session::{NodeAddr, Session};
 use super::shared::Permit;
@@ -45,6 +46,8 @@ pub(super) struct Target {
     /// Where to connect; differs from the node's name when a connection pooler is in between.
     pub host: String,
     pub port: u16,
+    /// A connection pooler is in between: the node's backend is not always the same.
+    pub pooled: bool,
     /// Whom the session acts as.
     pub user: String,
     /// Who logs in; somebody else where the user is a role without that right.
@@ -125,6 +128,9 @@ impl Connecting {
         match (self.session, self.phase) {
             (Some(mut s), Phase::Ready) => {
                 s.permit = Some(self.permit);
+                if !self.target.pooled {
+                    s.entry = Connection::enter(s.node.id, s.backend.0);
+                }
                 Ok(s)
             }
             _ => Err(Error::internal("connection is not complete")),

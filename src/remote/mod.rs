@@ -3,6 +3,7 @@
 //! [`pool`] makes and keeps sessions, [`Session`] queues, writes and reads messages, [`wait_for`]
 //! waits for several of them. Transactions over nodes are made of this in [`crate::txn`].
 
+pub mod backends;
 mod buffer;
 mod cancel;
 mod connect;

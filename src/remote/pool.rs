@@ -3,7 +3,7 @@
 use super::connect::{Connecting, Step};
 use super::limits;
 use super::session::{NodeAddr, Session, SessionRef};
-use super::shared;
+use super::shared::{self, Permit};
 use super::target::target;
 use crate::error::{Error, Result};
 use crate::pg::memory;
@@ -87,6 +87,9 @@ fn take_idle(node: &NodeAddr, user: &str) -> Option<SessionRef> {
         })?;
         let mut s = session.borrow_mut();
         if usable(&mut s) {
+            if let Some(entry) = s.entry.as_ref().filter(|_| s.node.id != node.id) {
+                entry.rename(node.id);
+            }
             s.node = node.clone();
             drop(s);
             count(Counter::ConnectionReused);
@@ -177,8 +180,36 @@ pub fn close_idle(node: Option<(&str, i32)>) {
     drop(closed);
 }
 
+/// Sessions to nodes as a user within a limit of time, kept ones where possible; one result for
+/// each. They are for short work that must get through: the limit of connections does not hold
+/// for them. The outer error is an interrupt.
+pub fn acquire_promptly(
+    nodes: &[NodeAddr],
+    user: &str,
+    limit: Duration,
+) -> Result<Vec<Result<SessionRef>>> {
+    let kept: Vec<Option<SessionRef>> = nodes.iter().map(|n| take_idle(n, user)).collect();
+    let missing: Vec<NodeAddr> =
+        nodes.iter().zip(&kept).filter(|(_, s)| s.is_none()).map(|(n, _)| n.clone()).collect();
+    let mut made = connect_with(&missing, |node| {
+        let mut target = target(node, user)?;
+        target.deadline = target.deadline.min(Instant::now() + limit);
+        Connecting::start(target, Permit::default())
+    })?
+    .into_iter();
+    let missed = || Err(Error::internal("no connection was made"));
+    Ok(kept.into_iter().map(|k| k.map_or_else(|| made.next().unwrap_or_else(missed), Ok)).collect())
+}
+
 /// Connects to all nodes at the same time; one result for each. The outer error is an interrupt.
 pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
+    connect_with(nodes, |node| begin(node, user))
+}
+
+fn connect_with(
+    nodes: &[NodeAddr],
+    begin: impl Fn(&NodeAddr) -> Result<Connecting>,
+) -> Result<Vec<Result<SessionRef>>> {
     if !EXIT_HOOK.with(|h| h.replace(true)) {
         xact::at_exit(|| {
             CLOSING.with(|c| c.set(true));
@@ -188,7 +219,7 @@ pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionR
     let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
     let mut pending: Vec<(usize, Connecting, bool)> = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
-        match begin(node, user) {
+        match begin(node) {
             Ok(c) => pending.push((i, c, true)),
             Err(e) => put(&mut done, i, Err(e)),
         }

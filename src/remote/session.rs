@@ -6,6 +6,7 @@
 //! which belong to commands of its own (BEGIN, settings, savepoints): those never surface unless
 //! they fail.
 
+use super::backends::Connection;
 use super::buffer::Buffer;
 use super::message::{Param, TxStatus};
 use super::shared::Permit;
@@ -115,6 +116,8 @@ pub struct Session {
     pub(super) permit: Option<Permit>,
     /// Id of the transaction there, where it was asked for.
     pub(crate) transaction_id: Option<u64>,
+    /// Its entry among the backends that work for this session.
+    pub(super) entry: Option<Connection>,
     /// Settings given to this session outside of transactions; kept by the transaction layer.
     pub(crate) settings: Rc<Settings>,
     /// A command of our own failed: what the settings are is not known.
@@ -152,6 +155,7 @@ impl Session {
             tag: 0,
             permit: None,
             transaction_id: None,
+            entry: None,
             settings: Rc::default(),
             settings_unknown: false,
         }

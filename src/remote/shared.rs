@@ -16,7 +16,7 @@ const NODES: usize = 1024;
 pub static TABLE: Table<2> = Table::new(c"citus_shared_pool", || NODES);
 
 /// The right to hold a connection, given back when it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Permit(Option<&'static Slot<2>>);
 
 impl Drop for Permit {

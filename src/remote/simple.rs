@@ -5,6 +5,7 @@ use super::session::SessionRef;
 use super::wait::{wait_for, wait_one};
 use super::wire;
 use crate::error::{Error, Result};
+use std::time::{Duration, Instant};
 
 /// Result of a simple statement.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +46,26 @@ pub fn start_all(work: &[(SessionRef, String)]) -> Result<()> {
     Ok(())
 }
 
+/// [`query_all`] within a limit of time. A session that has not answered by then cannot be used
+/// any more.
+pub fn query_all_within(
+    work: &[(SessionRef, String)],
+    limit: Duration,
+) -> Result<Vec<Result<TextResult>>> {
+    let sessions: Vec<SessionRef> = work.iter().map(|w| w.0.clone()).collect();
+    start_all(work)?;
+    collect_until(&sessions, Some(Instant::now() + limit))
+}
+
 /// Collects the result of the statement that each session runs.
 pub fn collect_all(work: &[SessionRef]) -> Result<Vec<Result<TextResult>>> {
+    collect_until(work, None)
+}
+
+fn collect_until(
+    work: &[SessionRef],
+    deadline: Option<Instant>,
+) -> Result<Vec<Result<TextResult>>> {
     let mut states: Vec<(Collect, bool)> =
         work.iter().map(|_| (Collect::default(), false)).collect();
     let mut ready = Vec::new();
@@ -60,7 +79,16 @@ pub fn collect_all(work: &[SessionRef]) -> Result<Vec<Result<TextResult>>> {
         if sessions.is_empty() {
             break;
         }
-        wait_for(&sessions, -1, &mut ready)?;
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|l| l.is_zero()) {
+            for (session, (collect, _)) in work.iter().zip(&mut states).filter(|(_, s)| !s.1) {
+                collect.fail(session.borrow_mut().lost("the node did not answer in time"));
+            }
+            break;
+        }
+        // Rounded up: the last round is not a busy one.
+        let timeout = left.map_or(-1, |l| i64::try_from(l.as_millis()).unwrap_or(-1) + 1);
+        wait_for(&sessions, timeout, &mut ready)?;
         for i in ready.iter().filter_map(|r| waiting.get(*r)) {
             let (Some(session), Some((collect, done))) = (work.get(*i), states.get_mut(*i)) else {
                 continue;

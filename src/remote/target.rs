@@ -36,6 +36,7 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
         node: node.clone(),
         host: node.name.clone(),
         port: port(node.port)?,
+        pooled: false,
         user: user.to_owned(),
         login: if session::can_login(user) {
             user.to_owned()
@@ -53,6 +54,7 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
     apply(&mut t, &settings::node_conninfo())?;
     if let Some(pool) = pool_info(node.id) {
         apply(&mut t, &pool)?;
+        t.pooled = true;
     }
     if let Some(auth) = auth_info(node.id, &t.login) {
         apply(&mut t, &auth)?;
@@ -166,5 +168,5 @@ fn auth_info(node: i32, user: &str) -> Option<String> {
 /// The number under which this backend is known in the cluster: node id and process id.
 pub(crate) fn global_pid() -> i64 {
     let node = i64::from(crate::catalog::local_node_id().unwrap_or(0));
-    node * 10_000_000_000 + i64::from(session::backend_pid())
+    node * super::backends::GPID_NODE_FACTOR + i64::from(session::backend_pid())
 }

@@ -7,6 +7,7 @@
 //! What is interrupted between the phases is finished by [`recovery`].
 
 mod commit;
+pub mod deadlock;
 mod gid;
 mod owners;
 mod parts;
@@ -78,4 +79,5 @@ pub fn register() {
         }
     }
     xact::register(Callbacks { top, sub });
+    crate::pg::wait::set_verdict(crate::remote::backends::verdict);
 }

@@ -5,7 +5,7 @@ use super::{owners::OwnerId, Mode};
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{session as local, xact};
-use crate::remote::{pool, wait_one, Answers, NodeAddr, Session, SessionRef, Settings};
+use crate::remote::{backends, pool, wait_one, Answers, NodeAddr, Session, SessionRef, Settings};
 use rustc_hash::FxHasher;
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -114,6 +114,7 @@ pub fn sessions(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
     }
     let user = u32::from(local::user());
     connect_missing(groups, user)?;
+    backends::joined();
     let want = wanted();
     let nest = xact::nest_level();
     let mut found = Vec::with_capacity(groups.len());
@@ -255,6 +256,7 @@ impl Part {
         let mut sql = begin_command();
         self.began = true;
         self.asked = false;
+        backends::began();
         self.level = 1;
         self.joined = nest;
         self.settings = s.settings.clone();
@@ -369,6 +371,7 @@ pub(super) fn sub_committed(level: i32) {
 
 /// Ends the participation of all sessions and gives them back to the pool.
 pub(super) fn give_back_all() {
+    backends::left();
     while let Some(part) = PARTS.with(|p| p.try_borrow_mut().ok()?.pop()) {
         pool::give_back(part.session);
     }

@@ -54,7 +54,7 @@ pub fn recover_at(node: &NodeAddr) -> Result<i32> {
     Ok(finished)
 }
 
-fn this_decider() -> Result<Decider> {
+pub(super) fn this_decider() -> Result<Decider> {
     let group = catalog::local_group()?;
     Ok(Decider { group, system: local::system_identifier(), database: local::database() })
 }

@@ -6,9 +6,6 @@ use crate::pg_function;
 use crate::settings::parse_conninfo;
 use pgrx::pg_sys::Datum;
 
-/// A global process id is the node's id times this, plus the process id.
-pub const GPID_NODE_FACTOR: i64 = 10_000_000_000;
-
 pg_function!(
     /// `citus_version()`
     citus_version,

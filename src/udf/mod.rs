@@ -10,3 +10,4 @@ mod partial_state;
 mod sizes;
 mod stats;
 mod tables;
+mod waits;

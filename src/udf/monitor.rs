@@ -1,12 +1,12 @@
 //! Looking at all nodes at once, for the monitoring views. Nodes that do not answer are left out
 //! with a warning: monitoring must work when something is broken.
 
-use super::identity::GPID_NODE_FACTOR;
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{input, text_datum, Args};
 use crate::pg::guard;
 use crate::pg_function;
+use crate::remote::backends::GPID_NODE_FACTOR;
 use crate::remote::simple::TextResult;
 use crate::remote::NodeAddr;
 use crate::txn::run;
