@@ -3,29 +3,42 @@
 -- users cannot name what is in citus_internal.
 
 CREATE FUNCTION citus_internal.query_nodes(
-    query text, OUT nodeid integer, OUT nodename text, OUT nodeport integer, OUT result jsonb)
+    query text, OUT nodeid integer, OUT nodename text, OUT nodeport integer, OUT result jsonb,
+    OUT owners jsonb)
     RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'citus_query_nodes' LANGUAGE C STRICT;
 COMMENT ON FUNCTION citus_internal.query_nodes(text) IS
-    'the rows of a query on this and all other nodes, as a JSON array for each node';
+    'the rows of a query on this and all other nodes, as a JSON array for each node, and the global process ids of the sessions that its backends work for';
 
--- A session that another node's session opened carries that one's global process id in its
--- application name. It is used for display only.
-CREATE FUNCTION citus_internal.gpid_of(application_name text, nodeid integer, pid integer)
-    RETURNS bigint
+-- Whose backends the nodes have is known on the coordinator: it opened the connections, and what a
+-- client calls itself does not matter (owners). Elsewhere only the name that the coordinator's
+-- sessions give themselves can be shown (owners is null); nothing but what is shown depends on it.
+CREATE FUNCTION citus_internal.gpid_of(
+    owners jsonb, application_name text, nodeid integer, pid integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
     SELECT coalesce(
-        substring(application_name from '^citus_[a-z_]+ gpid=([0-9]{1,18})$')::bigint,
+        CASE WHEN owners IS NULL
+            THEN substring(application_name from '^citus_[a-z_]+ gpid=([0-9]{1,18})$')
+            ELSE owners ->> pid::text END::bigint,
         nodeid::bigint * 10000000000 + pid);
 END;
-COMMENT ON FUNCTION citus_internal.gpid_of(text, integer, integer) IS
+COMMENT ON FUNCTION citus_internal.gpid_of(jsonb, text, integer, integer) IS
     'global process id of the client session that a session works for';
+
+-- Nobody opens sessions to the coordinator on behalf of others.
+CREATE FUNCTION citus_internal.local_owners() RETURNS jsonb
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT CASE groupid WHEN 0 THEN '{}'::jsonb END FROM pg_dist_local_group;
+END;
+COMMENT ON FUNCTION citus_internal.local_owners() IS
+    'for citus_internal.gpid_of on this node';
 
 CREATE FUNCTION pg_catalog.citus_backend_gpid() RETURNS bigint
     LANGUAGE sql STRICT
 BEGIN ATOMIC
-    SELECT citus_internal.gpid_of(
+    SELECT citus_internal.gpid_of(citus_internal.local_owners(),
         current_setting('application_name'), citus_internal.local_nodeid(), pg_backend_pid());
 END;
 COMMENT ON FUNCTION pg_catalog.citus_backend_gpid() IS
@@ -52,8 +65,7 @@ CREATE FUNCTION pg_catalog.citus_stat_activity(
     OUT query_id bigint, OUT query text, OUT backend_type text) RETURNS SETOF record
     LANGUAGE sql STRICT
 BEGIN ATOMIC
-    SELECT citus_internal.gpid_of(a.application_name, n.nodeid, a.pid), n.nodeid,
-        coalesce(a.application_name ~ '^citus_[a-z_]+ gpid=[0-9]{1,18}$', false),
+    SELECT g.gpid, n.nodeid, g.gpid <> citus_calculate_gpid(n.nodeid, coalesce(a.leader_pid, a.pid)),
         a.datid, a.datname, a.pid, a.leader_pid, a.usesysid, a.usename, a.application_name,
         a.client_addr, a.client_hostname, a.client_port, a.backend_start, a.xact_start,
         a.query_start, a.state_change, a.wait_event_type, a.wait_event, a.state, a.backend_xid,
@@ -64,7 +76,10 @@ BEGIN ATOMIC
             application_name text, client_addr inet, client_hostname text, client_port integer,
             backend_start timestamptz, xact_start timestamptz, query_start timestamptz,
             state_change timestamptz, wait_event_type text, wait_event text, state text,
-            backend_xid xid, backend_xmin xid, query_id bigint, query text, backend_type text);
+            backend_xid xid, backend_xmin xid, query_id bigint, query text, backend_type text)
+    CROSS JOIN LATERAL (
+        SELECT citus_internal.gpid_of(
+            n.owners, a.application_name, n.nodeid, coalesce(a.leader_pid, a.pid))) g(gpid);
 END;
 COMMENT ON FUNCTION pg_catalog.citus_stat_activity() IS 'pg_stat_activity of all nodes';
 
@@ -76,7 +91,7 @@ CREATE FUNCTION pg_catalog.citus_locks(
     OUT granted boolean, OUT fastpath boolean, OUT waitstart timestamptz) RETURNS SETOF record
     LANGUAGE sql STRICT
 BEGIN ATOMIC
-    SELECT citus_internal.gpid_of(l.application_name, n.nodeid, l.pid), n.nodeid, l.locktype,
+    SELECT citus_internal.gpid_of(n.owners, l.application_name, n.nodeid, l.pid), n.nodeid, l.locktype,
         l.database, l.relation, l.relation_name, l.page, l.tuple, l.virtualxid, l.transactionid,
         l.classid, l.objid, l.objsubid, l.virtualtransaction, l.pid, l.mode, l.granted,
         l.fastpath, l.waitstart
@@ -93,25 +108,6 @@ BEGIN ATOMIC
             waitstart timestamptz, application_name text, relation_name text);
 END;
 COMMENT ON FUNCTION pg_catalog.citus_locks() IS 'pg_locks of all nodes';
-
-CREATE FUNCTION citus_internal.lock_waits(OUT waiting_gpid bigint, OUT blocking_gpid bigint)
-    RETURNS SETOF record
-    LANGUAGE sql STRICT
-BEGIN ATOMIC
-    SELECT DISTINCT citus_internal.gpid_of(w.waiting_name, n.nodeid, w.waiting_pid),
-        citus_internal.gpid_of(w.blocking_name, n.nodeid, w.blocking_pid)
-    FROM citus_internal.query_nodes(
-            'SELECT w.pid AS waiting_pid, wa.application_name AS waiting_name,'
-            ' b.pid AS blocking_pid, ba.application_name AS blocking_name'
-            ' FROM (SELECT DISTINCT pid FROM pg_catalog.pg_locks WHERE NOT granted) w'
-            ' CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid)'
-            ' JOIN pg_catalog.pg_stat_activity wa ON wa.pid = w.pid'
-            ' JOIN pg_catalog.pg_stat_activity ba ON ba.pid = b.pid') n,
-        jsonb_to_recordset(n.result) AS w(
-            waiting_pid integer, waiting_name text, blocking_pid integer, blocking_name text);
-END;
-COMMENT ON FUNCTION citus_internal.lock_waits() IS
-    'which client sessions wait for locks of which, on any node';
 
 -- The id at the end of a shard's name.
 CREATE FUNCTION citus_internal.shard_id_of_name(relname name) RETURNS bigint

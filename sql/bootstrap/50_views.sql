@@ -186,7 +186,9 @@ CREATE VIEW citus.citus_lock_waits AS
         blocking.query AS current_statement_in_blocking_process,
         pg_catalog.citus_nodeid_for_gpid(w.waiting_gpid) AS waiting_nodeid,
         pg_catalog.citus_nodeid_for_gpid(w.blocking_gpid) AS blocking_nodeid
-    FROM citus_internal.lock_waits() w
+    FROM (SELECT DISTINCT b.waiting_global_pid AS waiting_gpid,
+            b.blocking_global_pid AS blocking_gpid
+        FROM pg_catalog.citus_internal_global_blocked_processes() b) w
     LEFT JOIN activity waiting ON waiting.global_pid = w.waiting_gpid
     LEFT JOIN activity blocking ON blocking.global_pid = w.blocking_gpid
     WHERE w.waiting_gpid <> w.blocking_gpid;

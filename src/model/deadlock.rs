@@ -60,11 +60,10 @@ pub fn deadlocks<S: Sessions>(waits: &[Wait], sessions: &S) -> Vec<Deadlock<S::I
         let members = circle.iter().map(|w| sessions.of(w.waiter));
         let ages = members.clone().filter_map(|s| Some((sessions.began(s)?, s)));
         // Of two that began at the same time, the first in the circle: the order does not matter.
-        let youngest =
-            ages.fold(None, |best: Option<(i64, S::Id)>, (began, session)| match best {
-                Some((b, _)) if b >= began => best,
-                _ => Some((began, session)),
-            });
+        let youngest = ages.fold(None, |best: Option<(i64, S::Id)>, (began, session)| match best {
+            Some((b, _)) if b >= began => best,
+            _ => Some((began, session)),
+        });
         let out = youngest.map(|y| y.1).or_else(|| members.clone().next());
         let Some(out) = out else { break };
         gone.insert(out);
@@ -134,21 +133,25 @@ impl Graph {
         best
     }
 
-    /// The shortest way from one backend to another, as the waits on it.
+    /// The shortest way from one backend to another, as the waits on it. After a step to another
+    /// backend of the session comes a wait, at the start as well: there is no going round within
+    /// a session.
     fn path(&self, start: Backend, end: Backend) -> Option<Vec<Wait>> {
-        // How each backend was reached: the one before, and the wait between them, if it is one.
-        let mut from: HashMap<Backend, (Backend, Option<Wait>)> = HashMap::new();
+        let mut from: HashMap<Place, (Place, Option<Wait>)> = HashMap::new();
+        let start = Place { backend: start, stepped: true };
         let mut queue = VecDeque::from([start]);
         while let Some(at) = queue.pop_front() {
-            let waits = self.waits.get(&at).into_iter().flatten().map(|w| (w.blocker, Some(*w)));
-            let steps = self.steps.get(&at).into_iter().flatten().map(|b| (*b, None));
+            let waits = self.waits.get(&at.backend).into_iter().flatten();
+            let waits = waits.map(|w| (Place { backend: w.blocker, stepped: false }, Some(*w)));
+            let steps = self.steps.get(&at.backend).filter(|_| !at.stepped).into_iter().flatten();
+            let steps = steps.map(|b| (Place { backend: *b, stepped: true }, None));
             for (next, wait) in waits.chain(steps) {
                 if next == start || from.contains_key(&next) {
                     continue;
                 }
                 from.insert(next, (at, wait));
-                if next == end {
-                    return Some(walk_back(&from, start, end));
+                if next.backend == end && !next.stepped {
+                    return Some(walk_back(&from, start, next));
                 }
                 queue.push_back(next);
             }
@@ -157,11 +160,15 @@ impl Graph {
     }
 }
 
-fn walk_back(
-    from: &HashMap<Backend, (Backend, Option<Wait>)>,
-    start: Backend,
-    end: Backend,
-) -> Vec<Wait> {
+/// Where a way has come to, and whether by a step within a session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    backend: Backend,
+    stepped: bool,
+}
+
+/// The waits on the way; `from` has for each place the one before and the wait between them.
+fn walk_back(from: &HashMap<Place, (Place, Option<Wait>)>, start: Place, end: Place) -> Vec<Wait> {
     let mut waits = Vec::new();
     let mut at = end;
     while at != start {
@@ -292,8 +299,7 @@ mod tests {
     #[test]
     fn one_victim_ends_two_circles() {
         // 3 is in both and the youngest of both.
-        let waits =
-            [wait(1, 100, 300), wait(2, 301, 101), wait(1, 200, 300), wait(2, 301, 201)];
+        let waits = [wait(1, 100, 300), wait(2, 301, 101), wait(1, 200, 300), wait(2, 301, 201)];
         assert_eq!(victims(&waits, &PLAIN), vec![3]);
     }
 
@@ -323,12 +329,7 @@ mod tests {
 
     #[test]
     fn the_shortest_circle_is_told() {
-        let waits = [
-            wait(1, 100, 200),
-            wait(2, 201, 301),
-            wait(3, 302, 102),
-            wait(2, 201, 101),
-        ];
+        let waits = [wait(1, 100, 200), wait(2, 201, 301), wait(3, 302, 102), wait(2, 201, 101)];
         let found = deadlocks(&waits, &PLAIN);
         assert_eq!(found[0].waits.len(), 2);
         assert_eq!(found[0].victim, 2);
@@ -342,7 +343,9 @@ mod tests {
             waits.iter().flat_map(|w| [w.waiter, w.blocker]).map(|b| b.1 / 100).collect();
         loop {
             let free = alive.iter().copied().find(|s| {
-                !waits.iter().any(|w| w.waiter.1 / 100 == *s && alive.contains(&(w.blocker.1 / 100)))
+                !waits
+                    .iter()
+                    .any(|w| w.waiter.1 / 100 == *s && alive.contains(&(w.blocker.1 / 100)))
             });
             match free {
                 Some(s) => alive.remove(&s),

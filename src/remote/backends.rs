@@ -166,9 +166,8 @@ fn worker(place: usize, row: &Row, database: u64) -> Option<Worker> {
     let current = |n: u64| n != 0 && n == backend.transaction;
     let number = Some(row[NUMBER].load(Acquire)).filter(|n| current(*n)).unwrap_or(0);
     let word = |i: usize| row[i].load(Relaxed);
-    let assigned = current(word(ASSIGNED)).then(|| {
-        (word(ASSIGNED + 1) as i32, word(ASSIGNED + 2) as i64, word(ASSIGNED + 3) as i64)
-    });
+    let assigned = current(word(ASSIGNED))
+        .then(|| (word(ASSIGNED + 1) as i32, word(ASSIGNED + 2) as i64, word(ASSIGNED + 3) as i64));
     let connections = row[FIRST_CONNECTION..].iter().map(|w| w.load(Acquire)).filter(|w| *w != 0);
     Some(Worker {
         place,

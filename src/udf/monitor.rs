@@ -6,9 +6,9 @@ use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{input, text_datum, Args};
 use crate::pg::guard;
 use crate::pg_function;
-use crate::remote::backends::GPID_NODE_FACTOR;
-use crate::remote::simple::TextResult;
-use crate::remote::NodeAddr;
+use crate::remote::backends::{self, Worker, GPID_NODE_FACTOR};
+use crate::remote::simple::{self, TextResult};
+use crate::remote::{NodeAddr, SessionRef};
 use crate::txn::run;
 use pgrx::pg_sys::{self, Datum};
 
@@ -39,7 +39,8 @@ fn this_node() -> Result<NodeAddr> {
 }
 
 pg_function!(
-    /// `citus_internal.query_nodes(query text)`: the rows of a query on every node as JSON.
+    /// `citus_internal.query_nodes(query text)`: the rows of a query on every node as JSON, and for
+    /// which sessions of this node its backends work.
     citus_query_nodes,
     |args| {
         let query = args.required(args.text(0), "query")?;
@@ -47,27 +48,52 @@ pg_function!(
             "SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(x)), '[]') FROM ({query}) x"
         );
         let rows = args.rows()?;
-        let emit = |node: &NodeAddr, json: Option<String>| {
+        let emit = |node: &NodeAddr, json: Option<String>, owners: Option<String>| {
             rows.push(&[
                 Some(Datum::from(node.id)),
                 Some(text_datum(&node.name)),
                 Some(Datum::from(node.port)),
                 json.map(|j| input(pg_sys::JSONBOID, -1, &j)),
+                owners.map(|j| input(pg_sys::JSONBOID, -1, &j)),
             ])
         };
-        emit(&this_node()?, single(run::here(&sql)?))?;
+        // Other nodes do not know whose backends they have.
+        let knows = catalog::local_group()? == 0;
+        let here = this_node()?;
+        emit(&here, single(run::here(&sql)?), knows.then(|| "{}".to_owned()))?;
         let nodes = other_nodes()?;
-        let work: Vec<_> = nodes.iter().map(|n| (n.clone(), vec![sql.clone()])).collect();
-        for (node, results) in nodes.iter().zip(run::apart(&work)?) {
-            match results.into_iter().next() {
-                Some(Ok(result)) => emit(node, single(result))?,
-                Some(Err(e)) => guard::warning(&unanswered(node, &e)),
-                None => {}
+        let sessions = run::connect_apart(&nodes)?;
+        let jobs: Vec<(SessionRef, String)> =
+            sessions.iter().flatten().map(|s| (s.clone(), sql.clone())).collect();
+        let mut answers = simple::query_all(&jobs)?.into_iter();
+        // Now: the sessions that asked are known as well.
+        let known = backends::all();
+        for (node, session) in nodes.iter().zip(&sessions) {
+            let answer = match session {
+                Ok(_) => answers.next().unwrap_or_else(|| Err(Error::internal("no answer"))),
+                Err(e) => Err(e.clone()),
+            };
+            match answer {
+                Ok(result) => {
+                    emit(node, single(result), knows.then(|| owners(&known, here.id, node.id)))?;
+                }
+                Err(e) => guard::warning(&unanswered(node, &e)),
             }
         }
         rows.done(args)
     }
 );
+
+/// The backends of a node that work for sessions of this one, as a JSON object: the global process
+/// id of the session by the backend's process id.
+fn owners(known: &[Worker], here: i32, node: i32) -> String {
+    let there = known.iter().flat_map(|w| {
+        let gpid = i64::from(here) * GPID_NODE_FACTOR + i64::from(w.pid);
+        let on_node = w.connections.iter().filter(move |c| c.0 == node);
+        on_node.map(move |c| format!("\"{}\": {gpid}", c.1))
+    });
+    format!("{{{}}}", there.collect::<Vec<_>>().join(", "))
+}
 
 fn unanswered(node: &NodeAddr, e: &Error) -> Error {
     Error::new(e.code, format!("node {}:{} is left out", node.name, node.port))

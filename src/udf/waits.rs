@@ -32,24 +32,6 @@ pg_function!(
 );
 
 pg_function!(
-    /// `citus_internal.remote_backends()`
-    citus_remote_backends,
-    |args| {
-        let rows = args.rows()?;
-        for w in backends::all() {
-            for (node, pid) in &w.connections {
-                rows.push(&[
-                    Some(Datum::from(w.pid)),
-                    Some(Datum::from(*node)),
-                    Some(Datum::from(*pid)),
-                ])?;
-            }
-        }
-        rows.done(args)
-    }
-);
-
-pg_function!(
     /// `citus_internal.assigned_transactions()`
     citus_assigned_transactions,
     |args| {
