@@ -151,13 +151,22 @@ fn reference_tables_and_advisory_locks() {
     let outcomes =
         run(&name, &[(reference(1), update(keys[1][0])), (update(keys[1][0]), reference(1))]);
     only_the_youngest(&outcomes, "reference table");
-    // Locks that a function takes on the nodes.
-    let lock = |k: i32, key: i32| {
-        format!("SELECT pg_advisory_xact_lock({key} + 0 * v) FROM t WHERE k = {k}")
-    };
-    let (a, b) = (keys[0][0], keys[2][0]);
-    let outcomes = run(&name, &[(lock(a, 7), lock(b, 8)), (lock(b, 8), lock(a, 7))]);
-    only_the_youngest(&outcomes, "advisory locks");
+    // Locks that functions take on the nodes: here, of a trigger on the shards.
+    for w in &CLUSTER.workers {
+        w.connect(&name).run(
+            r"CREATE FUNCTION lock_it() RETURNS trigger LANGUAGE plpgsql AS
+              $$ BEGIN PERFORM pg_advisory_xact_lock(NEW.v); RETURN NEW; END $$;
+              DO $$ DECLARE shard regclass; BEGIN
+                  FOR shard IN SELECT oid FROM pg_class WHERE relname ~ '^t_\d+$' LOOP
+                      EXECUTE format('CREATE TRIGGER lock_it BEFORE UPDATE ON %s FOR EACH ROW
+                          WHEN (NEW.v > 1000) EXECUTE FUNCTION lock_it()', shard);
+                  END LOOP; END $$",
+        );
+    }
+    let lock = |k: i32, key: i32| format!("UPDATE t SET v = {key} WHERE k = {k}");
+    let (a, b) = (&keys[0], &keys[2]);
+    let work = [(lock(a[2], 1007), lock(b[2], 1008)), (lock(b[3], 1008), lock(a[3], 1007))];
+    only_the_youngest(&run(&name, &work), "advisory locks");
     // A multi-shard statement against two single rows.
     let all = "UPDATE t SET v = v + 1".to_owned();
     let (a, b) = (keys[0][1], keys[1][1]);
@@ -194,33 +203,34 @@ fn clients_of_a_worker_pass_waits_on() {
     let mut c = CLUSTER.connect(&name);
     let keys = keys(&mut c);
     let (a, b) = (keys[0][0], keys[1][0]);
-    let node = &CLUSTER.workers[0];
-    let place = c.rows(&format!(
-        "SELECT p.nodeport FROM pg_dist_shard_placement p \
-         WHERE p.shardid = get_shard_id_for_distribution_column('t', {a})"
+    let place = |k: i32| format!("get_shard_id_for_distribution_column('t', {k})");
+    let port = c.value(&format!(
+        "SELECT nodeport FROM pg_dist_shard_placement WHERE shardid = {}",
+        place(a)
     ));
-    assert_eq!(place[0][0], Some(node.port.to_string()));
-    // Older waits for the client of the worker, that one for younger, younger for older.
-    let shard =
-        c.value(&format!("SELECT shard_name('t', get_shard_id_for_distribution_column('t', {a}))"));
-    let mut stranger = node.connect(&name);
-    let forged = c.value("SELECT citus_backend_gpid()");
-    // It calls itself a session of somebody else, which changes nothing.
-    stranger.run(&format!("SET application_name = 'citus_internal gpid={forged}'"));
+    let node = CLUSTER.workers.iter().find(|w| w.port.to_string() == port).unwrap();
+    let mut shard = |k: i32| c.value(&format!("SELECT shard_name('t', {})", place(k)));
     let d = keys[0][1];
+    let (shard_a, shard_d) = (shard(a), shard(d));
+    let mut stranger = node.connect(&name);
     let mut older = CLUSTER.connect(&name);
     let mut younger = CLUSTER.connect(&name);
+    // It calls itself a session of somebody else, which changes nothing.
+    let forged = older.value("SELECT citus_backend_gpid()");
+    stranger.run(&format!("SET application_name = 'citus_internal gpid={forged}'"));
+    // The older waits for the client of the worker, that one for the younger, which waits for the
+    // older.
     older.run(&format!("BEGIN; {}", update(b)));
-    stranger.run(&format!(
-        "BEGIN; SELECT pg_advisory_xact_lock(77); SELECT k FROM {shard} WHERE k = {a} FOR UPDATE"
-    ));
+    stranger.run(&format!("BEGIN; SELECT k FROM {shard_a} WHERE k = {a} FOR UPDATE"));
     sleep(Duration::from_millis(2));
-    younger.run(&format!("BEGIN; SELECT pg_advisory_xact_lock(78 + 0 * v) FROM t WHERE k = {d}"));
+    younger.run(&format!("BEGIN; {}", update(d)));
     let stop = AtomicBool::new(false);
     scope(|s| {
         s.spawn(|| detect(&name, &stop));
         let first = s.spawn(|| older.simple(&update(a)).map(|_| older.run("COMMIT")));
-        let second = s.spawn(|| stranger.simple("SELECT pg_advisory_xact_lock(78); COMMIT"));
+        let second = s.spawn(|| {
+            stranger.simple(&format!("UPDATE {shard_d} SET v = v WHERE k = {d}; COMMIT"))
+        });
         let third = s.spawn(|| {
             let outcome = younger.simple(&update(b));
             younger.run("ROLLBACK");
