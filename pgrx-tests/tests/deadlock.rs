@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use citus_tests::client::{Conn, Error, ResultSet};
 use citus_tests::cluster::Cluster;
+use citus_tests::process;
 use citus_tests::server::Kind;
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(3, Kind::FAST, ""));
@@ -250,6 +251,110 @@ fn clients_of_a_worker_pass_waits_on() {
         stranger.pid, node.port
     ));
     assert_eq!(shown, [[Some("f".to_owned()), Some(stranger.pid.to_string())]]);
+}
+
+#[test]
+fn a_session_that_waits_for_itself() {
+    let name = database("deadlock_itself");
+    let mut c = CLUSTER.connect(&name);
+    let user = format!("{name}_user");
+    c.run(&format!("CREATE ROLE {user} LOGIN"));
+    for node in CLUSTER.workers.iter() {
+        node.connect(&name).run(&format!(
+            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}')
+             THEN CREATE ROLE {user} LOGIN; END IF; END $$"
+        ));
+    }
+    c.run(&format!("GRANT SELECT, UPDATE ON t TO {user}"));
+    // Two users are two sessions on the node, which take each other for strangers.
+    c.run(&format!("BEGIN; {}; SET LOCAL ROLE {user}", update(1)));
+    let stop = AtomicBool::new(false);
+    scope(|s| {
+        s.spawn(|| detect(&name, &stop));
+        let outcome = c.simple(&update(1));
+        stop.store(true, Ordering::Relaxed);
+        assert!(matches!(&outcome, Err(Error::Server(e)) if e.code == "40P01"), "{outcome:?}");
+    });
+    c.run("ROLLBACK");
+    assert_eq!(c.value("SELECT v FROM t WHERE k = 1"), "0");
+    for node in CLUSTER.nodes() {
+        node.connect(&name).run(&format!("DROP OWNED BY {user}"));
+    }
+}
+
+#[test]
+fn what_is_prepared_belongs_to_its_session() {
+    let name = database("deadlock_prepared");
+    let keys = keys(&mut CLUSTER.connect(&name));
+    for w in &CLUSTER.workers {
+        w.connect(&name).run(
+            r"CREATE FUNCTION lock_it() RETURNS trigger LANGUAGE plpgsql AS
+              $$ BEGIN PERFORM pg_advisory_xact_lock(abs(NEW.v)); RETURN NEW; END $$;
+              DO $$ DECLARE shard regclass; BEGIN
+                  FOR shard IN SELECT oid FROM pg_class WHERE relname ~ '^t_\d+$' LOOP
+                      EXECUTE format('CREATE TRIGGER now BEFORE UPDATE ON %s FOR EACH ROW
+                          WHEN (NEW.v > 1000) EXECUTE FUNCTION lock_it()', shard);
+                      EXECUTE format('CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON %s
+                          DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+                          WHEN (NEW.v < -1000) EXECUTE FUNCTION lock_it()', shard);
+                  END LOOP; END $$",
+        );
+    }
+    let set = |k: i32, v: i32| format!("UPDATE t SET v = {v} WHERE k = {k}");
+    // One has prepared on a node, and on another its triggers wait for the other session.
+    for (round, prepared_first) in [true, false].into_iter().enumerate() {
+        let (a, b, c) = (keys[0][round], keys[1][round], keys[1][round + 10]);
+        let committing = (format!("{}; {}", set(a, 1), set(b, -2001)), "COMMIT".to_owned());
+        let other = (set(c, 2001), set(a, 2));
+        let work = if prepared_first { [committing, other] } else { [other, committing] };
+        only_the_youngest(&run(&name, &work), if prepared_first { "other" } else { "committing" });
+        let v = CLUSTER.connect(&name).value(&format!("SELECT v FROM t WHERE k = {a}"));
+        assert_eq!(v, if prepared_first { "1" } else { "2" });
+    }
+}
+
+#[test]
+fn a_node_that_hangs_does_not_stop_the_detection() {
+    let cluster = Cluster::start(3, Kind::FAST, "");
+    let name = cluster.database("deadlock_hanging");
+    let mut c = cluster.connect(&name);
+    c.run(
+        "CREATE TABLE t (k int PRIMARY KEY, v int);
+         SELECT create_distributed_table('t', 'k', shard_count := 12);
+         INSERT INTO t SELECT i, 0 FROM generate_series(1, 200) i",
+    );
+    let keys = keys(&mut c);
+    let mut ports: Vec<String> = cluster.workers.iter().map(|w| w.port.to_string()).collect();
+    ports.sort();
+    let hanging = cluster.workers.iter().find(|w| w.port.to_string() == ports[2]).unwrap();
+    let (mut a, mut b) = (cluster.connect(&name), cluster.connect(&name));
+    a.run(&format!("BEGIN; {}", update(keys[0][0])));
+    sleep(Duration::from_millis(2));
+    b.run(&format!("BEGIN; {}", update(keys[1][0])));
+    // A connection that is made now waits for its answer until the end of days.
+    let pid = hanging.pid().unwrap();
+    assert!(process::signal(pid, libc::SIGSTOP));
+    let outcome = scope(|s| {
+        let first = s.spawn(|| a.simple(&update(keys[1][0])).map(|_| a.run("COMMIT")));
+        let second = s.spawn(|| b.simple(&update(keys[0][0])));
+        let mut d = cluster.connect(&name);
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut longest = Duration::ZERO;
+        loop {
+            let start = Instant::now();
+            let found = d.value("SELECT check_distributed_deadlocks()") == "t";
+            longest = longest.max(start.elapsed());
+            if found || Instant::now() > end {
+                break;
+            }
+        }
+        let outcome = (first.join().unwrap(), second.join().unwrap(), longest);
+        assert!(process::signal(pid, libc::SIGCONT));
+        outcome
+    });
+    assert!(outcome.0.is_ok(), "{outcome:?}");
+    assert!(matches!(&outcome.1, Err(Error::Server(e)) if e.code == "40P01"), "{outcome:?}");
+    assert!(outcome.2 < Duration::from_secs(4), "{outcome:?}");
 }
 
 #[test]

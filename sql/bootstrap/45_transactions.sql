@@ -223,6 +223,18 @@ COMMENT ON FUNCTION pg_catalog.citus_blocking_pids(integer) IS
     'sessions of this node that block another one, on whichever node';
 REVOKE ALL ON FUNCTION pg_catalog.citus_blocking_pids(integer) FROM PUBLIC;
 
+CREATE FUNCTION pg_catalog.citus_isolation_test_session_is_blocked(
+    pblockedpid integer, pinterestingpids integer[]) RETURNS boolean
+    LANGUAGE sql
+BEGIN ATOMIC
+    SELECT citus_blocking_pids(pblockedpid) && pinterestingpids;
+END;
+COMMENT ON FUNCTION
+    pg_catalog.citus_isolation_test_session_is_blocked(integer, integer[]) IS
+    'whether one of some sessions of this node blocks another one, on whichever node';
+REVOKE ALL ON FUNCTION pg_catalog.citus_isolation_test_session_is_blocked(integer, integer[])
+    FROM PUBLIC;
+
 -- Connections -----------------------------------------------------------------------------------
 
 CREATE FUNCTION pg_catalog.citus_remote_connection_stats(
