@@ -11,8 +11,9 @@ COMMENT ON FUNCTION citus_internal.query_nodes(text) IS
     'the rows of a query on this and all other nodes, as a JSON array for each node, and the global process ids of the sessions that its backends work for';
 
 -- Whose backends the nodes have is known on the coordinator: it opened the connections, and what a
--- client calls itself does not matter (owners). Elsewhere only the name that the coordinator's
--- sessions give themselves can be shown (owners is null); nothing but what is shown depends on it.
+-- client calls itself does not matter (owners). Elsewhere, and for other databases, only the name
+-- that the coordinator's sessions give themselves can be shown (owners is null); nothing but what
+-- is shown depends on it.
 CREATE FUNCTION citus_internal.gpid_of(
     owners jsonb, application_name text, nodeid integer, pid integer) RETURNS bigint
     LANGUAGE sql IMMUTABLE
@@ -79,7 +80,8 @@ BEGIN ATOMIC
             backend_xid xid, backend_xmin xid, query_id bigint, query text, backend_type text)
     CROSS JOIN LATERAL (
         SELECT citus_internal.gpid_of(
-            n.owners, a.application_name, n.nodeid, coalesce(a.leader_pid, a.pid))) g(gpid);
+            CASE WHEN a.datname = current_database() THEN n.owners END,
+            a.application_name, n.nodeid, coalesce(a.leader_pid, a.pid))) g(gpid);
 END;
 COMMENT ON FUNCTION pg_catalog.citus_stat_activity() IS 'pg_stat_activity of all nodes';
 

@@ -71,16 +71,17 @@ BEGIN ATOMIC
             g.internal AS worker_query, t.transaction_number, t.transaction_stamp,
             g.gpid AS global_pid
         FROM citus_internal.query_nodes(
-                'SELECT t.*, coalesce(a.leader_pid, t.process_id) AS leader'
+                'SELECT t.*, coalesce(a.leader_pid, t.process_id) AS leader,'
+                ' a.datname = pg_catalog.current_database() AS ours'
                 ' FROM pg_catalog.get_all_active_transactions() t'
                 ' LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = t.process_id') n
         CROSS JOIN LATERAL jsonb_to_recordset(n.result) AS t(
                 datid oid, process_id integer, worker_query boolean, transaction_number bigint,
-                transaction_stamp timestamptz, global_pid bigint, leader integer)
+                transaction_stamp timestamptz, global_pid bigint, leader integer, ours boolean)
         CROSS JOIN LATERAL (
-            SELECT CASE WHEN n.owners IS NULL THEN t.global_pid
+            SELECT CASE WHEN n.owners IS NULL OR t.ours IS NOT TRUE THEN t.global_pid
                     ELSE citus_internal.gpid_of(n.owners, NULL, n.nodeid, t.leader) END,
-                CASE WHEN n.owners IS NULL THEN t.worker_query
+                CASE WHEN n.owners IS NULL OR t.ours IS NOT TRUE THEN t.worker_query
                     ELSE n.owners ? t.leader::text END) g(gpid, internal)),
     known AS (
         SELECT k.global_pid, max(k.transaction_number) AS number, max(k.transaction_stamp) AS stamp
