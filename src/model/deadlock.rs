@@ -230,7 +230,7 @@ mod tests {
                 let found = deadlocks(&waits, &PLAIN);
                 if nodes == 1 {
                     // Each session has one backend: the node sees all of it.
-                    assert_eq!(found, vec![]);
+                    assert!(found.is_empty());
                     continue;
                 }
                 assert_eq!(found.len(), 1, "{sessions} over {nodes}");
@@ -243,7 +243,7 @@ mod tests {
                 for left_out in 0..waits.len() {
                     let mut fewer = waits.clone();
                     fewer.remove(left_out);
-                    assert_eq!(victims(&fewer, &PLAIN), vec![]);
+                    assert!(victims(&fewer, &PLAIN).is_empty());
                 }
             }
         }
@@ -258,7 +258,7 @@ mod tests {
                 waits.extend((1..young).map(|old| wait(node, young * 100, old * 100)));
             }
         }
-        assert_eq!(victims(&waits, &PLAIN), vec![]);
+        assert!(victims(&waits, &PLAIN).is_empty());
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_nodes_own_deadlock_is_left_to_it() {
         let local = [wait(1, 100, 200), wait(1, 200, 100)];
-        assert_eq!(victims(&local, &PLAIN), vec![]);
+        assert!(victims(&local, &PLAIN).is_empty());
         // But it hides no other one of the same sessions.
         let both = [local[0], local[1], wait(2, 201, 102)];
         let found = deadlocks(&both, &PLAIN);
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(victims(&waits, &spared), vec![2]);
         // Nobody to choose: nothing to do, and no endless loop.
         let nobody = Plain { single: vec![], strangers: vec![1, 2, 9] };
-        assert_eq!(victims(&waits, &nobody), vec![]);
+        assert!(victims(&waits, &nobody).is_empty());
     }
 
     #[test]
@@ -320,7 +320,7 @@ mod tests {
         // and will let 2 go on.
         let waits = [wait(1, 100, 200), wait(2, 201, 101)];
         let single = Plain { single: vec![(2, 101)], strangers: vec![] };
-        assert_eq!(victims(&waits, &single), vec![]);
+        assert!(victims(&waits, &single).is_empty());
         // A statement that waits itself does not.
         let waits = [wait(1, 100, 200), wait(2, 201, 300), wait(1, 300, 100)];
         let single = Plain { single: vec![(1, 100)], strangers: vec![] };
@@ -384,7 +384,7 @@ mod tests {
                 .collect();
             assert!(deadlocks(&rest, &PLAIN).is_empty());
             if stuck(&waits).is_empty() {
-                assert_eq!(found, vec![], "no victim without need");
+                assert!(found.is_empty(), "no victim without need");
                 without += 1;
             } else {
                 with += usize::from(!found.is_empty());
