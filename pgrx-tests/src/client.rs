@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -125,6 +125,11 @@ pub struct Conn {
     pub status: u8,
     /// Process id of the backend.
     pub pid: i32,
+    /// What a request to cancel needs besides the process id.
+    secret: i32,
+    port: u16,
+    /// When the last error arrived.
+    pub error_at: Option<Instant>,
     /// Notices since the last statement began.
     pub notices: Vec<PgError>,
 }
@@ -141,6 +146,9 @@ impl Conn {
             output: BytesMut::new(),
             status: b'I',
             pid: 0,
+            secret: 0,
+            port,
+            error_at: None,
             notices: Vec::new(),
         };
         let options = [
@@ -227,6 +235,100 @@ impl Conn {
         self.rows(sql);
     }
 
+    /// Sends a statement (simple protocol) and does not wait for its answer.
+    pub fn send(&mut self, sql: &str) -> Result<(), Error> {
+        self.notices.clear();
+        self.error_at = None;
+        frontend::query(sql, &mut self.output)?;
+        Ok(self.flush()?)
+    }
+
+    /// Binds and executes a prepared statement without parameters, for at most `rows` rows (0 for
+    /// all), and does not wait for its answer.
+    pub fn send_execute(&mut self, name: &str, rows: i32) -> Result<(), Error> {
+        self.notices.clear();
+        self.error_at = None;
+        let none: [Option<String>; 0] = [];
+        let bound = frontend::bind(
+            "",
+            name,
+            [],
+            none,
+            |_, _| Ok(postgres_protocol::IsNull::Yes),
+            [],
+            &mut self.output,
+        );
+        if bound.is_err() {
+            return Err(io::Error::other("no parameters to encode").into());
+        }
+        frontend::execute("", rows, &mut self.output)?;
+        frontend::sync(&mut self.output);
+        Ok(self.flush()?)
+    }
+
+    /// The answer to what was sent, up to the end.
+    pub fn receive(&mut self) -> Result<Vec<ResultSet>, Error> {
+        self.finish(&[])
+    }
+
+    /// Reads messages of the answer until it has `rows` rows (or pieces of copied data) or ends;
+    /// keeps nothing. Returns how many there were and whether it ended.
+    pub fn skip(&mut self, rows: u64) -> Result<(u64, bool), Error> {
+        let (mut seen, mut failed) = (0, None);
+        loop {
+            seen += self.pass_rows(rows - seen);
+            if seen == rows {
+                return Ok((seen, false));
+            }
+            match self.message()? {
+                Message::DataRow(_) | Message::CopyData(_) => seen += 1,
+                Message::ErrorResponse(body) => {
+                    self.error_at = Some(Instant::now());
+                    let e = PgError::read(body.fields())?;
+                    if e.severity == "FATAL" {
+                        return Err(Error::Server(Box::new(e)));
+                    }
+                    failed = Some(e);
+                }
+                Message::ReadyForQuery(body) => {
+                    self.status = body.status();
+                    return match failed {
+                        Some(e) => Err(Error::Server(Box::new(e))),
+                        None => Ok((seen, true)),
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Throws away whole rows at the front of the input. A client that is slower than the server
+    /// would measure itself.
+    fn pass_rows(&mut self, limit: u64) -> u64 {
+        let (mut at, mut seen) = (0, 0);
+        let input: &[u8] = &self.input;
+        while seen < limit && input.len() >= at + 5 && matches!(input[at], b'D' | b'd') {
+            let size = [input[at + 1], input[at + 2], input[at + 3], input[at + 4]];
+            let end = at + 1 + u32::from_be_bytes(size) as usize;
+            if end > input.len() {
+                break;
+            }
+            (at, seen) = (end, seen + 1);
+        }
+        drop(self.input.split_to(at));
+        seen
+    }
+
+    /// The socket, for a thread that sends copied data while this one reads.
+    pub fn socket(&self) -> io::Result<TcpStream> {
+        self.stream.try_clone()
+    }
+
+    /// Asks the server to cancel what a session runs: a copy of its address and keys.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { port: self.port, pid: self.pid, secret: self.secret }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         let out = self.output.split();
         self.stream.write_all(&out)
@@ -276,9 +378,12 @@ impl Conn {
                     results.push(std::mem::take(&mut current));
                 }
                 Message::EmptyQueryResponse => results.push(std::mem::take(&mut current)),
-                Message::BackendKeyData(body) => self.pid = body.process_id(),
+                Message::BackendKeyData(body) => {
+                    (self.pid, self.secret) = (body.process_id(), body.secret_key());
+                }
                 Message::NoticeResponse(body) => self.notices.push(PgError::read(body.fields())?),
                 Message::ErrorResponse(body) => {
+                    self.error_at = Some(Instant::now());
                     let e = PgError::read(body.fields())?;
                     let fatal = e.severity == "FATAL" || e.severity == "PANIC";
                     if fatal {
@@ -303,6 +408,23 @@ impl Drop for Conn {
     fn drop(&mut self) {
         frontend::terminate(&mut self.output);
         let _ = self.flush();
+    }
+}
+
+/// The way to cancel what a session runs from elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Canceller {
+    port: u16,
+    pid: i32,
+    secret: i32,
+}
+
+impl Canceller {
+    /// Sends the request; the server answers nothing.
+    pub fn fire(&self) -> io::Result<()> {
+        let mut message = BytesMut::new();
+        frontend::cancel_request(self.pid, self.secret, &mut message);
+        TcpStream::connect(("127.0.0.1", self.port))?.write_all(&message)
     }
 }
 

@@ -16,7 +16,7 @@ COMMENT ON FUNCTION citus_internal.query_nodes(text) IS
 -- is shown depends on it.
 CREATE FUNCTION citus_internal.gpid_of(
     owners jsonb, application_name text, nodeid integer, pid integer) RETURNS bigint
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT coalesce(
         CASE WHEN owners IS NULL
@@ -113,7 +113,7 @@ COMMENT ON FUNCTION pg_catalog.citus_locks() IS 'pg_locks of all nodes';
 
 -- The id at the end of a shard's name.
 CREATE FUNCTION citus_internal.shard_id_of_name(relname name) RETURNS bigint
-    LANGUAGE sql IMMUTABLE STRICT
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
     SELECT substring(relname from '_([1-9][0-9]{0,17})$')::bigint;
 END;

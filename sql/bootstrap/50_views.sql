@@ -21,7 +21,7 @@ COMMENT ON VIEW pg_catalog.citus_nodes IS 'nodes of the cluster';
 
 CREATE FUNCTION citus_internal.table_type(partmethod "char", repmodel "char", colocationid integer)
     RETURNS text
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE
         WHEN partmethod <> 'n' THEN 'distributed'

@@ -47,17 +47,19 @@ fn waits(e: &std::io::Error) -> bool {
 }
 
 /// Asks the nodes to cancel what these sessions run, all at the same time; takes at most a
-/// second. Never raises.
-pub fn cancel_all(sessions: &[SessionRef]) {
-    let mut requests: Vec<Request> = sessions
-        .iter()
-        .filter_map(|s| s.try_borrow().ok().and_then(|s| Request::start(&s)))
-        .collect();
+/// second. Gives back the sessions of nodes that did not take the request in this time: such a
+/// node stands still, and waiting for its answer makes no sense. Never raises.
+pub fn cancel_all(sessions: &[SessionRef]) -> Vec<SessionRef> {
+    let start = |session: &SessionRef| {
+        let request = session.try_borrow().ok().and_then(|s| Request::start(&s))?;
+        Some((session.clone(), request))
+    };
+    let mut requests: Vec<(SessionRef, Request)> = sessions.iter().filter_map(start).collect();
     let deadline = Instant::now() + CANCEL_TIMEOUT;
     while !requests.is_empty() && Instant::now() < deadline {
         let mut interests: Vec<Interest> = requests
             .iter()
-            .map(|r| Interest {
+            .map(|(_, r)| Interest {
                 fd: r.socket.as_raw_fd(),
                 write: r.written < r.message.len(),
                 ready: false,
@@ -65,8 +67,9 @@ pub fn cancel_all(sessions: &[SessionRef]) {
             .collect();
         poll(&mut interests, deadline, || false);
         let mut ready = interests.iter().map(|i| i.ready);
-        requests.retain_mut(|r| !(ready.next().unwrap_or(false) && r.step()));
+        requests.retain_mut(|(_, r)| !(ready.next().unwrap_or(false) && r.step()));
     }
+    requests.into_iter().map(|(session, _)| session).collect()
 }
 
 impl Session {

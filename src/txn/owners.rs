@@ -109,7 +109,11 @@ pub fn release(session: &SessionRef, owner: OwnerId) {
         return;
     }
     if !began {
-        cancel_all(std::slice::from_ref(session));
+        for lost in cancel_all(std::slice::from_ref(session)) {
+            if let Ok(mut s) = lost.try_borrow_mut() {
+                s.poison();
+            }
+        }
     }
     if let Ok(mut s) = session.try_borrow_mut() {
         s.discard_pending(if began { Answers::Internal } else { Answers::Discard });

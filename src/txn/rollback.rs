@@ -27,14 +27,17 @@ fn bring_to_rest(sessions: &[SessionRef]) {
     }
     if xact::exiting() {
         let busy = rest(sessions, Duration::ZERO, || true, |_, _| ());
-        cancel_all(&busy);
+        drop(cancel_all(&busy));
         return;
     }
     let deadline = Instant::now() + LIMIT;
     let mut busy = rest(sessions, GRACE, || false, |_, _| ());
     while !busy.is_empty() && Instant::now() < deadline {
-        cancel_all(&busy);
+        let lost = cancel_all(&busy);
         busy = rest(&busy, RETRY, || false, |_, _| ());
+        // A node that stands still does not get another chance, and nobody waits for it again.
+        settle(&lost, Duration::ZERO, || true, |_, _| ());
+        busy.retain(|s| s.try_borrow().is_ok_and(|s| !s.is_broken()));
     }
     settle(&busy, Duration::ZERO, || true, |_, _| ());
     for session in sessions {

@@ -1,0 +1,485 @@
+//! Cancel, termination and timeouts are noticed at once wherever a statement is, and leave nothing
+//! behind.
+//!
+//! Each stage brings a statement to a place where a backend waits or works, stops it there, and
+//! measures from the request to the moment when the client has the error. The times contain what
+//! PostgreSQL itself needs (a request to cancel is a connection and a process of its own), which
+//! the first stage shows; the table is printed. The bounds are for a debug build on a busy machine.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use citus_tests::client::{Conn, Error};
+use citus_tests::cluster::Cluster;
+use citus_tests::server::{Kind, Server};
+
+/// What half of the tries of a stage must not exceed, and what none may.
+const MEDIAN: Duration = Duration::from_millis(50);
+const WORST: Duration = Duration::from_millis(1000);
+const TRIES: usize = 5;
+const TIMEOUT: Duration = Duration::from_millis(200);
+
+const SCHEMA: &str = "
+CREATE TABLE t (k int PRIMARY KEY, v text);
+SELECT create_distributed_table('t', 'k', shard_count := 8);
+INSERT INTO t SELECT i, 'v' FROM generate_series(1, 400) i;
+CREATE TABLE fat (k int, v text);
+SELECT create_distributed_table('fat', 'k', shard_count := 8);
+INSERT INTO fat SELECT i, repeat('x', 1000) FROM generate_series(1, 60000) i;
+CREATE TABLE checked (k int CHECK (slow(k) > 0));
+SELECT create_distributed_table('checked', 'k', colocate_with := 't');
+CREATE TABLE into_here (k int, v int);
+SELECT create_distributed_table('into_here', 'k', colocate_with := 't');
+";
+
+const SLOW: &str = "CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql STABLE AS
+    'BEGIN PERFORM pg_sleep(0.3); RETURN i; END'";
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stop {
+    Cancel,
+    Terminate,
+    Timeout,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Reading {
+    /// The client takes what comes.
+    On,
+    /// It is slower than the server, so that data is waiting for it everywhere.
+    Slow,
+    /// It takes nothing before the statement was stopped.
+    Off,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Reached {
+    /// After a moment.
+    Soon,
+    /// When a node runs something for the statement.
+    Remote,
+    /// When the client has got rows.
+    Rows,
+}
+
+/// What has to be undone when a try is over.
+type Finish = Box<dyn FnOnce()>;
+
+struct Stage {
+    name: &'static str,
+    /// Sends the statement, after it set the scene with other sessions.
+    begin: fn(&Ground, &mut Conn, &mut Instant) -> Finish,
+    reading: Reading,
+    /// When it is reached.
+    reached: Reached,
+}
+
+struct Ground {
+    cluster: Cluster,
+    database: String,
+}
+
+impl Ground {
+    fn new() -> Ground {
+        let cluster = Cluster::start(2, Kind::FAST, "");
+        let database = cluster.database("cancel");
+        for node in cluster.nodes() {
+            node.connect(&database).run(SLOW);
+        }
+        cluster.connect(&database).run(SCHEMA);
+        Ground { cluster, database }
+    }
+
+    fn connect(&self) -> Conn {
+        self.cluster.connect(&self.database)
+    }
+
+    /// Waits until a query gives 0 on every server.
+    #[track_caller]
+    fn none<'a>(&self, nodes: impl Iterator<Item = &'a Server>, what: &str, sql: &str) {
+        let end = Instant::now() + Duration::from_secs(3);
+        for node in nodes {
+            let mut c = node.connect(&self.database);
+            while c.value(&format!("SELECT count(*) {sql}")) != "0" {
+                if Instant::now() > end {
+                    panic!("{what} on {}: {:?}", node.name, c.rows(&format!("SELECT * {sql}")));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+const ACTIVE: &str = "FROM pg_stat_activity WHERE datname = current_database()
+    AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state = 'active'";
+const BUSY: &str = "FROM pg_stat_activity WHERE datname = current_database()
+    AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'";
+const LOCKS: &str = "FROM pg_locks WHERE pid <> pg_backend_pid()
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+const PREPARED: &str = "FROM pg_prepared_xacts WHERE database = current_database()";
+
+/// A stage that is one statement and nothing else.
+fn send(c: &mut Conn, at: &mut Instant, sql: &str) -> Finish {
+    *at = Instant::now();
+    c.send(sql).unwrap();
+    Box::new(|| ())
+}
+
+/// Another session that holds a lock until the try is over.
+fn behind(g: &Ground, blocker: &str, c: &mut Conn, at: &mut Instant, sql: &str) -> Finish {
+    let mut other = g.connect();
+    other.run(blocker);
+    let _ = send(c, at, sql);
+    Box::new(move || other.run("ROLLBACK"))
+}
+
+/// Sessions on the nodes that hold all shards of `t`: what needs one waits without working.
+fn shards_locked(g: &Ground, c: &mut Conn, at: &mut Instant, sql: &str) -> Finish {
+    let mut others: Vec<Conn> =
+        g.cluster.workers.iter().map(|w| w.connect(&g.database)).collect();
+    for o in &mut others {
+        let shards =
+            o.value("SELECT string_agg(relname, ', ') FROM pg_class WHERE relname ~ '^t_[0-9]+$'");
+        o.run(&format!("BEGIN; LOCK TABLE {shards}"));
+    }
+    let _ = send(c, at, sql);
+    Box::new(move || others.iter_mut().for_each(|o| o.run("ROLLBACK")))
+}
+
+/// A COPY FROM whose client goes on sending lines.
+fn copying(c: &mut Conn, at: &mut Instant, sql: &str) -> Finish {
+    let over = Arc::new(AtomicBool::new(false));
+    let (mut socket, stop) = (c.socket().unwrap(), over.clone());
+    let _ = send(c, at, sql);
+    let writer = std::thread::spawn(move || {
+        let mut next = 1_000_000;
+        while !stop.load(Ordering::Relaxed) {
+            let mut lines = String::new();
+            (0..200).for_each(|i| lines.push_str(&format!("{}\tsome text\n", next + i)));
+            next += 200;
+            let mut message = vec![b'd'];
+            message.extend_from_slice(&(lines.len() as u32 + 4).to_be_bytes());
+            message.extend_from_slice(lines.as_bytes());
+            if socket.write_all(&message).is_err() {
+                return;
+            }
+        }
+    });
+    Box::new(move || {
+        over.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+    })
+}
+
+const WIDE: &str = "SELECT t.k, repeat('x', 1000) FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h";
+
+const STAGES: &[Stage] = &[
+    Stage {
+        name: "PostgreSQL alone (for comparison)",
+        begin: |_, c, at| send(c, at, "SELECT pg_sleep(20)"),
+        reading: Reading::On,
+        reached: Reached::Soon,
+    },
+    Stage {
+        name: "router query",
+        begin: |g, c, at| shards_locked(g, c, at, "SELECT * FROM t WHERE k = 7"),
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "multi-shard query",
+        begin: |g, c, at| shards_locked(g, c, at, "SELECT count(*) FROM t"),
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "nodes that calculate",
+        begin: |_, c, at| send(c, at, "SELECT max(k + a * b) FROM t, generate_series(1, 9999) a, generate_series(1, 9999) b"),
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "a slow function here",
+        begin: |_, c, at| send(c, at, "SELECT slow(k) FROM t"),
+        reading: Reading::On,
+        reached: Reached::Soon,
+    },
+    Stage {
+        name: "rows are streaming",
+        begin: |_, c, at| send(c, at, "SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h"),
+        reading: Reading::On,
+        reached: Reached::Rows,
+    },
+    Stage {
+        name: "rows, the client does not read",
+        begin: |_, c, at| send(c, at, WIDE),
+        reading: Reading::Off,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "a cursor that sorts here",
+        begin: |_, c, at| {
+            c.run("BEGIN; DECLARE x CURSOR FOR SELECT t.k, random() r FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h ORDER BY r");
+            send(c, at, "FETCH 1 FROM x")
+        },
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "COPY FROM",
+        begin: |_, c, at| copying(c, at, "COPY fat FROM STDIN"),
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "COPY TO",
+        begin: |_, c, at| send(c, at, "COPY fat TO STDOUT"),
+        reading: Reading::Slow,
+        reached: Reached::Rows,
+    },
+    Stage {
+        name: "COPY (query) TO",
+        begin: |_, c, at| send(c, at, "COPY (SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h) TO STDOUT"),
+        reading: Reading::On,
+        reached: Reached::Rows,
+    },
+    Stage {
+        name: "a lock on a shard",
+        begin: |g, c, at| behind(g, "BEGIN; UPDATE t SET v = 'w' WHERE k = 7", c, at, "UPDATE t SET v = 'z' WHERE k = 7"),
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "a lock on the table here",
+        begin: |g, c, at| behind(g, "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE", c, at, "SELECT count(*) FROM t"),
+        reading: Reading::On,
+        reached: Reached::Soon,
+    },
+    Stage {
+        name: "UPDATE of all shards in a block",
+        begin: |_, c, at| {
+            c.run("BEGIN; UPDATE t SET v = 'b' WHERE k = 1");
+            send(c, at, "UPDATE t SET v = 'c' FROM generate_series(1, 9999) a, generate_series(1, 9999) b WHERE a * b < 0")
+        },
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "multi-row INSERT",
+        begin: |_, c, at| send(c, at, "INSERT INTO checked VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20)"),
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "INSERT .. SELECT on the nodes",
+        begin: |_, c, at| send(c, at, "INSERT INTO into_here SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h"),
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "INSERT .. SELECT through here",
+        begin: |_, c, at| send(c, at, "INSERT INTO into_here SELECT g, t.k FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h"),
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+];
+
+/// Waits until the statement is where it should be, stops it, and says when that was.
+fn stop(g: &Ground, c: Target, stage: &Stage, how: Stop, flags: &Flags) -> Instant {
+    if how == Stop::Timeout {
+        return flags.sent + TIMEOUT;
+    }
+    let mut here = g.connect();
+    let mut workers: Vec<Conn> =
+        g.cluster.workers.iter().map(|w| w.connect(&g.database)).collect();
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut active =
+        || workers.iter_mut().any(|w| w.value(&format!("SELECT count(*) {ACTIVE}")) != "0");
+    while !match stage.reached {
+        Reached::Soon => true,
+        Reached::Remote => active(),
+        Reached::Rows => flags.rows.load(Ordering::Relaxed),
+    } {
+        assert!(Instant::now() < end, "{} is not reached", stage.name);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(40));
+    let now = Instant::now();
+    match how {
+        Stop::Cancel => c.canceller.fire().unwrap(),
+        _ => here.run(&format!("SELECT pg_terminate_backend({})", c.pid)),
+    }
+    now
+}
+
+/// How to reach the session that is to be stopped.
+#[derive(Clone, Copy)]
+struct Target {
+    canceller: citus_tests::client::Canceller,
+    pid: i32,
+}
+
+/// What the threads of a try tell each other.
+struct Flags {
+    sent: Instant,
+    rows: AtomicBool,
+    fired: AtomicBool,
+}
+
+impl Flags {
+    fn new(sent: Instant) -> Flags {
+        Flags { sent, rows: AtomicBool::new(false), fired: AtomicBool::new(false) }
+    }
+}
+
+/// Reads the answer until the error, and says what it was and when it came.
+fn read(c: &mut Conn, reading: Reading, flags: &Flags) -> (Error, Instant) {
+    let fired = || flags.fired.load(Ordering::Relaxed);
+    while reading == Reading::Off && !fired() {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    loop {
+        let slow = reading == Reading::Slow && !fired();
+        match c.skip(if slow { 50 } else { 1000 }) {
+            Err(e) => return (e, c.error_at.unwrap_or_else(Instant::now)),
+            Ok((rows, true)) => panic!("the statement ended before it was stopped, {rows} rows"),
+            Ok(_) => flags.rows.store(true, Ordering::Relaxed),
+        }
+        if slow {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// One try: the time from the request to the error.
+fn attempt(g: &Ground, stage: &Stage, how: Stop) -> Duration {
+    let mut c = g.connect();
+    assert_eq!(c.value("SELECT count(*) FROM t"), "400");
+    if how == Stop::Timeout {
+        c.run(&format!("SET statement_timeout = {}", TIMEOUT.as_millis()));
+    }
+    let target = Target { canceller: c.canceller(), pid: c.pid };
+    let mut sent = Instant::now();
+    let finish = (stage.begin)(g, &mut c, &mut sent);
+    let flags = Flags::new(sent);
+    let (at, (e, came)) = std::thread::scope(|s| {
+        let stopper = s.spawn(|| {
+            let at = stop(g, target, stage, how, &flags);
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            flags.fired.store(true, Ordering::Relaxed);
+            at
+        });
+        let outcome = read(&mut c, stage.reading, &flags);
+        (stopper.join().unwrap(), outcome)
+    });
+    // A client that does not read gets the end of the connection instead of the last words.
+    let expected = match how {
+        Stop::Terminate if stage.reading != Reading::On => &["57P01", "lost"][..],
+        Stop::Terminate => &["57P01"],
+        _ => &["57014"],
+    };
+    assert!(expected.contains(&e.code()), "{} {how:?}: {e}", stage.name);
+    let label = format!("{} {how:?}", stage.name);
+    g.none(g.cluster.workers.iter(), &format!("{label}: still active"), ACTIVE);
+    finish();
+    if how != Stop::Terminate {
+        if c.status != b'I' {
+            c.run("ROLLBACK");
+        }
+        c.run("SET statement_timeout = 0");
+        assert_eq!(c.value("SELECT count(*) FROM t WHERE v = 'v'"), "400", "{label}");
+        assert_eq!(c.value("SELECT count(*) FROM checked"), "0", "{label}");
+        assert_eq!(c.value("SELECT count(*) FROM into_here"), "0", "{label}");
+        c.run("UPDATE t SET v = 'v' WHERE k < 100");
+    }
+    g.none(g.cluster.nodes(), &format!("{label}: left"), BUSY);
+    g.none(g.cluster.nodes(), &format!("{label}: locks"), LOCKS);
+    g.none(g.cluster.nodes(), &format!("{label}: prepared"), PREPARED);
+    came.saturating_duration_since(at)
+}
+
+fn millis(d: Duration) -> String {
+    format!("{:.1}", d.as_secs_f64() * 1000.0)
+}
+
+/// Tries a stage in all ways; a line of the table, and what is wrong with it.
+fn judge(g: &Ground, stage: &Stage) -> (String, Vec<String>) {
+    let (mut line, mut wrong) = (format!("{:34}", stage.name), Vec::new());
+    for how in [Stop::Cancel, Stop::Terminate, Stop::Timeout] {
+        let mut times: Vec<Duration> = (0..TRIES).map(|_| attempt(g, stage, how)).collect();
+        times.sort_unstable();
+        let (median, worst) = (times[TRIES / 2], times[TRIES - 1]);
+        line.push_str(&format!(" {:>7} {:>7}", millis(median), millis(worst)));
+        if median > MEDIAN || worst > WORST {
+            wrong.push(format!("{} {how:?}: median {median:?}, worst {worst:?}", stage.name));
+        }
+    }
+    (line, wrong)
+}
+
+#[test]
+fn statements_stop_at_once() {
+    let g = Ground::new();
+    let only = std::env::var("CITUS_TEST_STAGE").unwrap_or_default();
+    let mut wrong = Vec::new();
+    println!("{:34} {:>15} {:>15} {:>15}", "ms: median, worst", "cancel", "terminate", "timeout");
+    for stage in STAGES.iter().filter(|s| s.name.contains(&only)) {
+        let (line, found) = judge(&g, stage);
+        println!("{line}");
+        wrong.extend(found);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A node that takes the connection and never says anything.
+#[test]
+fn connecting_stops_at_once() {
+    let g = Ground::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let sql = format!(
+        "UPDATE pg_dist_node SET nodeport = {port} WHERE nodeport = {}",
+        g.cluster.workers[0].port
+    );
+    g.connect().run(&sql);
+    let mut times = Vec::new();
+    for how in [Stop::Cancel, Stop::Terminate, Stop::Timeout].repeat(3) {
+        let mut c = g.connect();
+        if how == Stop::Timeout {
+            c.run(&format!("SET statement_timeout = {}", TIMEOUT.as_millis()));
+        }
+        let target = Target { canceller: c.canceller(), pid: c.pid };
+        let flags = Flags::new(Instant::now());
+        c.send("SELECT count(*) FROM t").unwrap();
+        let at = std::thread::scope(|s| {
+            let stopper = s.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                stop(&g, target, &STAGES[0], how, &flags)
+            });
+            let (e, came) = read(&mut c, Reading::On, &flags);
+            let expected = if how == Stop::Terminate { "57P01" } else { "57014" };
+            assert_eq!(e.code(), expected, "{e}");
+            came.saturating_duration_since(stopper.join().unwrap())
+        });
+        times.push(at);
+        if how != Stop::Terminate {
+            assert_eq!(c.value("SELECT 1"), "1");
+        }
+    }
+    times.sort_unstable();
+    println!("connecting: median {}, worst {} ms", millis(times[4]), millis(times[8]));
+    assert!(times[4] < MEDIAN && times[8] < WORST, "{times:?}");
+
+    // Without any of them its own limit ends it, and the error names the node.
+    let mut c = g.connect();
+    c.run("SET citus.node_connection_timeout = '300ms'");
+    let began = Instant::now();
+    let e = c.simple("SELECT count(*) FROM t").unwrap_err();
+    let took = began.elapsed();
+    assert_eq!(e.code(), "08006", "{e}");
+    assert!(e.to_string().contains(&format!("127.0.0.1:{port}")), "{e}");
+    assert!(took > Duration::from_millis(290) && took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(c.value("SELECT 1"), "1");
+}
