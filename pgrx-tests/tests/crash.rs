@@ -244,9 +244,8 @@ fn kill_coordinator_backend(_: &Cluster, _: &str, take: &mut dyn FnMut() -> Opti
     }
 }
 
-/// What a kill left (or a client that goes on has just now): transactions that nodes have prepared
-/// and for which there is a decision, and
-/// those without one.
+/// What a kill left, or a client that goes on has just now: how many transactions nodes have
+/// prepared for which there is a decision, and for which there is none.
 fn between_phases(cluster: &Cluster, database: &str) -> (usize, usize) {
     let read = |server: &Server, sql: &str| -> Vec<String> {
         let rows = server.try_connect(database).and_then(|mut c| c.simple(sql)).unwrap_or_default();
