@@ -137,8 +137,7 @@ fn behind(g: &Ground, blocker: &str, c: &mut Conn, at: &mut Instant, sql: &str) 
 
 /// Sessions on the nodes that hold all shards of `t`: what needs one waits without working.
 fn shards_locked(g: &Ground, c: &mut Conn, at: &mut Instant, sql: &str) -> Finish {
-    let mut others: Vec<Conn> =
-        g.cluster.workers.iter().map(|w| w.connect(&g.database)).collect();
+    let mut others: Vec<Conn> = g.cluster.workers.iter().map(|w| w.connect(&g.database)).collect();
     for o in &mut others {
         let shards =
             o.value("SELECT string_agg(relname, ', ') FROM pg_class WHERE relname ~ '^t_[0-9]+$'");
@@ -173,7 +172,8 @@ fn copying(c: &mut Conn, at: &mut Instant, sql: &str) -> Finish {
     })
 }
 
-const WIDE: &str = "SELECT t.k, repeat('x', 1000) FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h";
+const WIDE: &str =
+    "SELECT t.k, repeat('x', 1000) FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h";
 
 const STAGES: &[Stage] = &[
     Stage {
@@ -196,7 +196,9 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "nodes that calculate",
-        begin: |_, c, at| send(c, at, "SELECT max(k + a * b) FROM t, generate_series(1, 9999) a, generate_series(1, 9999) b"),
+        begin: |_, c, at| {
+            send(c, at, "SELECT max(k + a * b) FROM t, generate_series(1, 9999) a, generate_series(1, 9999) b")
+        },
         reading: Reading::On,
         reached: Reached::Remote,
     },
@@ -208,7 +210,13 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "rows are streaming",
-        begin: |_, c, at| send(c, at, "SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h"),
+        begin: |_, c, at| {
+            send(
+                c,
+                at,
+                "SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h",
+            )
+        },
         reading: Reading::On,
         reached: Reached::Rows,
     },
@@ -241,19 +249,37 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "COPY (query) TO",
-        begin: |_, c, at| send(c, at, "COPY (SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h) TO STDOUT"),
+        begin: |_, c, at| {
+            send(c, at, "COPY (SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h) TO STDOUT")
+        },
         reading: Reading::On,
         reached: Reached::Rows,
     },
     Stage {
         name: "a lock on a shard",
-        begin: |g, c, at| behind(g, "BEGIN; UPDATE t SET v = 'w' WHERE k = 7", c, at, "UPDATE t SET v = 'z' WHERE k = 7"),
+        begin: |g, c, at| {
+            behind(
+                g,
+                "BEGIN; UPDATE t SET v = 'w' WHERE k = 7",
+                c,
+                at,
+                "UPDATE t SET v = 'z' WHERE k = 7",
+            )
+        },
         reading: Reading::On,
         reached: Reached::Remote,
     },
     Stage {
         name: "a lock on the table here",
-        begin: |g, c, at| behind(g, "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE", c, at, "SELECT count(*) FROM t"),
+        begin: |g, c, at| {
+            behind(
+                g,
+                "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE",
+                c,
+                at,
+                "SELECT count(*) FROM t",
+            )
+        },
         reading: Reading::On,
         reached: Reached::Soon,
     },
@@ -268,19 +294,25 @@ const STAGES: &[Stage] = &[
     },
     Stage {
         name: "multi-row INSERT",
-        begin: |_, c, at| send(c, at, "INSERT INTO checked VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20)"),
+        begin: |_, c, at| {
+            send(c, at, "INSERT INTO checked VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20)")
+        },
         reading: Reading::On,
         reached: Reached::Remote,
     },
     Stage {
         name: "INSERT .. SELECT on the nodes",
-        begin: |_, c, at| send(c, at, "INSERT INTO into_here SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h"),
+        begin: |_, c, at| {
+            send(c, at, "INSERT INTO into_here SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h")
+        },
         reading: Reading::On,
         reached: Reached::Remote,
     },
     Stage {
         name: "INSERT .. SELECT through here",
-        begin: |_, c, at| send(c, at, "INSERT INTO into_here SELECT g, t.k FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h"),
+        begin: |_, c, at| {
+            send(c, at, "INSERT INTO into_here SELECT g, t.k FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h")
+        },
         reading: Reading::On,
         reached: Reached::Remote,
     },
@@ -292,8 +324,7 @@ fn stop(g: &Ground, c: Target, stage: &Stage, how: Stop, flags: &Flags) -> Insta
         return flags.sent + TIMEOUT;
     }
     let mut here = g.connect();
-    let mut workers: Vec<Conn> =
-        g.cluster.workers.iter().map(|w| w.connect(&g.database)).collect();
+    let mut workers: Vec<Conn> = g.cluster.workers.iter().map(|w| w.connect(&g.database)).collect();
     let end = Instant::now() + Duration::from_secs(5);
     let mut active =
         || workers.iter_mut().any(|w| w.value(&format!("SELECT count(*) {ACTIVE}")) != "0");

@@ -149,7 +149,7 @@ fn refusals_change_nothing() {
             ("22004", "create_distributed_table('bare', 'id', NULL)"),
             ("22004", "create_distributed_table('bare', 'id', colocate_with => NULL)"),
             ("42P01", "create_distributed_table('bare', 'id', colocate_with => 'missing')"),
-            ("42P16", "create_distributed_table('bare', 'id', colocate_with => 'local')"),
+            ("42809", "create_distributed_table('bare', 'id', colocate_with => 'local')"),
             ("42804", "create_distributed_table('bare', 'id', colocate_with => 'other')"),
             ("22023", "create_distributed_table('bare', 'id', shard_count => 0)"),
             ("22023", "create_distributed_table('bare', 'id', shard_count => 64001)"),

@@ -48,7 +48,9 @@ impl Ground {
     fn fails(&self, c: &mut Conn, sql: &str, limit: Duration) {
         let began = Instant::now();
         let lines: String = (1000..1100).map(|k| format!("{k}\tx\n")).collect();
-        let Err(Error::Server(e)) = c.copy_in(sql, lines.as_bytes()) else { panic!("{sql} did not fail") };
+        let Err(Error::Server(e)) = c.copy_in(sql, lines.as_bytes()) else {
+            panic!("{sql} did not fail")
+        };
         let took = began.elapsed();
         println!("{:.0} ms: {sql}: {e}", took.as_secs_f64() * 1000.0);
         assert!(took < limit, "{sql}: {took:?}: {e}");

@@ -146,7 +146,7 @@ fn partner(request: &Request, plan: &Plan) -> Result<Option<Rc<Table>>> {
     };
     let Some(t) = catalog::table(oid) else {
         return refuse(
-            sqlstate::INVALID_TABLE_DEFINITION,
+            sqlstate::WRONG_OBJECT_TYPE,
             format!("\"{name}\" is not distributed."),
             "Distribute it first.",
         );
@@ -171,7 +171,7 @@ fn partner(request: &Request, plan: &Plan) -> Result<Option<Rc<Table>>> {
         }
         (Target::Single, Kind::Single, _, _) => Ok(Some(t)),
         _ => refuse(
-            sqlstate::INVALID_TABLE_DEFINITION,
+            sqlstate::WRONG_OBJECT_TYPE,
             "Only tables that are distributed in the same way can be co-located.".to_owned(),
             "Name a table that is distributed in the same way, or use colocate_with => 'none'.",
         ),
