@@ -29,6 +29,12 @@ extern "C" {
     static PqCommMethods: *const PqCommMethodsTable;
 }
 
+/// Whether it is worth asking [`applies`]: most plans have another node on top.
+pub unsafe fn may_apply(q: *mut QueryDesc) -> bool {
+    let state = (*q).planstate;
+    !state.is_null() && (*state).type_ == pg_sys::NodeTag::T_CustomScanState
+}
+
 /// The scan whose rows can be passed through, with the client's formats.
 pub unsafe fn applies(
     q: *mut QueryDesc,

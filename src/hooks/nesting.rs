@@ -42,7 +42,7 @@ unsafe extern "C-unwind" fn run(
         guard::finally(
             || match NEXT_RUN {
                 Some(f) => f(q, direction, count, once),
-                None if passed(q, direction, count) => {}
+                None if pass::may_apply(q) && passed(q, direction, count) => {}
                 None => raw_executor_run(q, direction, count, once),
             },
             txn::leave,

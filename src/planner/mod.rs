@@ -44,6 +44,13 @@ pub fn concerns_us(q: Query) -> bool {
     if !catalog::extension_ready() {
         return false;
     }
+    let is_flat = !q.has_sub_links()
+        && q.ctes().is_empty()
+        && q.rtable().iter().all(|r| r.rtekind() != RTEKind::RTE_SUBQUERY);
+    if is_flat {
+        // Most queries: there is no other place for a table.
+        return q.rtable().iter().any(is_ours);
+    }
     q.walk(|n| match n.cast::<RangeTblEntry>() {
         Some(rte) if is_ours(rte) => Visit::Stop,
         _ => Visit::Descend,

@@ -122,6 +122,7 @@ pub fn release(session: &SessionRef, owner: OwnerId) {
 
 /// Executions of a transaction that is gone: their callbacks must not run any more.
 pub(super) fn forget_all() {
-    let callbacks = DRAINS.with(|d| d.try_borrow_mut().map(|mut d| std::mem::take(&mut *d)));
-    drop(callbacks);
+    while let Some(callback) = DRAINS.with(|d| d.try_borrow_mut().ok()?.pop()) {
+        drop(callback);
+    }
 }
