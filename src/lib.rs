@@ -19,6 +19,7 @@ pub mod settings;
 pub mod stats;
 pub mod txn;
 pub mod udf;
+pub mod worker;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -38,6 +39,8 @@ pub extern "C-unwind" fn _PG_init() {
     hooks::planner::register();
     hooks::execution::register();
     hooks::utility::register();
+    hooks::database::register();
+    worker::register();
     // The last to be installed is the first to be called: around everything else.
     hooks::nesting::register();
 }

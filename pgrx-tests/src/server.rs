@@ -136,6 +136,8 @@ impl Server {
                 conf,
                 "shared_preload_libraries = 'citus'\ncitus.node_conninfo = 'sslmode=disable'"
             )?;
+            // Tests see what is left behind; those of recovery itself turn it on.
+            writeln!(conf, "citus.recover_2pc_interval = -1")?;
         }
         if !kind.durable {
             writeln!(conf, "fsync = off\nfull_page_writes = off")?;

@@ -286,7 +286,9 @@ impl Dice {
 
 /// Runs the transactions with `kill` in their midst and checks what is left.
 fn torture(kill: Kill) {
-    let cluster = Cluster::start(2, Kind::DURABLE, "deadlock_timeout = '200ms'");
+    // Recovery goes on all the time, also while transactions commit.
+    let conf = "deadlock_timeout = '200ms'\ncitus.recover_2pc_interval = '300ms'";
+    let cluster = Cluster::start(2, Kind::DURABLE, conf);
     let database = cluster.database("crash");
     cluster.connect(&database).run(SCHEMA);
     let (next, done) = (AtomicU64::new(1), AtomicBool::new(false));

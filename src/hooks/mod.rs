@@ -1,6 +1,7 @@
 //! PostgreSQL's hooks; the only writers of hook pointers.
 
 pub mod copy;
+pub mod database;
 pub mod execution;
 pub mod nesting;
 pub mod planner;

@@ -6,10 +6,19 @@ use pgrx::pg_sys;
 use std::sync::OnceLock;
 
 /// All tables of the extension.
-fn tables() -> [&'static dyn Shared; 5] {
+fn tables() -> [&'static dyn Shared; 7] {
     use crate::remote::{backends, shared};
     use crate::stats::{counters, statements, tenants};
-    [&counters::TABLE, &statements::TABLE, &tenants::TABLE, &shared::TABLE, &backends::TABLE]
+    use crate::worker::board;
+    [
+        &counters::TABLE,
+        &statements::TABLE,
+        &tenants::TABLE,
+        &shared::TABLE,
+        &backends::TABLE,
+        &board::TABLE,
+        &board::LAUNCHER,
+    ]
 }
 
 static PREVIOUS_REQUEST: OnceLock<pg_sys::shmem_request_hook_type> = OnceLock::new();

@@ -122,6 +122,12 @@ pub fn lock_relation(relid: Oid, mode: u32) -> Result<()> {
     guard::catch(|| unsafe { guard::call(|| raw_lock_relation(relid, mode as i32)) })
 }
 
+/// [`lock_relation`] without waiting; false when somebody holds a conflicting lock.
+pub fn try_lock_relation(relid: Oid, mode: u32) -> bool {
+    // SAFETY: inside a transaction, at whose end the lock is released.
+    unsafe { guard::call(|| pg_sys::ConditionalLockRelationOid(relid, mode as i32)) }
+}
+
 /// Whether a role of this server may log in.
 pub fn can_login(role: &str) -> bool {
     let Ok(name) = std::ffi::CString::new(role) else { return false };

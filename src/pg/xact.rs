@@ -87,6 +87,36 @@ unsafe extern "C-unwind" fn on_sub(
     })
 }
 
+static AT_END: std::sync::OnceLock<fn(bool)> = std::sync::OnceLock::new();
+
+/// Calls `f` after each transaction, with whether it was committed; it must not raise. One
+/// function per process can be registered.
+pub fn at_end(f: fn(bool)) {
+    unsafe extern "C-unwind" fn run(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_void) {
+        let committed = match event {
+            pg_sys::XactEvent::XACT_EVENT_COMMIT => true,
+            pg_sys::XactEvent::XACT_EVENT_ABORT | pg_sys::XactEvent::XACT_EVENT_PREPARE => false,
+            _ => return,
+        };
+        guard::entry(|| {
+            if let Some(f) = AT_END.get() {
+                f(committed);
+            }
+        })
+    }
+    if AT_END.set(f).is_ok() {
+        // SAFETY: the callback lives as long as the process.
+        unsafe { pg_sys::RegisterXactCallback(Some(run), std::ptr::null_mut()) };
+    }
+}
+
+/// The commit of the running transaction waits until it is on disk, whatever
+/// `synchronous_commit` says: others will act on it.
+pub fn force_durable() {
+    // SAFETY: sets a flag of the transaction.
+    unsafe { pg_sys::ForceSyncCommit() }
+}
+
 thread_local! {
     static AT_EXIT: RefCell<Vec<fn()>> = const { RefCell::new(Vec::new()) };
 }

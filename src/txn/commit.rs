@@ -10,6 +10,7 @@ use crate::error::{sqlstate, Error, OrRaise, Result};
 use crate::pg::fmgr::text_datum;
 use crate::pg::{catalog_write, guard, scan, session as local, wait, xact};
 use crate::remote::{cancel_all, settle, simple, Answers, Message, SessionRef};
+use crate::worker::board::{self, Request};
 use pgrx::pg_sys::Datum;
 use std::time::Duration;
 
@@ -227,6 +228,7 @@ fn prepare(writers: &[SessionRef]) -> Result<()> {
     let (work, log) = name_parts(&gid);
     simple::start_all(&work)?;
     // The nodes work while the decision is written.
+    xact::force_durable();
     record(&log, gid.xid)?;
     for (session, result) in writers.iter().zip(simple::collect_all(writers)?) {
         expect_tag(session, &result?.tag, "PREPARE TRANSACTION")?;
@@ -301,6 +303,7 @@ fn second_phase() {
             .detail(why)
             .hint("Recovery of prepared transactions will complete it there."),
         );
+        board::request(local::database(), Request::Recover);
     }
 }
 

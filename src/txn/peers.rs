@@ -16,6 +16,7 @@
 //! nobody decides about the transaction of a coordinator that is still at work.
 
 use super::gid::Gid;
+use super::recovery::ANSWER;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::remote::{pool, simple, NodeAddr, SessionRef};
@@ -95,9 +96,9 @@ impl Peers {
             "SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8), \
              EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts WHERE gid = '{name}')"
         );
-        match simple::query(&session, &sql) {
+        let mut answers = simple::query_all_within(&[(session, sql)], ANSWER)?;
+        match answers.pop().unwrap_or_else(|| Err(Error::internal("no answer from a node"))) {
             Ok(result) => Ok(result.rows.first().map_or(Part::Unknown, |row| read(row))),
-            Err(e) if session.borrow().outstanding() > 0 && !session.borrow().is_broken() => Err(e),
             // Out of reach, or an id that it does not know yet: not the server that it was.
             Err(_) => Ok(Part::Unknown),
         }

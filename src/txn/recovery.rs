@@ -7,15 +7,21 @@
 //! read again, and decisions that no node waits for any more are forgotten. A decision is only
 //! recorded after the node has prepared, so one that is missing from the second list was
 //! completed.
+//!
+//! All nodes are asked at the same time and none is waited for longer than [`ANSWER`], so that one
+//! that hangs does not keep the others waiting.
 
 use super::gid::{Decider, Gid};
 use super::peers::{undecided, Peers, Verdict};
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::text_datum;
-use crate::pg::{catalog_write, guard, scan, session as local, xact};
-use crate::remote::{pool, simple, NodeAddr, SessionRef};
+use crate::pg::{catalog_write, guard, scan, session as local, spi, xact};
+use crate::remote::simple::{self, TextResult};
+use crate::remote::{pool, NodeAddr, SessionRef};
+use crate::settings;
 use pgrx::pg_sys::{self, Datum, Oid};
+use std::time::Duration;
 
 /// The node's prepared transactions of this extension, in this database.
 const LIST: &str = "SELECT gid FROM pg_catalog.pg_prepared_xacts \
@@ -30,7 +36,8 @@ crate::pg_function!(
 /// Finishes interrupted transactions on one server, whatever group it had when they were prepared:
 /// one that joins (again), or is about to leave.
 pub fn recover_at(node: &NodeAddr) -> Result<i32> {
-    let log = Log::open()?;
+    let log = Log::find()?;
+    log.lock()?;
     let session = pool::connect(node, &local::user_name())?;
     let mut peers = Peers::new(&local::user_name());
     if node.group >= 0 {
@@ -59,35 +66,6 @@ pub(super) fn this_decider() -> Result<Decider> {
     Ok(Decider { group, system: local::system_identifier(), database: local::database() })
 }
 
-/// Finishes interrupted transactions on all nodes; how many there were. A node that cannot be
-/// reached is reported and left for later.
-pub fn recover() -> Result<i32> {
-    let decider = this_decider()?;
-    let group = decider.group;
-    let log = Log::open()?;
-    let nodes: Vec<NodeAddr> = catalog::nodes()?
-        .iter()
-        .filter(|n| n.is_primary() && n.group != group)
-        .map(|n| NodeAddr { id: n.id, group: n.group, name: n.name.clone(), port: n.port })
-        .collect();
-    let mut finished = 0;
-    let sessions = pool::connect_all(&nodes, &local::user_name())?;
-    let mut peers = Peers::new(&local::user_name());
-    for (node, session) in nodes.iter().zip(&sessions) {
-        if let Ok(session) = session {
-            peers.add(node.group, session.clone());
-        }
-    }
-    for (node, session) in nodes.iter().zip(sessions) {
-        match session.and_then(|s| recover_node(node, &s, &mut peers, &log)) {
-            Ok(n) => finished += n,
-            Err(e) if guard::is_connection_error(&e) => guard::warning(&e),
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(finished)
-}
-
 /// What to do with a prepared transaction whose local transaction has ended: the first word of the
 /// command, or `None` where it cannot be told yet. `logged` looks for a recorded decision.
 fn verb(
@@ -109,50 +87,199 @@ fn verb(
     })
 }
 
-fn recover_node(
-    node: &NodeAddr,
-    session: &SessionRef,
-    peers: &mut Peers,
-    log: &Log,
-) -> Result<i32> {
+/// Time that a node has for an answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+/// Time in milliseconds that connecting may take when nobody waits for the result.
+const CONNECT: i32 = 5000;
+
+/// What a recovery did.
+#[derive(Default)]
+pub struct Report {
+    /// Transactions that were finished.
+    pub finished: i32,
+    /// Why some could not be.
+    pub problems: Vec<Error>,
+    /// Something is left that may be finished soon.
+    pub unfinished: bool,
+}
+
+/// Finishes interrupted transactions on all nodes; how many there were. A node that cannot be
+/// reached is reported and left for later.
+pub fn recover() -> Result<i32> {
+    let report = recover_as(&local::user_name(), true)?;
+    report.problems.iter().for_each(guard::warning);
+    Ok(report.finished)
+}
+
+/// A round of the maintenance process: [`recover`] as `citus.superuser` or the extension's owner.
+/// Problems are not reported but handed over.
+pub fn round() -> Result<Report> {
+    let user = match settings::superuser() {
+        name if name.is_empty() => spi::as_owner(|| Ok(local::user_name()))?,
+        name => name,
+    };
+    let report = if settings::node_connection_timeout() > CONNECT {
+        let limit = CONNECT.to_string();
+        spi::with_setting("citus.node_connection_timeout", &limit, || recover_as(&user, false))?
+    } else {
+        recover_as(&user, false)?
+    };
+    Ok(report)
+}
+
+/// A node that can be reached.
+struct Reached {
+    group: i32,
+    session: SessionRef,
+    /// What it has to be told.
+    work: Vec<String>,
+    /// It was told everything.
+    done: bool,
+}
+
+/// Recovers with connections of a user; when others do, it waits for them or leaves it to them.
+fn recover_as(user: &str, wait: bool) -> Result<Report> {
     let decider = this_decider()?;
-    let mut finished = 0;
-    for (name, gid) in prepared(session, decider)? {
+    let mut report = Report::default();
+    let nodes: Vec<NodeAddr> = catalog::nodes()?
+        .iter()
+        .filter(|n| n.is_primary() && n.group != decider.group)
+        .map(|n| NodeAddr { id: n.id, group: n.group, name: n.name.clone(), port: n.port })
+        .collect();
+    let mut reached = Vec::new();
+    for (node, session) in nodes.iter().zip(pool::connect_all(&nodes, user)?) {
+        match session {
+            Ok(session) => {
+                reached.push(Reached { group: node.group, session, work: vec![], done: true })
+            }
+            Err(e) => report.problems.push(e),
+        }
+    }
+    let listed = lists(reached, decider, &mut report)?;
+    let log = Log::find()?;
+    if wait {
+        log.lock()?;
+    } else if !log.try_lock() {
+        // Somebody else recovers, or takes a node in; that may last.
+        report.unfinished = true;
+        return Ok(report);
+    }
+    let mut peers = Peers::new(user);
+    listed.iter().for_each(|(r, _)| peers.add(r.group, r.session.clone()));
+    let mut reached = Vec::new();
+    for (node, prepared) in listed {
+        reached.push(decide(node, prepared, &log, &mut peers, &mut report)?);
+    }
+    tell(&mut reached, &mut report)?;
+    // Read before the second list: what is decided later is not judged by it.
+    let decided: Vec<Vec<String>> = reached.iter().map(|r| log.names(r.group)).collect();
+    let (ask, decided): (Vec<_>, Vec<_>) =
+        reached.into_iter().zip(decided).filter(|(r, d)| r.done && !d.is_empty()).unzip();
+    let groups: Vec<i32> = ask.iter().map(|r| r.group).collect();
+    for (node, waiting) in lists(ask, decider, &mut report)? {
+        let Some(at) = groups.iter().position(|g| *g == node.group) else { continue };
+        let names = decided.get(at).map(Vec::as_slice).unwrap_or_default();
+        let heard = names.iter().filter(|n| !waiting.iter().any(|w| w.0 == **n));
+        heard.for_each(|name| log.forget(node.group, name));
+    }
+    log.forget_lost_groups()?;
+    report.unfinished |=
+        !report.problems.is_empty() && nodes.iter().any(|n| !log.names(n.group).is_empty());
+    Ok(report)
+}
+
+type Prepared = Vec<(String, Gid)>;
+
+/// The prepared transactions of all nodes; nodes that do not tell become problems.
+fn lists(
+    nodes: Vec<Reached>,
+    decider: Decider,
+    report: &mut Report,
+) -> Result<Vec<(Reached, Prepared)>> {
+    let work: Vec<_> = nodes.iter().map(|n| (n.session.clone(), LIST.to_owned())).collect();
+    let answers = simple::query_all_within(&work, ANSWER)?;
+    let mut lists = Vec::new();
+    for (node, answer) in nodes.into_iter().zip(answers) {
+        match answer {
+            Ok(answer) => lists.push((node, ours(answer, decider))),
+            Err(e) => report.problems.push(e),
+        }
+    }
+    Ok(lists)
+}
+
+/// Finds out what a node has to be told about its prepared transactions.
+fn decide(
+    mut node: Reached,
+    prepared: Prepared,
+    log: &Log,
+    peers: &mut Peers,
+    report: &mut Report,
+) -> Result<Reached> {
+    for (name, gid) in prepared {
         // In this order: what does not run any more has made its decision visible.
         if xact::is_running(gid.xid) {
+            // It may be about to end without being able to tell the node.
+            report.unfinished = true;
             continue;
         }
-        let Some(verb) = verb(&gid, peers, || log.contains(node.group, &name))? else {
-            guard::warning(&undecided(&name, node.group));
-            continue;
-        };
-        match simple::query(session, &format!("{verb} PREPARED '{name}'")) {
-            Ok(_) => finished += 1,
-            // Its own session, still at work, was faster or is just doing it.
-            Err(e) if e.code == sqlstate::UNDEFINED_OBJECT => {}
-            Err(e) if e.code == sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE => {}
-            Err(e) => return Err(e),
+        match verb(&gid, peers, || log.contains(node.group, &name))? {
+            Some(verb) => node.work.push(format!("{verb} PREPARED '{name}'")),
+            None => {
+                report.problems.push(undecided(&name, node.group));
+                report.unfinished = true;
+            }
         }
     }
-    let decided = log.names(node.group);
-    if decided.is_empty() {
-        return Ok(finished);
+    Ok(node)
+}
+
+/// Tells the nodes what was decided, one transaction of each at a time.
+fn tell(nodes: &mut [Reached], report: &mut Report) -> Result<()> {
+    for step in 0.. {
+        let (mut at, mut work) = (Vec::new(), Vec::new());
+        for (i, node) in nodes.iter().enumerate().filter(|(_, n)| !n.session.borrow().is_broken()) {
+            if let Some(sql) = node.work.get(step) {
+                at.push(i);
+                work.push((node.session.clone(), sql.clone()));
+            }
+        }
+        if work.is_empty() {
+            return Ok(());
+        }
+        for (i, answer) in at.into_iter().zip(simple::query_all_within(&work, ANSWER)?) {
+            match answer {
+                Ok(_) => report.finished += 1,
+                // Its own session, still at work, was faster ...
+                Err(e) if e.code == sqlstate::UNDEFINED_OBJECT => {}
+                // ... or is just doing it, with what success is not known.
+                Err(e) if e.code == sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+                    report.unfinished = true;
+                }
+                Err(e) => {
+                    report.problems.push(e);
+                    if let Some(node) = nodes.get_mut(i) {
+                        node.done = !node.session.borrow().is_broken();
+                    }
+                }
+            }
+        }
     }
-    let waiting: Vec<String> = prepared(session, decider)?.into_iter().map(|p| p.0).collect();
-    for name in decided.iter().filter(|d| !waiting.contains(d)) {
-        log.forget(node.group, name);
-    }
-    Ok(finished)
+    Ok(())
 }
 
 /// Prepared transactions on a node that this server decides about.
-fn prepared(session: &SessionRef, decider: Decider) -> Result<Vec<(String, Gid)>> {
-    let rows = simple::query(session, LIST)?.rows;
-    let names = rows.into_iter().filter_map(|r| r.into_iter().next().flatten());
-    Ok(names
+fn prepared(session: &SessionRef, decider: Decider) -> Result<Prepared> {
+    Ok(ours(simple::query(session, LIST)?, decider))
+}
+
+/// Those in an answer to [`LIST`] that this server decides about.
+fn ours(answer: TextResult, decider: Decider) -> Prepared {
+    let names = answer.rows.into_iter().filter_map(|r| r.into_iter().next().flatten());
+    names
         .filter_map(|n| Gid::parse(&n).map(|g| (n, g)))
         .filter(|(_, g)| g.decider == decider)
-        .collect())
+        .collect()
 }
 
 /// The decision log, always read with the newest snapshot whatever the isolation level is.
@@ -162,16 +289,42 @@ struct Log {
 }
 
 impl Log {
-    /// Opens the log; only one recovery works with it at a time.
-    fn open() -> Result<Log> {
+    fn find() -> Result<Log> {
         let missing = || Error::internal("pg_dist_transaction does not exist");
-        let log = Log {
+        Ok(Log {
             table: scan::catalog_relation(c"pg_dist_transaction").ok_or_else(missing)?,
             index: scan::catalog_relation(c"pg_dist_transaction_unique_constraint")
                 .ok_or_else(missing)?,
-        };
-        local::lock_relation(log.table, pg_sys::ShareUpdateExclusiveLock)?;
-        Ok(log)
+        })
+    }
+
+    /// Waits until no other recovery works with the log.
+    fn lock(&self) -> Result<()> {
+        local::lock_relation(self.table, pg_sys::ShareUpdateExclusiveLock)
+    }
+
+    /// [`Log::lock`] without waiting; false when another recovery works with the log.
+    fn try_lock(&self) -> bool {
+        local::try_lock_relation(self.table, pg_sys::ShareUpdateExclusiveLock)
+    }
+
+    /// Forgets decisions about groups that are no groups of the cluster any more. The groups are
+    /// read after the decisions: a new one is there before the first decision about it.
+    fn forget_lost_groups(&self) -> Result<()> {
+        let mut groups = Vec::new();
+        scan::rows(self.table, None, &[], |r| groups.push(r.i32(1)));
+        groups.sort_unstable();
+        groups.dedup();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let nodes = scan::catalog_relation(c"pg_dist_node")
+            .ok_or_else(|| Error::internal("pg_dist_node does not exist"))?;
+        scan::rows(nodes, None, &[], |r| groups.retain(|g| *g != r.i32(2)));
+        for group in groups {
+            catalog_write::delete(self.table, self.index, &Self::keys(group, None));
+        }
+        Ok(())
     }
 
     fn keys(group: i32, name: Option<&str>) -> Vec<scan::Key> {
