@@ -231,7 +231,12 @@ thread_local! {
 pub fn pause(database: u32) -> Option<i32> {
     PAUSING.with(|p| p.set(true));
     let pid = locked(|| {
-        let row = row(database)?;
+        // The launcher, too, may be about to learn of the database.
+        let row = row(database).or_else(|| {
+            let free = row(0)?;
+            set(free, DATABASE, u64::from(database));
+            Some(free)
+        })?;
         set(row, PAUSED_BY, own_pid());
         let pid = pid_of(get(row, PID));
         if pid > 0 {

@@ -57,11 +57,12 @@ pub fn extension_changed() {
 
 /// The transaction has ended.
 pub fn transaction_ended(committed: bool) {
-    board::release();
-    if EXTENSION.with(|e| e.replace(false)) && committed {
-        board::request(session::database(), Request::Check);
-    }
+    // First what has changed: no process shall be started for a database that is gone.
     if DATABASES.with(|d| d.replace(false)) && committed {
         board::wake_launcher(true);
     }
+    if EXTENSION.with(|e| e.replace(false)) && committed {
+        board::request(session::database(), Request::Check);
+    }
+    board::release();
 }
