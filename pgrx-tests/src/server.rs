@@ -138,6 +138,7 @@ impl Server {
             )?;
             // Tests see what is left behind; those of recovery itself turn it on.
             writeln!(conf, "citus.recover_2pc_interval = -1")?;
+            writeln!(conf, "citus.distributed_deadlock_detection_factor = -1")?;
         }
         if !kind.durable {
             writeln!(conf, "fsync = off\nfull_page_writes = off")?;

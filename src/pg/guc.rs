@@ -283,6 +283,12 @@ pub fn max_connections() -> i32 {
     unsafe { pg_sys::MaxConnections }
 }
 
+/// The server's deadlock_timeout in milliseconds.
+pub fn deadlock_timeout() -> i32 {
+    // SAFETY: a plain integer, which only the superuser can set.
+    unsafe { pg_sys::DeadlockTimeout }
+}
+
 /// Whether the server is loading shared_preload_libraries now.
 pub fn preloading() -> bool {
     // SAFETY: a plain flag.

@@ -1,8 +1,9 @@
 //! What a maintenance process does, and when.
 
 use crate::error::{Error, Result};
+use crate::pg::guc;
 use crate::settings;
-use crate::txn::recovery;
+use crate::txn::{deadlock, recovery};
 use std::time::{Duration, Instant};
 
 /// What came of a round.
@@ -25,11 +26,25 @@ pub struct Duty {
 }
 
 /// The duties, most urgent first.
-pub const DUTIES: &[Duty] = &[Duty {
-    name: RECOVERY,
-    interval: || millis(settings::recover_2pc_interval()),
-    run: || recovery::round().map(|r| Round { unfinished: r.unfinished, problems: r.problems }),
-}];
+pub const DUTIES: &[Duty] = &[
+    Duty {
+        name: "detection of distributed deadlocks",
+        interval: between_deadlock_checks,
+        run: || deadlock::check().map(|_| Round::default()),
+    },
+    Duty {
+        name: RECOVERY,
+        interval: || millis(settings::recover_2pc_interval()),
+        run: || recovery::round().map(|r| Round { unfinished: r.unfinished, problems: r.problems }),
+    },
+];
+
+/// `citus.distributed_deadlock_detection_factor` times `deadlock_timeout`.
+fn between_deadlock_checks() -> Option<Duration> {
+    let factor = settings::distributed_deadlock_detection_factor();
+    let timeout = Duration::from_millis(u64::try_from(guc::deadlock_timeout()).ok()?);
+    (factor > 0.0).then(|| timeout.mul_f64(factor))
+}
 
 /// The duty that sessions ask for when a second phase failed.
 pub const RECOVERY: &str = "recovery of prepared transactions";

@@ -1,6 +1,7 @@
 //! The maintenance processes: when they are there, what they recover, and that they are in
 //! nobody's way.
 
+mod deadlocks;
 mod presence;
 mod recovery;
 
