@@ -53,6 +53,13 @@ pub fn stop_requested() -> bool {
     }
 }
 
+/// Forgets a request to cancel that came too late: what it was about has been decided. A request
+/// to end the session stays.
+pub fn forget_cancel() {
+    // SAFETY: a flag that signal handlers set; nothing else is behind it.
+    unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) }
+}
+
 /// Readiness of a socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {

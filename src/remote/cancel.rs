@@ -14,25 +14,30 @@ struct Request {
     socket: Socket,
     message: Vec<u8>,
     written: usize,
+    /// Whether to see that the signal is sent.
+    waits: bool,
 }
 
 impl Request {
-    fn start(s: &Session) -> Option<Request> {
+    fn start(s: &Session, waits: bool) -> Option<Request> {
         let address: &Address = s.address.as_ref()?;
         let socket = Socket::connect(address, KeepAlive::default()).ok()?;
         let mut message = Vec::new();
         wire::cancel_request(&mut message, s.backend.0, s.backend.1);
-        Some(Request { socket, message, written: 0 })
+        Some(Request { socket, message, written: 0, waits })
     }
 
-    /// Goes on; true when the node has closed the connection, which it does once the signal is
-    /// sent (or something went wrong).
+    /// Goes on; true when all is written, and the node has closed the connection where that is
+    /// waited for, which it does once the signal is sent (or something went wrong).
     fn step(&mut self) -> bool {
         while let Some(rest) = self.message.get(self.written..).filter(|r| !r.is_empty()) {
             match self.socket.write(rest) {
                 Ok(n) => self.written += n,
                 Err(e) => return !waits(&e),
             }
+        }
+        if !self.waits {
+            return true;
         }
         let mut byte = [0u8; 1];
         match self.socket.read(&mut byte) {
@@ -50,8 +55,18 @@ fn waits(e: &std::io::Error) -> bool {
 /// second. Gives back the sessions of nodes that did not take the request in this time: such a
 /// node stands still, and waiting for its answer makes no sense. Never raises.
 pub fn cancel_all(sessions: &[SessionRef]) -> Vec<SessionRef> {
+    request_all(sessions, true)
+}
+
+/// [`cancel_all`] for a process on its way out, which nobody should have to wait for: the requests
+/// are sent, what comes of them is not waited for.
+pub fn cancel_and_leave(sessions: &[SessionRef]) {
+    drop(request_all(sessions, false));
+}
+
+fn request_all(sessions: &[SessionRef], waits: bool) -> Vec<SessionRef> {
     let start = |session: &SessionRef| {
-        let request = session.try_borrow().ok().and_then(|s| Request::start(&s))?;
+        let request = session.try_borrow().ok().and_then(|s| Request::start(&s, waits))?;
         Some((session.clone(), request))
     };
     let mut requests: Vec<(SessionRef, Request)> = sessions.iter().filter_map(start).collect();
@@ -75,7 +90,7 @@ pub fn cancel_all(sessions: &[SessionRef]) -> Vec<SessionRef> {
 impl Session {
     /// Asks the node to cancel what this session runs; takes at most a second.
     pub fn cancel(&self) {
-        let Some(mut request) = Request::start(self) else { return };
+        let Some(mut request) = Request::start(self, true) else { return };
         let deadline = Instant::now() + CANCEL_TIMEOUT;
         while Instant::now() < deadline {
             let write = request.written < request.message.len();

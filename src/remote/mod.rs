@@ -22,7 +22,7 @@ mod wire;
 pub mod pool;
 pub mod simple;
 
-pub use cancel::cancel_all;
+pub use cancel::{cancel_all, cancel_and_leave};
 pub(crate) use cancel::{rest, settle};
 pub use message::{Message, Param, TxStatus};
 pub(crate) use session::Answers;

@@ -209,6 +209,8 @@ fn together(writers: &[SessionRef]) -> Result<bool> {
     }
     second_phase();
     ended(writers);
+    // It is committed, although the local transaction has yet to end.
+    wait::forget_cancel();
     Ok(true)
 }
 

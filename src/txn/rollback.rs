@@ -5,7 +5,9 @@ use super::owners::forget_all;
 use super::parts::{give_back_all, select, PARTS};
 use crate::error::sqlstate;
 use crate::pg::{guard, xact};
-use crate::remote::{cancel_all, rest, settle, Answers, Message, SessionRef, TxStatus};
+use crate::remote::{
+    cancel_all, cancel_and_leave, rest, settle, Answers, Message, SessionRef, TxStatus,
+};
 use std::time::{Duration, Instant};
 
 /// Statements that are about to end by themselves need no cancel.
@@ -27,7 +29,7 @@ fn bring_to_rest(sessions: &[SessionRef]) {
     }
     if xact::exiting() {
         let busy = rest(sessions, Duration::ZERO, || true, |_, _| ());
-        drop(cancel_all(&busy));
+        cancel_and_leave(&busy);
         return;
     }
     let deadline = Instant::now() + LIMIT;

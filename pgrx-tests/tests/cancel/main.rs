@@ -17,7 +17,7 @@ use citus_tests::server::{Kind, Server};
 use stages::STAGES;
 
 /// What half of the tries of a stage must not exceed, and what none may.
-const MEDIAN: Duration = Duration::from_millis(50);
+const MEDIAN: Duration = Duration::from_millis(100);
 const WORST: Duration = Duration::from_millis(1000);
 const TRIES: usize = 5;
 /// Rounds of tries until one is within the bounds.
