@@ -192,8 +192,9 @@ impl Exec {
         }
         let params = wire_params(&self.plan, values);
         sessions.iter().try_for_each(|s| txn::claim(s, owner))?;
-        if writes && mode == Mode::InTransaction {
-            txn::mark_modified(&groups);
+        let modifies = writes && mode == Mode::InTransaction;
+        if modifies {
+            txn::flag_modified(&groups);
         }
         for (group, session) in groups.iter().zip(sessions) {
             let of_group = || tasks.iter().filter(|t| t.group == *group);
@@ -209,8 +210,13 @@ impl Exec {
                 of_group().for_each(|t| self.queue(&session, t, &params));
                 session.borrow_mut().queue_sync();
             }
-            session.borrow_mut().flush()?;
             self.conns.push(Conn { session, tasks: running, current: 0 });
+        }
+        if modifies {
+            txn::ask_transaction_ids(&groups);
+        }
+        for conn in &self.conns {
+            conn.session.borrow_mut().flush()?;
         }
         Ok(())
     }

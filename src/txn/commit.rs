@@ -12,6 +12,7 @@ use crate::pg::{catalog_write, guard, scan, session as local, wait, xact};
 use crate::remote::{cancel_all, settle, simple, Answers, Message, SessionRef};
 use crate::worker::board::{self, Request};
 use pgrx::pg_sys::Datum;
+use std::cell::Cell;
 use std::time::Duration;
 
 /// Time for the second phase; recovery does what is not done by then.
@@ -156,6 +157,20 @@ fn expect_tag(session: &SessionRef, tag: &str, expected: &str) -> Result<()> {
     Err(Error::new(sqlstate::IN_FAILED_SQL_TRANSACTION, message))
 }
 
+/// A number that no other transaction has: chance once for each session, which is expensive, and
+/// counted on from there.
+fn random() -> Result<u64> {
+    thread_local! {
+        static LAST: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+    let next = match LAST.with(Cell::get) {
+        Some(last) => last.wrapping_add(1),
+        None => local::random()?,
+    };
+    LAST.with(|l| l.set(Some(next)));
+    Ok(next)
+}
+
 /// The name for the first of the nodes that prepare now.
 fn name(peers: Vec<(i32, u64)>) -> Result<Gid> {
     let decider = Decider {
@@ -163,7 +178,7 @@ fn name(peers: Vec<(i32, u64)>) -> Result<Gid> {
         system: local::system_identifier(),
         database: local::database(),
     };
-    let (pid, xid, random) = (local::backend_pid(), xact::full_id(), local::random()?);
+    let (pid, xid, random) = (local::backend_pid(), xact::full_id(), random()?);
     Ok(Gid { decider, pid, xid, random, part: 0, peers })
 }
 

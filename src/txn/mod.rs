@@ -18,7 +18,9 @@ pub mod run;
 mod settings;
 
 pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
-pub use parts::{in_transaction, mark_modified, session, sessions};
+pub use parts::{
+    ask_transaction_ids, flag_modified, in_transaction, mark_modified, session, sessions,
+};
 
 use crate::pg::xact::{self, Callbacks, Event, SubEvent};
 use std::cell::Cell;

@@ -53,11 +53,23 @@ pub(super) fn any_began() -> bool {
 /// where the statement was a transaction of its own. To be called before the modification is
 /// queued.
 pub fn mark_modified(groups: &[i32]) {
+    flag_modified(groups);
+    ask_transaction_ids(groups);
+}
+
+/// The first half of [`mark_modified`], for those who call [`ask_transaction_ids`] when the
+/// modification is queued: the question then costs its answer no time.
+pub fn flag_modified(groups: &[i32]) {
     let user = u32::from(local::user());
     let named = |p: &Part| groups.contains(&p.group) && p.user == user && p.began;
+    PARTS.with(|p| p.borrow_mut().iter_mut().filter(|p| named(p)).for_each(|p| p.modified = true));
+}
+
+/// Asks the nodes that were modified for the ids of their transactions, once there are several;
+/// nothing is sent to `groups` yet.
+pub fn ask_transaction_ids(groups: &[i32]) {
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
-        parts.iter_mut().filter(|p| named(p)).for_each(|p| p.modified = true);
         if parts.iter().filter(|p| p.modified).count() < 2 {
             return;
         }
