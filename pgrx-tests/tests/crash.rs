@@ -20,15 +20,7 @@ const TRANSACTIONS: u64 = 240;
 const ACCOUNTS: u64 = 40;
 const KILLS: u64 = 10;
 
-const SCHEMA: &str = "
-CREATE TABLE accounts (k INT PRIMARY KEY, balance BIGINT);
-SELECT create_distributed_table('accounts', 'k', shard_count := 4);
-CREATE TABLE entries (k INT, tx BIGINT, what TEXT);
-SELECT create_distributed_table('entries', 'k', colocate_with := 'accounts');
-CREATE TABLE marks (tx BIGINT PRIMARY KEY);
-SELECT create_reference_table('marks');
-INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 40) i;
-";
+const SCHEMA: &str = include_str!("crash.sql");
 
 /// What a client knows about one of its transactions.
 #[derive(Clone, Copy, PartialEq, Debug)]
