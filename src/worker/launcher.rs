@@ -56,7 +56,9 @@ fn run() -> Result<()> {
                 warned.too_many_databases();
             }
         }
-        for database in board::due().0 {
+        // One look for both: what becomes due after it is due within `next`.
+        let (due, next) = board::due();
+        for database in due {
             if board::starting() >= AT_ONCE {
                 // The next one that comes to work, or ends, wakes us.
                 break;
@@ -68,7 +70,6 @@ fn run() -> Result<()> {
             // What somebody woke us for meanwhile may have been taken for something else.
             continue;
         }
-        let next = board::due().1;
         process::sleep(next.map_or(LOOK, |n| n.min(LOOK)))?;
     }
     // With another code the server would not start it again.
