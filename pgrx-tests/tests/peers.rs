@@ -144,6 +144,19 @@ fn a_part_that_still_runs_is_waited_for() {
     assert_eq!(scene.seen("lost"), (0, 0));
 }
 
+#[test]
+fn a_node_that_leaves_is_asked_before() {
+    use Left::{Aborted, Committed, Prepared};
+    let states = [([Committed, Prepared], 2), ([Aborted, Prepared], 0), ([Prepared, Prepared], 2)];
+    for (i, (states, expected)) in states.into_iter().enumerate() {
+        let mut scene = Scene::new(&format!("peers_leave{i}"));
+        drop(scene.leave("left", i as u32, states));
+        let port = CLUSTER.workers[0].port;
+        scene.coordinator.run(&format!("SELECT citus_remove_node('127.0.0.1', {port})"));
+        assert_eq!(scene.seen("left"), (expected, 0), "{states:?}");
+    }
+}
+
 /// Rows of `t` on both nodes under keys that lie on different nodes.
 fn two_nodes(c: &mut Conn) -> (String, String) {
     let key = |c: &mut Conn, n: usize| {

@@ -89,6 +89,10 @@ fn clear(node: &Node, reachable: bool) -> Result<()> {
         // What a crash left half done there would keep its locks.
         recovery::recover_at(&probe::address_of(node))?;
     }
+    if node.group != COORDINATOR_GROUP {
+        // What others have prepared together with the node is decided while it can be asked.
+        recovery::recover()?;
+    }
     let held = placements::forget(node.group)?;
     match placements::drop_sql(&held) {
         Some(sql) if reachable => run::on_group(node.group, &sql, true).map(|_| ()),

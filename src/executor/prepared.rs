@@ -18,9 +18,9 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 /// Plans kept; more than this and all are forgotten.
-const MAX_PLANS: usize = 500;
+const MAX_PLANS: usize = 200;
 /// Texts kept for one plan.
-const MAX_TEXTS: usize = 1000;
+const MAX_TEXTS: usize = 256;
 /// Numbers of plans that were seen once.
 const SEEN: usize = 64;
 

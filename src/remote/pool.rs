@@ -55,11 +55,23 @@ pub fn connect(node: &NodeAddr, user: &str) -> Result<SessionRef> {
     }
 }
 
-/// A kept session with this tag (not 0) that is alive.
-pub fn take_tagged(tag: u64) -> Option<SessionRef> {
+/// What a kept session is found by without looking at names: group, user and the state of the
+/// metadata when its node was the primary of that group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tag {
+    /// Node group.
+    pub group: i32,
+    /// OID of the user.
+    pub user: u32,
+    /// `catalog::generation`.
+    pub generation: u64,
+}
+
+/// A kept session with this tag that is alive.
+pub fn take_tagged(tag: Tag) -> Option<SessionRef> {
     let session = IDLE.with(|idle| {
         let mut idle = idle.borrow_mut();
-        let at = idle.iter().position(|s| s.borrow().tag == tag)?;
+        let at = idle.iter().position(|s| s.borrow().tag == Some(tag))?;
         Some(idle.swap_remove(at))
     })?;
     let works = usable(&mut session.borrow_mut());
@@ -70,8 +82,8 @@ pub fn take_tagged(tag: u64) -> Option<SessionRef> {
 }
 
 /// Gives a session a tag by which it is found when it is kept.
-pub fn set_tag(session: &SessionRef, tag: u64) {
-    session.borrow_mut().tag = tag;
+pub fn set_tag(session: &SessionRef, tag: Tag) {
+    session.borrow_mut().tag = Some(tag);
 }
 
 /// A kept session that is alive.

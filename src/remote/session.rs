@@ -111,7 +111,7 @@ pub struct Session {
     /// When it was given back last.
     pub(super) used: Instant,
     /// What [`super::pool::take_tagged`] finds it by.
-    pub(super) tag: u64,
+    pub(super) tag: Option<super::pool::Tag>,
     /// Its place among the connections of all backends.
     pub(super) permit: Option<Permit>,
     /// Id of the transaction there, where it was asked for.
@@ -152,7 +152,7 @@ impl Session {
             wait_set: None,
             created: Instant::now(),
             used: Instant::now(),
-            tag: 0,
+            tag: None,
             permit: None,
             transaction_id: None,
             entry: None,

@@ -6,10 +6,8 @@ use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{session as local, xact};
 use crate::remote::{backends, pool, wait_one, Answers, NodeAddr, Session, SessionRef, Settings};
-use rustc_hash::FxHasher;
 use std::cell::RefCell;
 use std::fmt::Write;
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// One node and user in the running transaction.
@@ -175,12 +173,14 @@ fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    // Before the addresses are looked up: what changes from here on makes the tags stale.
+    let tags: Vec<pool::Tag> = missing.iter().map(|g| tag(*g, user)).collect();
     let nodes = missing.iter().map(|g| address(*g)).collect::<Result<Vec<_>>>()?;
     let made = pool::acquire(&nodes, &local::user_name())?;
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
-        for (group, session) in missing.into_iter().zip(made) {
-            pool::set_tag(&session, tag(group, user));
+        for ((group, tag), session) in missing.into_iter().zip(tags).zip(made) {
+            pool::set_tag(&session, tag);
             parts.push(Part::new(group, user, session));
         }
     });
@@ -188,10 +188,8 @@ fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
 }
 
 /// What a kept session to a group's primary is found by, as long as no metadata changes.
-fn tag(group: i32, user: u32) -> u64 {
-    let mut hasher = FxHasher::default();
-    (group, user, catalog::generation()).hash(&mut hasher);
-    hasher.finish().max(1)
+fn tag(group: i32, user: u32) -> pool::Tag {
+    pool::Tag { group, user, generation: catalog::generation() }
 }
 
 /// Address of a group's primary.

@@ -134,7 +134,10 @@ pub(super) fn undecided(name: &str, group: i32) -> Error {
         crate::error::sqlstate::OBJECT_IN_USE,
         format!("prepared transaction {name} of group {group} cannot be decided yet"),
     )
-    .hint("It will be when the other nodes that take part in it answer.")
+    .hint(
+        "It will be when the other nodes that take part in it answer. If one of them has left the \
+         cluster, look there what it did, and use COMMIT PREPARED or ROLLBACK PREPARED here.",
+    )
 }
 
 #[cfg(test)]
