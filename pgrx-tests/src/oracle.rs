@@ -239,6 +239,11 @@ impl<'a> Duel<'a> {
             if let Some(text) = want.first().and_then(|w| difference(w, &again, &s.marks)) {
                 return Some(format!("through the extended protocol: {text}"));
             }
+            // By now the statement's shape has come before, and its plan is a kept one.
+            let again = self.cluster.query(session, &s.sql, &[]);
+            if let Some(text) = want.first().and_then(|w| difference(w, &again, &s.marks)) {
+                return Some(format!("the third time: {text}"));
+            }
         }
         if w == b'E' || s.marks.tag_only || !writes(&s.sql) {
             return None;

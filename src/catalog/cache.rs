@@ -55,8 +55,8 @@ pub fn extension_ready() -> bool {
     oids().is_some()
 }
 
-/// A number that changes with every invalidation of table or node metadata: what is derived from
-/// metadata and kept (templates, plans) is stale when it differs.
+/// A number that changes with every invalidation of metadata and of definitions: what is derived
+/// from them and kept (templates, plans) is stale when it differs.
 pub fn generation() -> u64 {
     GENERATION.with(Cell::get)
 }
@@ -81,14 +81,14 @@ fn forget(relid: Option<Oid>) {
     GENERATION.with(|g| g.set(g.get() + 1));
 }
 
-/// Texts with names of schemas are stale.
-fn texts_are_stale() {
+/// What was made from definitions of schemas, functions, types or operators is stale.
+fn definitions_are_stale() {
     GENERATION.with(|g| g.set(g.get() + 1));
 }
 
 /// Registers the invalidation callbacks; once per process, from `_PG_init`.
 pub fn register() {
-    invalidation::register(forget, texts_are_stale);
+    invalidation::register(forget, definitions_are_stale);
 }
 
 /// What a changed catalog row makes stale; every table when it is unknown or being dropped.

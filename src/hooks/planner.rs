@@ -9,7 +9,7 @@ use pgrx::pg_sys::{
     self, CustomPath, CustomPathMethods, Index, NodeTag, ParamListInfo, Path, Plan, PlannedStmt,
     PlannerInfo, Query, RangeTblEntry, RelOptInfo,
 };
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, CStr};
 
 static mut NEXT_PLANNER: pg_sys::planner_hook_type = None;
 static mut NEXT_PATHLIST: pg_sys::set_rel_pathlist_hook_type = None;
@@ -50,12 +50,13 @@ fn plan_query(
         let query = Ref::from_raw(q);
         let ours = guard::entry(|| query.filter(|q| planner::concerns_us(*q)));
         let Some(query) = ours else { return next(q, text, options, params) };
+        let source = (params.is_null() && !text.is_null()).then(|| CStr::from_ptr(text).to_bytes());
         guard::entry(|| {
             let mut standard = |q: Ref<Query>| {
                 let stmt = guard::call(|| next(q.as_ptr(), text, options, params));
                 Ref::from_raw(stmt).ok_or_else(|| Error::internal("no plan was made")).or_raise()
             };
-            planner::plan(query, &mut standard).or_raise().as_ptr()
+            planner::plan(query, source, &mut standard).or_raise().as_ptr()
         })
     }
 }

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 struct Callbacks {
     /// With a stale relation, or `None` when all of them are.
     relation: fn(Option<Oid>),
-    /// When schemas change.
-    schemas: fn(),
+    /// When schemas, functions, types or operators change.
+    definitions: fn(),
 }
 
 static CALLBACKS: OnceLock<Callbacks> = OnceLock::new();
@@ -23,26 +23,28 @@ extern "C-unwind" fn on_relcache(_arg: Datum, relid: Oid) {
     })
 }
 
-extern "C-unwind" fn on_namespace(_arg: Datum, _cache: i32, _hash: u32) {
+extern "C-unwind" fn on_definition(_arg: Datum, _cache: i32, _hash: u32) {
     guard::entry(|| {
         if let Some(c) = CALLBACKS.get() {
-            (c.schemas)();
+            (c.definitions)();
         }
     })
 }
 
-/// Registers what is called when relations become stale, and when schemas do; once per process,
-/// from `_PG_init`.
-pub fn register(relation: fn(Option<Oid>), schemas: fn()) {
-    if CALLBACKS.set(Callbacks { relation, schemas }).is_err() {
+/// Registers what is called when relations become stale, and when other definitions do; once per
+/// process, from `_PG_init`.
+pub fn register(relation: fn(Option<Oid>), definitions: fn()) {
+    if CALLBACKS.set(Callbacks { relation, definitions }).is_err() {
         return;
     }
     // SAFETY: the callbacks live as long as the process.
     unsafe {
         let none = Datum::from(0usize);
         pg_sys::CacheRegisterRelcacheCallback(Some(on_relcache), none);
-        let namespaces = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
-        pg_sys::CacheRegisterSyscacheCallback(namespaces, Some(on_namespace), none);
+        use pg_sys::SysCacheIdentifier as Cache;
+        for cache in [Cache::NAMESPACEOID, Cache::PROCOID, Cache::TYPEOID, Cache::OPEROID] {
+            pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(on_definition), none);
+        }
     }
 }
 

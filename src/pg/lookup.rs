@@ -22,6 +22,12 @@ pub fn element_type(array: Oid) -> Option<Oid> {
     valid(unsafe { pg_sys::get_element_type(pg_sys::getBaseType(array)) })
 }
 
+/// The collation of a type's values; invalid for types without.
+pub fn type_collation(typ: Oid) -> Oid {
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::get_typcollation(typ) }
+}
+
 /// Whether values of the type have a collation.
 pub fn is_collatable(typ: Oid) -> bool {
     // SAFETY: syscache look-up.
@@ -234,6 +240,31 @@ pub fn primary_key(relid: Oid) -> Vec<i16> {
         while i >= 0 {
             out.push((i + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16);
             i = pg_sys::bms_next_member(set, i);
+        }
+    }
+    out
+}
+
+/// Columns of each unique index that holds for all rows and at any time.
+pub fn unique_keys(relid: Oid) -> Vec<Vec<i16>> {
+    let rel = Open::new(relid);
+    let mut out = Vec::new();
+    // SAFETY: an open relation; each index has as many key columns as it says and is closed again.
+    unsafe {
+        let indexes = query::List::<Oid>::from_raw(pg_sys::RelationGetIndexList(rel.0));
+        for index in indexes.iter() {
+            let i = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
+            let form = (*i).rd_index;
+            let is_key = (*form).indisunique
+                && (*form).indimmediate
+                && (*form).indisvalid
+                && pg_sys::RelationGetIndexPredicate(i).is_null()
+                && pg_sys::RelationGetIndexExpressions(i).is_null();
+            if is_key {
+                let n = (*form).indnkeyatts.max(0) as usize;
+                out.push((0..n).map(|k| *(*form).indkey.values.as_ptr().add(k)).collect());
+            }
+            pg_sys::index_close(i, pg_sys::AccessShareLock as i32);
         }
     }
     out

@@ -5,7 +5,7 @@ use super::values::Values;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::query::{
-    self, CoerceViaIO, FuncExpr, Kind, List, Node, Param, Query, RangeTblEntry, Visit,
+    self, CoerceViaIO, CollateExpr, FuncExpr, Kind, List, Node, Param, Query, RangeTblEntry, Visit,
 };
 use crate::pg::{column, lookup};
 use crate::plan::{ParamSpec, Piece, Template};
@@ -267,7 +267,7 @@ pub fn parameter(value: Node, values: &mut Values) -> Result<Node> {
     p.set_paramcollid(value.collation());
     p.set_location(OURS);
     if ship::is_plain_type(typ) {
-        return Ok(p.node());
+        return Ok(collated(p.node(), value.collation()));
     }
     p.set_paramtype(pg_sys::TEXTOID);
     p.set_paramtypmod(-1);
@@ -278,5 +278,17 @@ pub fn parameter(value: Node, values: &mut Values) -> Result<Node> {
     c.set_resultcollid(value.collation());
     c.set_coerceformat(pg_sys::CoercionForm::COERCE_EXPLICIT_CAST);
     c.set_location(-1);
-    Ok(c.node())
+    Ok(collated(c.node(), value.collation()))
+}
+
+/// A value of a node with the collation that it has here, where that is not its type's.
+fn collated(value: Node, collation: Oid) -> Node {
+    if collation == Oid::INVALID || collation == lookup::type_collation(value.typ()) {
+        return value;
+    }
+    let c = CollateExpr::new();
+    c.set_arg(value);
+    c.set_coll_oid(collation);
+    c.set_location(-1);
+    c.node()
 }

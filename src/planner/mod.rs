@@ -1,6 +1,7 @@
 //! From PostgreSQL's query tree to distributed plans.
 //!
 //! The rules stand in one order, from the plan that costs least to the one that always works:
+//! 0. `shapes`: a statement on one shard that came before with other constants: take its plan.
 //! 1. `router`: everything the query needs is on one shard group: send the whole query there.
 //! 2. `pushdown`: each shard group can answer for itself: send the whole query to each.
 //! 3. `combine`: each shard group can answer a part (aggregates, top rows): combine here.
@@ -21,6 +22,7 @@ pub mod modify;
 mod pushdown;
 mod rest;
 pub mod scan;
+mod shapes;
 pub mod ship;
 mod source;
 pub mod values;
@@ -57,8 +59,14 @@ pub fn concerns_us(q: Query) -> bool {
     })
 }
 
-/// Plans a query that mentions our tables.
-pub fn plan(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
+/// Plans a query that mentions our tables. `text` is what the client sent, when the query has no
+/// parameters.
+pub fn plan(q: Query, text: Option<&[u8]>, standard: Standard<'_>) -> Result<PlannedStmt> {
+    if let Some(text) = text {
+        if let Some(known) = shapes::plan(q, text)? {
+            return Ok(known);
+        }
+    }
     simplify(q);
     if q.has_modifying_cte() && !q.ctes().is_empty() {
         return ctes::plan(q, standard);

@@ -30,7 +30,8 @@ pub fn remote_rte(tlist: List<TargetEntry>) -> RangeTblEntry {
 pub fn scan_node(plan: &DistPlan, exprs: &[Node]) -> CustomScan {
     let scan = CustomScan::new();
     scan.set_methods(crate::executor::methods(plan));
-    scan.set_custom_exprs(exprs.iter().map(|e| e.copy()).collect());
+    // As PostgreSQL's planner leaves expressions; COLLATE, for one, cannot be executed as written.
+    scan.set_custom_exprs(exprs.iter().map(|e| e.copy().eval_const()).collect());
     scan.set_custom_private(List::from([encode(plan)]));
     scan.set_plan_rows(plan.rows);
     scan.set_total_cost(plan.rows * 0.01);

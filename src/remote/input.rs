@@ -29,7 +29,12 @@ impl Session {
                 Err(_) => return Err(self.protocol_error("message of impossible length")),
             };
             let answers = self.batches.front().map_or(Answers::Discard, |b| b.answers);
-            let show = answers == Answers::Caller;
+            let opening = self.batches.front_mut().filter(|b| b.opening > 0);
+            let show = answers == Answers::Caller && opening.is_none();
+            if let (Some(batch), b'C') = (opening, frame.tag) {
+                batch.opening -= 1;
+                continue;
+            }
             match frame.tag {
                 b'D' | b'd' => {
                     if show {

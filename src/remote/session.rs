@@ -69,6 +69,8 @@ pub(super) struct Batch {
     pub answers: Answers,
     /// A command of our own, as opposed to a statement of the caller.
     pub own: bool,
+    /// So many commands of our own come first; their answers do not reach the caller.
+    pub opening: u32,
 }
 
 /// Answers that need attention beyond being passed on.
@@ -94,6 +96,10 @@ pub struct Session {
     pub(super) seq: u64,
     /// Messages were queued since the last Sync.
     open: bool,
+    /// Commands of our own that travel in front of what is queued next, and their number.
+    opening: (String, u32),
+    /// Commands of our own at the head of the batch being queued.
+    opened: u32,
     pub(super) expects: VecDeque<Expect>,
     pub(super) status: TxStatus,
     pub(super) broken: bool,
@@ -140,6 +146,8 @@ impl Session {
             batches: VecDeque::new(),
             seq: 0,
             open: false,
+            opening: (String::new(), 0),
+            opened: 0,
             expects: VecDeque::new(),
             status: TxStatus::Idle,
             broken: false,
@@ -168,7 +176,8 @@ impl Session {
 
     fn end_batch(&mut self, answers: Answers) {
         let own = answers != Answers::Caller;
-        self.batches.push_back(Batch { seq: self.seq, answers, own });
+        let opening = std::mem::take(&mut self.opened);
+        self.batches.push_back(Batch { seq: self.seq, answers, own, opening });
         self.seq += 1;
         self.open = false;
     }
@@ -176,27 +185,79 @@ impl Session {
     /// Queues a simple query. COPY has to be run this way. Messages of the extended protocol
     /// queued before need a Sync first.
     pub fn queue_query(&mut self, sql: &str) {
-        if self.open {
-            self.queue_sync();
-        }
-        wire::query(&mut self.out, sql);
-        self.end_batch(Answers::Caller);
+        self.simple(sql, Answers::Caller);
     }
 
     /// Queues a command of our own; its answers do not reach the caller.
     pub(crate) fn queue_internal(&mut self, sql: &str, answers: Answers) {
+        self.simple(sql, answers);
+    }
+
+    fn simple(&mut self, sql: &str, answers: Answers) {
         if self.open {
             self.queue_sync();
         }
-        wire::query(&mut self.out, sql);
+        let (opening, commands) = std::mem::take(&mut self.opening);
+        if opening.is_empty() {
+            wire::query(&mut self.out, sql);
+        } else {
+            wire::query(&mut self.out, &(opening + sql));
+            self.opened = commands;
+        }
         self.end_batch(answers);
+    }
+
+    /// Commands of our own, each with its semicolon, that travel in one message with what is
+    /// queued next: their answers do not wake anybody up.
+    pub(crate) fn open_with(&mut self, sql: &str, commands: u32) {
+        if self.open {
+            self.queue_sync();
+        }
+        self.opening.0.push_str(sql);
+        self.opening.1 += commands;
+    }
+
+    /// Messages of the extended protocol begin or go on.
+    fn extend(&mut self) {
+        if self.opening.1 == 1 {
+            let sql = std::mem::take(&mut self.opening).0;
+            let name = self.statement(&sql, &[], 0).0;
+            wire::bind(&mut self.out, "", &name, &[], &[]);
+            wire::execute(&mut self.out, "", 0);
+            self.opened = 1;
+        } else {
+            self.send_opening();
+        }
+        self.open = true;
+    }
+
+    /// Queues what was to travel with something else by itself.
+    fn send_opening(&mut self) {
+        let (sql, _) = std::mem::take(&mut self.opening);
+        if !sql.is_empty() {
+            wire::query(&mut self.out, &sql);
+            self.end_batch(Answers::Internal);
+        }
+    }
+
+    /// Queues the question for the id of the transaction.
+    pub(crate) fn queue_transaction_id(&mut self) {
+        if self.open {
+            self.queue_sync();
+        }
+        self.transaction_id = None;
+        let (name, _) = self.prepared("SELECT pg_catalog.pg_current_xact_id()", &[], 0);
+        self.queue_bind("", &name, &[], &[]);
+        self.queue_execute("", 0);
+        wire::sync(&mut self.out);
+        self.end_batch(Answers::TransactionId);
     }
 
     /// Queues Parse.
     pub fn queue_parse(&mut self, name: &str, sql: &str, types: &[u32]) {
+        self.extend();
         wire::parse(&mut self.out, name, sql, types);
         self.expects.push_back(Expect::Parse { seq: self.seq, name: None });
-        self.open = true;
     }
 
     /// Queues Bind.
@@ -207,40 +268,40 @@ impl Session {
         params: &[Param<'_>],
         result_formats: &[i16],
     ) {
+        self.extend();
         wire::bind(&mut self.out, portal, statement, params, result_formats);
-        self.open = true;
     }
 
     /// Queues Describe of a portal.
     pub fn queue_describe_portal(&mut self, portal: &str) {
+        self.extend();
         wire::describe(&mut self.out, b'P', portal);
-        self.open = true;
     }
 
     /// Queues Describe of a statement.
     pub fn queue_describe_statement(&mut self, name: &str) {
+        self.extend();
         wire::describe(&mut self.out, b'S', name);
-        self.open = true;
     }
 
     /// Queues Execute; `max_rows` 0 means all.
     pub fn queue_execute(&mut self, portal: &str, max_rows: i32) {
+        self.extend();
         wire::execute(&mut self.out, portal, max_rows);
-        self.open = true;
     }
 
     /// Queues Close of a portal.
     pub fn queue_close_portal(&mut self, portal: &str) {
+        self.extend();
         wire::close(&mut self.out, b'P', portal);
         self.expects.push_back(Expect::Close { seq: self.seq, internal: false });
-        self.open = true;
     }
 
     /// Queues Close of a statement that was named by the caller.
     pub fn queue_close_statement(&mut self, name: &str) {
+        self.extend();
         wire::close(&mut self.out, b'S', name);
         self.expects.push_back(Expect::Close { seq: self.seq, internal: false });
-        self.open = true;
     }
 
     /// Queues Sync.
@@ -271,6 +332,11 @@ impl Session {
     /// of the result: a node refuses to run a statement whose result type has changed, so that
     /// the same text with another shape is another statement.
     pub fn prepared(&mut self, sql: &str, types: &[u32], shape: u64) -> (Rc<str>, bool) {
+        self.extend();
+        self.statement(sql, types, shape)
+    }
+
+    fn statement(&mut self, sql: &str, types: &[u32], shape: u64) -> (Rc<str>, bool) {
         if let Some(name) = self.statements.find(sql, types, shape) {
             return (name, false);
         }
@@ -281,7 +347,6 @@ impl Session {
         }
         wire::parse(&mut self.out, &name, sql, types);
         self.expects.push_back(Expect::Parse { seq: self.seq, name: Some(name.clone()) });
-        self.open = true;
         (name, true)
     }
 
@@ -297,6 +362,7 @@ impl Session {
 
     /// Writes what the socket takes; true when all is out.
     pub fn flush(&mut self) -> Result<bool> {
+        self.send_opening();
         while self.written < self.out.len() && !self.write_failed {
             let rest = self.out.get(self.written..).unwrap_or_default();
             match self.transport.write(rest) {

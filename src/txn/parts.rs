@@ -81,8 +81,7 @@ pub fn ask_transaction_ids(groups: &[i32]) {
 /// Asks for the id of the transaction there; false when the session cannot be asked now.
 fn ask_transaction_id(session: &SessionRef, send: bool) -> bool {
     let Ok(mut s) = session.try_borrow_mut() else { return false };
-    s.transaction_id = None;
-    s.queue_internal("SELECT pg_catalog.pg_current_xact_id()", Answers::TransactionId);
+    s.queue_transaction_id();
     // Otherwise it travels with what is about to be queued.
     !send || s.flush().is_ok()
 }
@@ -271,7 +270,7 @@ impl Part {
         self.joined = nest;
         self.settings = s.settings.clone();
         self.savepoints(&mut sql, nest);
-        s.queue_internal(&sql, Answers::Internal);
+        s.open_with(&sql, self.level.unsigned_abs());
         Ok(false)
     }
 

@@ -5,6 +5,9 @@ SELECT n FROM ci WHERE k = 'abc'::text;
 SELECT n FROM ci WHERE k IN ('XYZ', 'nope');
 SELECT n FROM nd WHERE k = 'abc';
 SELECT n FROM nd WHERE k = 'abc' COLLATE "C";
+-- @params 'abc'
+-- @params 'ABC'
+SELECT n FROM nd WHERE k = $1::text COLLATE "C";
 SELECT count(*) FROM nd GROUP BY k;
 SELECT count(DISTINCT k), count(DISTINCT o) FROM nd;
 SELECT count(*) FROM nd GROUP BY o;

@@ -307,6 +307,7 @@ fields! {
     FuncExpr {
         funcid: funcid, set_funcid, Oid;
         funcretset: funcretset, set_funcretset, bool;
+        funcformat: funcformat, set_funcformat, CoercionForm::Type;
         args: args, set_args, List<Node>;
     }
     OpExpr {

@@ -11,7 +11,7 @@
 //!   there or allocated here, in the current memory context.
 //! - Nothing here frees a node, and handles are used within the call that they were made in. They
 //!   are not `Send`, and nothing that outlives a planner call (caches, plans, settings) has a field
-//!   of these types; that is the rule for whoever writes a new one.
+//!   of these types; that is the rule for whoever writes a new one. [`KeptPlan`] has copies.
 //! - No Rust reference to a node ever exists: fields are read and written as copies, one at a
 //!   time, so it does not matter how many handles share a node.
 //! - The type of a field is PostgreSQL's declaration of it (`fields`), and a node is taken for
@@ -22,12 +22,14 @@
 
 mod expr;
 mod fields;
+mod keep;
 mod make;
 mod plan;
 mod walk;
 
 pub use expr::query_text;
 pub use fields::*;
+pub use keep::KeptPlan;
 pub use make::*;
 pub use plan::{actual_clauses, Methods, PlannerInfo};
 pub use walk::Visit;

@@ -52,6 +52,26 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
     }
 }
 
+/// The plan of a modification that one scan can carry out as it is, if it is one.
+pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
+    check(q)?;
+    if returning::needs_lowering(q) {
+        return Ok(None);
+    }
+    if let Some(rte) = q.target() {
+        rte.set_in_from_cl(false);
+    }
+    match q.command_type() {
+        CmdType::CMD_INSERT if insert::is_single_row(q) && q.with_check_options().is_empty() => {
+            conflict::name_arbiters(q)?;
+            conflict::check_volatile(q, table)?;
+            insert::insert_row(q, table)
+        }
+        CmdType::CMD_UPDATE | CmdType::CMD_DELETE => pushed(q, table),
+        _ => Ok(None),
+    }
+}
+
 fn plan_insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
     if insert::is_single_row(q) && q.with_check_options().is_empty() {
         if let Some(stmt) = insert::insert_row(q, table)? {
