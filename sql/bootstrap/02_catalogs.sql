@@ -175,6 +175,11 @@ ALTER TABLE pg_catalog.pg_dist_poolinfo ADD CONSTRAINT pg_dist_poolinfo_nodeid_f
     FOREIGN KEY (nodeid) REFERENCES pg_catalog.pg_dist_node (nodeid) ON DELETE CASCADE;
 COMMENT ON TABLE pg_catalog.pg_dist_poolinfo IS 'connection poolers in front of nodes, for superusers only';
 
+-- What pg_read_all_data and pg_write_all_data may read and write does not include these.
+ALTER TABLE pg_catalog.pg_dist_authinfo ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pg_catalog.pg_dist_poolinfo ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pg_catalog.pg_dist_authinfo ALTER COLUMN authinfo SET STATISTICS 0;
+
 -- Transactions, jobs and leftovers --------------------------------------------------------------
 
 CREATE TABLE citus.pg_dist_transaction (

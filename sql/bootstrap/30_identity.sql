@@ -15,6 +15,32 @@ CREATE FUNCTION citus_internal.local_nodeid() RETURNS integer
 COMMENT ON FUNCTION citus_internal.local_nodeid() IS
     'id of this node, 0 while it is not in pg_dist_node';
 
+-- Secrets by which the coordinator proves to nodes that a call comes from it (docs/security.md): on
+-- a worker its own, on the coordinator those of all groups. Not even who may read all tables
+-- (pg_read_all_data) reads them: row security without a policy. No statistics hold a value, and
+-- pg_dump leaves tables of extensions out.
+
+CREATE TABLE citus_internal.node_secrets (
+    groupid integer NOT NULL CONSTRAINT node_secrets_pkey PRIMARY KEY,
+    secret text NOT NULL
+);
+ALTER TABLE citus_internal.node_secrets ALTER COLUMN secret SET STATISTICS 0;
+ALTER TABLE citus_internal.node_secrets ENABLE ROW LEVEL SECURITY;
+REVOKE ALL ON citus_internal.node_secrets FROM PUBLIC;
+COMMENT ON TABLE citus_internal.node_secrets IS
+    'secrets that the coordinator shares with each node group, for superusers only';
+
+CREATE FUNCTION citus_internal.make_secret(groupid integer) RETURNS text
+    AS 'MODULE_PATHNAME', 'citus_make_secret' LANGUAGE C STRICT;
+COMMENT ON FUNCTION citus_internal.make_secret(integer) IS
+    'makes a new secret for this server as node of a group, for the coordinator';
+REVOKE ALL ON FUNCTION citus_internal.make_secret(integer) FROM PUBLIC;
+
+CREATE FUNCTION pg_catalog.citus_internal_ask_proof() RETURNS text
+    AS 'MODULE_PATHNAME', 'citus_ask_proof' LANGUAGE C STRICT;
+COMMENT ON FUNCTION pg_catalog.citus_internal_ask_proof() IS
+    'a text to be used once, by which a call through a connection pooler proves where it comes from';
+
 CREATE FUNCTION pg_catalog.citus_is_coordinator() RETURNS boolean
     LANGUAGE sql STRICT
     AS $$ SELECT groupid OPERATOR(pg_catalog.=) 0 FROM pg_catalog.pg_dist_local_group $$;

@@ -56,17 +56,20 @@ COMMENT ON FUNCTION pg_catalog.update_distributed_table_colocation(regclass, tex
     IS 'move a distributed table to another co-location group';
 
 -- These run what they are given with the privileges of the caller, who could do nothing more by
--- them than without: sessions of ordinary users from other nodes call them.
+-- them than without. All the same only other nodes call them, in sessions of ordinary users too,
+-- which cannot use schema citus_internal. The proof is that of a node (docs/security.md);
+-- superusers need none.
 
 CREATE FUNCTION pg_catalog.citus_internal_apply_shard_ddl(
-    schemas text[], names text[], shard_ids bigint[], commands text[])
+    schemas text[], names text[], shard_ids bigint[], commands text[], proof text)
 RETURNS void LANGUAGE C VOLATILE
 AS 'MODULE_PATHNAME', 'citus_apply_shard_ddl';
-COMMENT ON FUNCTION pg_catalog.citus_internal_apply_shard_ddl(text[], text[], bigint[], text[])
-    IS 'apply statements on logical tables to shards';
+COMMENT ON FUNCTION
+    pg_catalog.citus_internal_apply_shard_ddl(text[], text[], bigint[], text[], text)
+    IS 'apply statements on logical tables to shards; for other nodes';
 
-CREATE FUNCTION pg_catalog.citus_internal_ensure_objects(commands text[])
+CREATE FUNCTION pg_catalog.citus_internal_ensure_objects(commands text[], proof text)
 RETURNS void LANGUAGE C VOLATILE
 AS 'MODULE_PATHNAME', 'citus_ensure_objects';
-COMMENT ON FUNCTION pg_catalog.citus_internal_ensure_objects(text[])
-    IS 'run statements that create objects unless they exist';
+COMMENT ON FUNCTION pg_catalog.citus_internal_ensure_objects(text[], text)
+    IS 'run statements that create objects unless they exist; for other nodes';

@@ -91,7 +91,17 @@ pub fn replicate_reference_tables() -> Result<()> {
 /// Writes the worker's identity into its catalogs, within the running transaction.
 fn mark(node: &Node, probe: &Probe, local: &Probe) -> Result<()> {
     let marked = run::on_group(node.group, &probe.mark_sql(local, node.group, node.id), true)?;
-    probe.require_marked(&marked)
+    probe.require_marked(&marked)?;
+    share_secret(node)
+}
+
+/// Agrees with a node on a new secret, in the running transaction.
+fn share_secret(node: &Node) -> Result<()> {
+    let sql = format!("SELECT citus_internal.make_secret({})", node.group);
+    let made = run::on_group(node.group, &sql, true)?;
+    let secret = made.rows.into_iter().flatten().flatten().next();
+    let secret = secret.ok_or_else(|| Error::internal("a node made no secret"))?;
+    catalog::remember_secret(node.group, &secret)
 }
 
 /// A coordinator that was alone held the shards; with the first worker it stops getting new ones,
@@ -215,23 +225,28 @@ pub fn set_coordinator_host(r: &Request) -> Result<()> {
     }
 }
 
-/// Lets a node take queries and gives back its id.
+/// Lets a node take queries and gives back its id. A worker gets a new secret in any case.
 pub fn activate(name: &str, port: i32) -> Result<i32> {
     catalog::require_coordinator()?;
     catalog::lock_nodes()?;
     let node = checks::require_node(name, port)?;
+    let is_worker = node.group != COORDINATOR_GROUP && node.is_primary();
     if node.active {
+        if is_worker {
+            share_secret(&node)?;
+        }
         guard::notice(format!("node {name}:{port} is already active"));
         return Ok(node.id);
     }
-    if node.group != COORDINATOR_GROUP && node.is_primary() {
+    if is_worker {
         let local = Probe::local()?;
         recovery::recover_at(&address_of(&node))?;
         let probe = Probe::remote(name, port)?;
         probe.require_compatible(&local)?;
         probe.require_no_other_cluster(&local)?;
-        if !probe.is_marked_as(&local, node.group) {
-            mark(&node, &probe, &local)?;
+        match probe.is_marked_as(&local, node.group) {
+            true => share_secret(&node)?,
+            false => mark(&node, &probe, &local)?,
         }
     }
     catalog::set_node_active(node.id, true)?;

@@ -61,6 +61,7 @@ pub fn remove(name: &str, port: i32) -> Result<()> {
         );
     }
     forget_transactions(&node)?;
+    catalog::forget_secret(node.group)?;
     catalog::delete_node(node.id)
 }
 

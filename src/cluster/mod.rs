@@ -7,6 +7,7 @@ pub mod join;
 pub mod leave;
 mod placements;
 mod probe;
+pub mod trust;
 pub mod update;
 
 pub use probe::{address, address_of};

@@ -2,8 +2,13 @@
 
 use super::names::shard_name;
 use crate::error::{sqlstate, Error, Result, SqlState};
+use crate::model::proof::Arguments;
 use crate::pg::tree::{self, Renaming, Tree};
 use crate::pg::{relation, spi, subxact, xact};
+use crate::remote::proof::Call;
+
+/// The function that applies a batch.
+pub const APPLY: &str = "citus_internal_apply_shard_ddl";
 
 /// Statements for one node: written once with the names of the logical tables, applied to every
 /// set of shards.
@@ -19,20 +24,32 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The SQL text that applies the batch on another node.
-    pub fn to_sql(&self) -> String {
+    /// The call that applies the batch on another node.
+    pub fn to_call(&self) -> Call {
         let array = |parts: &mut dyn Iterator<Item = String>, typ: &str| {
             format!("ARRAY[{}]::{typ}[]", parts.collect::<Vec<_>>().join(","))
         };
         let quote = crate::pg::fmgr::quote_literal;
         let text = "pg_catalog.text";
-        format!(
-            "SELECT pg_catalog.citus_internal_apply_shard_ddl({}, {}, {}, {})",
+        let sql = format!(
+            "{}, {}, {}, {}",
             array(&mut self.relations.iter().map(|r| quote(&r.0)), text),
             array(&mut self.relations.iter().map(|r| quote(&r.1)), text),
             array(&mut self.ids.iter().flatten().map(i64::to_string), "pg_catalog.int8"),
             array(&mut self.commands.iter().map(|c| quote(c)), text),
-        )
+        );
+        Call { function: APPLY, sql, arguments: self.arguments() }
+    }
+
+    /// What a proof for the call is about.
+    pub fn arguments(&self) -> Arguments {
+        let mut all = Arguments::default();
+        all.list(self.relations.iter().map(|r| &r.0));
+        all.list(self.relations.iter().map(|r| &r.1));
+        let ids: Vec<String> = self.ids.iter().flatten().map(i64::to_string).collect();
+        all.list(ids.iter());
+        all.list(self.commands.iter());
+        all
     }
 
     /// Applies the batch here.

@@ -5,11 +5,16 @@ use super::info::{self, Column, Relation};
 use super::{roles, send};
 use crate::catalog;
 use crate::error::Result;
+use crate::model::proof::Arguments;
 use crate::pg::fmgr::{quote_ident, quote_literal};
 use crate::pg::{session, spi};
+use crate::remote::proof::Call;
 use crate::remote::NodeAddr;
 use crate::txn::run;
 use pgrx::pg_sys::Oid;
+
+/// The function that makes objects unless they exist.
+pub const ENSURE: &str = "citus_internal_ensure_objects";
 
 /// Makes sure that the groups have what the table needs.
 pub fn ensure(rel: &Relation, columns: &[Column], groups: &[i32]) -> Result<()> {
@@ -94,8 +99,8 @@ fn run_all(groups: &[i32], mut basis: Vec<String>, commands: Vec<String>) -> Res
     if own.is_empty() || groups.is_empty() {
         return Ok(());
     }
-    let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, ensuring(&own))).collect();
-    send::on_nodes(&work)
+    let work: Vec<(i32, Call)> = groups.iter().map(|g| (*g, ensuring(&own))).collect();
+    send::call_on_nodes(&work)
 }
 
 /// Runs what only a superuser can make for others: roles, schemas, extensions. For ordinary users
@@ -105,11 +110,11 @@ fn run_basis(groups: &[i32], commands: &[String]) -> Result<()> {
     if groups.is_empty() || commands.is_empty() {
         return Ok(());
     }
-    let sql = ensuring(commands);
     if session::is_superuser() {
-        let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
-        return send::on_nodes(&work);
+        let work: Vec<(i32, Call)> = groups.iter().map(|g| (*g, ensuring(commands))).collect();
+        return send::call_on_nodes(&work);
     }
+    let sql = ensuring(commands).unproven();
     let mut work = Vec::new();
     for g in groups {
         let n = catalog::node_of_group(*g)?;
@@ -122,33 +127,31 @@ fn run_basis(groups: &[i32], commands: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn ensuring(commands: &[String]) -> String {
+fn ensuring(commands: &[String]) -> Call {
     let quoted: Vec<String> = commands.iter().map(|c| quote_literal(c)).collect();
-    format!(
-        "SELECT pg_catalog.citus_internal_ensure_objects(ARRAY[{}]::pg_catalog.text[])",
-        quoted.join(",")
-    )
+    let sql = format!("ARRAY[{}]::pg_catalog.text[]", quoted.join(","));
+    let mut arguments = Arguments::default();
+    arguments.list(commands.iter());
+    Call { function: ENSURE, sql, arguments }
 }
 
 fn schema(name: &str) -> Result<Vec<String>> {
     if name == "public" {
         return Ok(Vec::new());
     }
-    let sql = "SELECT pg_get_userbyid(nspowner), \
-        (SELECT string_agg(format('GRANT %s ON SCHEMA %I TO %s', a.privilege_type, nspname, \
-            CASE a.grantee WHEN 0 THEN 'PUBLIC' \
-            ELSE quote_ident(pg_get_userbyid(a.grantee)) END), ';' ) \
-         FROM aclexplode(nspacl) a WHERE a.grantee <> nspowner) \
-        FROM pg_namespace WHERE nspname = $1";
     let mut list = Vec::new();
+    let sql = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = $1";
     for r in info::rows(sql, &[spi::text(name)])? {
-        let owner = r.text(0);
         list.extend(roles::of_schema(name)?);
-        let (name, owner) = (quote_ident(name), quote_ident(&owner));
+        let (name, owner) = (quote_ident(name), quote_ident(&r.text(0)));
         list.push(format!("CREATE SCHEMA {name} AUTHORIZATION {owner}"));
-        let grants = r.text(1);
-        list.extend(grants.split(';').filter(|g| !g.is_empty()).map(str::to_owned));
     }
+    // A row each: a superuser runs them, and names may look like statements.
+    let sql = "SELECT format('GRANT %s ON SCHEMA %I TO %s', a.privilege_type, nspname, \
+            CASE a.grantee WHEN 0 THEN 'PUBLIC' \
+            ELSE quote_ident(pg_get_userbyid(a.grantee)) END) \
+        FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = $1 AND a.grantee <> nspowner";
+    list.extend(info::rows(sql, &[spi::text(name)])?.iter().map(|r| r.text(0)));
     Ok(list)
 }
 

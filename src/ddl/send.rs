@@ -6,6 +6,7 @@ use super::unshard::unshard_local_error;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{Error, Result};
 use crate::pg::guard;
+use crate::remote::proof::Call;
 use crate::txn::run;
 use std::collections::BTreeMap;
 
@@ -70,12 +71,12 @@ pub fn about_tables(mut e: Error, is_id: &dyn Fn(i64) -> bool) -> Error {
 
 fn run_all(batches: &BTreeMap<i32, Batch>) -> Result<()> {
     let local = catalog::local_group()?;
-    let remote: Vec<(i32, String)> = batches
+    let remote: Vec<(i32, Call)> = batches
         .iter()
         .filter(|(g, b)| **g != local && !b.commands.is_empty())
-        .map(|(g, b)| (*g, b.to_sql()))
+        .map(|(g, b)| (*g, b.to_call()))
         .collect();
-    on_nodes(&remote)?;
+    call_on_nodes(&remote)?;
     match batches.get(&local) {
         Some(b) if !b.commands.is_empty() => b.run(),
         _ => Ok(()),
@@ -88,6 +89,17 @@ pub fn on_nodes(work: &[(i32, String)]) -> Result<()> {
         return Ok(());
     }
     for result in run::on_groups(work, true)? {
+        result?;
+    }
+    Ok(())
+}
+
+/// Calls a function on each of the groups in the running transaction and raises any error.
+pub fn call_on_nodes(work: &[(i32, Call)]) -> Result<()> {
+    if work.is_empty() {
+        return Ok(());
+    }
+    for result in run::calls(work)? {
         result?;
     }
     Ok(())

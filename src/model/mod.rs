@@ -1,4 +1,5 @@
 //! Pure rules of sharding: no server, no I/O.
 
 pub mod deadlock;
+pub mod proof;
 pub mod ranges;

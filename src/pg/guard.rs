@@ -313,6 +313,11 @@ pub fn warning(e: &Error) {
     report(e, pg_sys::WARNING);
 }
 
+/// An error for the server's log, and nobody else, as LOG.
+pub fn log(e: &Error) {
+    report(e, pg_sys::LOG_SERVER_ONLY);
+}
+
 /// A NOTICE with the given text.
 pub fn notice(text: impl Into<String>) {
     report(&Error::new(SqlState(0), text), pg_sys::NOTICE);

@@ -74,6 +74,19 @@ pub fn catalog_relation(name: &std::ffi::CStr) -> Option<Oid> {
     (oid != Oid::INVALID).then_some(oid)
 }
 
+/// OID of a relation in another schema by name, from the syscache.
+pub fn relation_in(schema: &std::ffi::CStr, name: &std::ffi::CStr) -> Option<Oid> {
+    // SAFETY: syscache look-ups inside a transaction.
+    let oid = unsafe {
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        if schema == Oid::INVALID {
+            return None;
+        }
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    };
+    (oid != Oid::INVALID).then_some(oid)
+}
+
 /// Label of an enum's value.
 pub fn enum_label(value: Oid) -> Option<String> {
     // SAFETY: the syscache entry is copied before it is released.

@@ -17,6 +17,40 @@ pub fn backend_pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// What the client of this session knows of it since it connected.
+pub struct Connected {
+    /// Process id and key for requests to cancel, which nobody else was told.
+    pub key: (i32, i32),
+    /// Who logged in, whatever the session has become since.
+    pub login: String,
+    /// The database.
+    pub database: String,
+}
+
+/// How this session's client connected; `None` in a process that has no client.
+pub fn connected() -> Option<Connected> {
+    // SAFETY: plain variables set at backend start.
+    let (key, login) = unsafe {
+        if pg_sys::MyProcPort.is_null() {
+            return None;
+        }
+        ((pg_sys::MyProcPid, pg_sys::MyCancelKey), pg_sys::GetAuthenticatedUserId())
+    };
+    Some(Connected { key, login: role_name(login), database: database_name() })
+}
+
+/// Name of a role; empty when there is none.
+fn role_name(role: Oid) -> String {
+    // SAFETY: null when the role does not exist, else a palloc'd string.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return String::new();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
 /// OID of the current user.
 pub fn user() -> Oid {
     // SAFETY: reads a variable.
@@ -149,12 +183,6 @@ pub fn can_login(role: &str) -> bool {
 
 /// Name of the user who logged in, or became by SET SESSION AUTHORIZATION.
 pub fn session_user_name() -> String {
-    // SAFETY: null when the role was dropped, else a palloc'd string.
-    unsafe {
-        let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true);
-        if name.is_null() {
-            return String::new();
-        }
-        CStr::from_ptr(name).to_string_lossy().into_owned()
-    }
+    // SAFETY: reads a variable.
+    role_name(unsafe { pg_sys::GetSessionUserId() })
 }

@@ -3,6 +3,7 @@
 
 use super::backends::Connection;
 use super::message::TxStatus;
+use super::proof::Login;
 use super::session::{NodeAddr, Session};
 use super::shared::Permit;
 use super::tls::{self, Files};
@@ -60,6 +61,18 @@ pub(super) struct Target {
     /// Parameters of the startup message beyond the user.
     pub parameters: Vec<(String, String)>,
     pub deadline: Instant,
+}
+
+impl Target {
+    /// What the node knows of the connection, too.
+    fn login(&self) -> Login {
+        let database = self.parameters.iter().find(|p| p.0 == "database");
+        Login {
+            user: self.login.clone(),
+            database: database.map(|p| p.1.clone()).unwrap_or_default(),
+            pooled: self.pooled,
+        }
+    }
 }
 
 /// What a connection on its way waits for.
@@ -128,6 +141,7 @@ impl Connecting {
         match (self.session, self.phase) {
             (Some(mut s), Phase::Ready) => {
                 s.permit = Some(self.permit);
+                s.login = Some(self.target.login());
                 if !self.target.pooled {
                     s.entry = Connection::enter(s.node.id, s.backend.0);
                 }

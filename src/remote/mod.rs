@@ -10,6 +10,7 @@ mod connect;
 mod input;
 mod limits;
 mod message;
+pub mod proof;
 mod session;
 pub mod shared;
 mod statements;

@@ -109,6 +109,10 @@ pub struct Session {
     /// Notices are not shown (set while a transaction is rolled back).
     pub(crate) quiet: bool,
     pub(super) backend: (i32, i32),
+    /// How it logged in.
+    pub(super) login: Option<super::proof::Login>,
+    /// Calls that were proven on it so far.
+    pub(super) proofs: u64,
     /// Where the socket is connected to, for requests to cancel.
     pub(super) address: Option<Address>,
     pub(super) statements: Statements,
@@ -155,6 +159,8 @@ impl Session {
             copy_in: false,
             quiet: false,
             backend: (0, 0),
+            login: None,
+            proofs: 0,
             address: None,
             statements: Statements::default(),
             wait_set: None,

@@ -5,6 +5,7 @@ use super::{mark_modified, sessions, Mode};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::{command, session};
+use crate::remote::proof::Call;
 use crate::remote::simple::{self, TextResult};
 use crate::remote::{pool, NodeAddr, SessionRef};
 
@@ -15,25 +16,53 @@ use crate::remote::{pool, NodeAddr, SessionRef};
 /// The outer error is trouble with the connections. After an inner error the node's transaction
 /// has failed: raise it, or have called this within `pg::subxact::attempt`.
 pub fn on_groups(work: &[(i32, String)], write: bool) -> Result<Vec<Result<TextResult>>> {
+    let groups: Vec<i32> = work.iter().map(|w| w.0).collect();
+    run(&groups, write, &|i, _| Ok(work.get(i).map(|w| w.1.clone()).unwrap_or_default()))
+}
+
+/// Calls functions on groups other than this node's that run for other nodes only, inside the
+/// running transaction; as [`on_groups`].
+pub fn calls(work: &[(i32, Call)]) -> Result<Vec<Result<TextResult>>> {
+    let groups: Vec<i32> = work.iter().map(|w| w.0).collect();
+    run(&groups, true, &|i, session| match (work.get(i), session) {
+        (Some(w), Some(s)) => w.1.statement(s),
+        _ => Err(Error::internal("a node calls itself")),
+    })
+}
+
+/// Runs on each group the statement that `text` gives for its place in the list and its session,
+/// which is none for this node.
+fn run(
+    groups: &[i32],
+    write: bool,
+    text: &dyn Fn(usize, Option<&SessionRef>) -> Result<String>,
+) -> Result<Vec<Result<TextResult>>> {
     let local = catalog::local_group()?;
-    let remote: Vec<&(i32, String)> = work.iter().filter(|w| w.0 != local).collect();
-    let groups: Vec<i32> = remote.iter().map(|w| w.0).collect();
+    let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
     let mut results = Vec::new();
-    if !groups.is_empty() {
-        let sessions = sessions(&groups, Mode::InTransaction)?;
+    if !remote.is_empty() {
+        let sessions = sessions(&remote, Mode::InTransaction)?;
         if write {
-            mark_modified(&groups);
+            mark_modified(&remote);
         }
         let _claim = Claim::new(&sessions)?;
-        let jobs: Vec<(SessionRef, String)> =
-            sessions.iter().cloned().zip(remote.iter().map(|w| w.1.clone())).collect();
+        let places = groups.iter().enumerate().filter(|g| *g.1 != local).map(|g| g.0);
+        let jobs: Vec<(SessionRef, String)> = sessions
+            .iter()
+            .zip(places)
+            .map(|(s, i)| Ok((s.clone(), text(i, Some(s))?)))
+            .collect::<Result<_>>()?;
         results = simple::query_all(&jobs)?;
     }
     let mut results = results.into_iter();
     let missing = || Err(Error::internal("no answer from a node"));
-    Ok(work
+    Ok(groups
         .iter()
-        .map(|w| if w.0 == local { here(&w.1) } else { results.next().unwrap_or_else(missing) })
+        .enumerate()
+        .map(|(i, g)| match *g == local {
+            true => text(i, None).and_then(|sql| here(&sql)),
+            false => results.next().unwrap_or_else(missing),
+        })
         .collect())
 }
 

@@ -1,6 +1,7 @@
 //! Who and what this server is: versions, identifiers, connection parameters.
 
 use crate::catalog;
+use crate::cluster::trust;
 use crate::error::Error;
 use crate::pg_function;
 use crate::settings::parse_conninfo;
@@ -21,6 +22,23 @@ pg_function!(
     /// `citus_internal.local_nodeid()`
     citus_local_nodeid,
     |_args| Ok(Datum::from(catalog::local_node_id()?))
+);
+
+pg_function!(
+    /// `citus_internal_ask_proof()`: harmless, whoever calls it changes what his own session waits
+    /// for.
+    citus_ask_proof,
+    |args| args.ret_text(&trust::ask()?)
+);
+
+pg_function!(
+    /// `citus_internal.make_secret(groupid integer)`: makes this server the node of a group with a
+    /// new secret, and gives it back. For superusers, as whom the coordinator adds nodes.
+    citus_make_secret,
+    |args| {
+        let group = args.required(args.i32(0), "groupid")?;
+        args.ret_text(&catalog::make_own_secret(group)?)
+    }
 );
 
 pg_function!(

@@ -1,11 +1,14 @@
 //! SQL functions that create and convert tables.
 
 use crate::catalog;
-use crate::ddl::apply::Batch;
+use crate::cluster::trust;
+use crate::ddl::apply::{self, Batch};
 use crate::ddl::checks::Target;
 use crate::ddl::create::{self, Colocate, Request};
+use crate::ddl::dependencies::ENSURE;
 use crate::ddl::{colocation, info, undistribute};
 use crate::error::{sqlstate, Error, Result};
+use crate::model::proof::Arguments;
 use crate::pg::fmgr::{self, Args};
 use crate::pg::session::require_owner;
 use crate::pg::{guard, relation, spi};
@@ -159,7 +162,8 @@ pg_function!(
 );
 
 pg_function!(
-    /// `citus_internal_apply_shard_ddl`: statements on logical tables, applied to shards here.
+    /// `citus_internal_apply_shard_ddl`: statements on logical tables, applied to shards here with
+    /// the privileges of the caller. For other nodes and superusers only.
     citus_apply_shard_ddl,
     |args| {
         let texts = |i: usize, name: &str| -> Result<Vec<String>> {
@@ -179,6 +183,8 @@ pg_function!(
             ids: ids.chunks(width).map(<[i64]>::to_vec).collect(),
             commands,
         };
+        let proof = args.text(4);
+        trust::require_node(apply::APPLY, &batch.arguments(), proof.as_deref())?;
         batch.run()?;
         args.void()
     }
@@ -186,13 +192,16 @@ pg_function!(
 
 pg_function!(
     /// `citus_internal_ensure_objects`: runs statements that create objects; what exists already
-    /// is left as it is.
+    /// is left as it is. They run with the privileges of the caller; for other nodes and superusers
+    /// only.
     citus_ensure_objects,
     |args| {
         let list = args.required(args.text_array(0, pg_sys::TEXTOID), "commands")?;
-        for command in list.into_iter().flatten() {
-            crate::ddl::apply::create_unless_exists(&command)?;
-        }
+        let commands: Vec<String> = list.into_iter().flatten().collect();
+        let mut about = Arguments::default();
+        about.list(commands.iter());
+        trust::require_node(ENSURE, &about, args.text(1).as_deref())?;
+        commands.iter().try_for_each(|c| apply::create_unless_exists(c))?;
         args.void()
     }
 );

@@ -221,13 +221,18 @@ impl Query {
     }
 }
 
-/// Text of a query with every name qualified.
+/// Text of a query with every name qualified, those of pg_catalog too.
+///
+/// The node that reads it has the user's search path, in which somebody may have put a function or
+/// an operator that fits the arguments better than the one meant: `format(text, varchar)` is no
+/// match for `format(text, VARIADIC "any")` where the name alone decides. So the path is empty
+/// here, and nothing is visible without its schema.
 pub fn query_text(q: Query) -> Result<String> {
     // SAFETY: an error unwinds past the pop; the end of the (sub)transaction pops by itself.
     unsafe {
         let mut path = pg_sys::OverrideSearchPath {
             schemas: std::ptr::null_mut(),
-            addCatalog: true,
+            addCatalog: false,
             addTemp: false,
             generation: 0,
         };

@@ -1,0 +1,71 @@
+//! Calls of functions that a node runs for other nodes only.
+
+use super::session::{Session, SessionRef};
+use super::simple;
+use crate::catalog;
+use crate::error::Result;
+use crate::model::proof::{self, Arguments, Circumstances};
+use crate::pg::fmgr::quote_literal;
+
+/// A call of such a function, for any number of sessions: each gets a proof of its own.
+pub struct Call {
+    /// The function's name in pg_catalog. Its last argument is the proof.
+    pub function: &'static str,
+    /// The arguments before the proof, as SQL.
+    pub sql: String,
+    /// The same arguments as the node will see them.
+    pub arguments: Arguments,
+}
+
+impl Call {
+    /// The statement for a superuser's session, which needs no proof.
+    pub fn unproven(&self) -> String {
+        self.with("NULL")
+    }
+
+    /// The statement for a session.
+    pub fn statement(&self, session: &SessionRef) -> Result<String> {
+        let pooled = session.borrow().login.as_ref().is_some_and(|l| l.pooled);
+        let asked = match pooled {
+            // What the pooler told us at the start is not what the backend knows.
+            true => {
+                let r = simple::query(session, "SELECT pg_catalog.citus_internal_ask_proof()")?;
+                r.rows.into_iter().flatten().flatten().next().map(|t| proof::asked(&t))
+            }
+            false => None,
+        };
+        let proof = session.borrow_mut().proof(self, asked);
+        Ok(proof.map_or_else(|| self.unproven(), |p| self.with(&quote_literal(&p))))
+    }
+
+    fn with(&self, proof: &str) -> String {
+        format!("SELECT pg_catalog.{}({}, {proof})", self.function, self.sql)
+    }
+}
+
+/// How a session logged in.
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    pub user: String,
+    pub database: String,
+    /// A connection pooler is in between.
+    pub pooled: bool,
+}
+
+impl Session {
+    /// The proof for a call; `None` where there is no secret shared with the node.
+    fn proof(&mut self, call: &Call, asked: Option<String>) -> Option<String> {
+        let secret = catalog::secret_of(self.node.group)?;
+        let login = self.login.as_ref()?;
+        self.proofs += 1;
+        let connection = asked.unwrap_or_else(|| proof::direct(self.backend.0, self.backend.1));
+        let c = Circumstances {
+            connection: &connection,
+            login: &login.user,
+            database: &login.database,
+            role: &self.user,
+            number: self.proofs,
+        };
+        proof::make(&secret, &c, call.function, &call.arguments)
+    }
+}
