@@ -319,6 +319,11 @@ impl Conn {
         seen
     }
 
+    /// Process id and cancel key of the backend, as it told them when the session began.
+    pub fn key(&self) -> (i32, i32) {
+        (self.pid, self.secret)
+    }
+
     /// The socket, for a thread that sends copied data while this one reads.
     pub fn socket(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()

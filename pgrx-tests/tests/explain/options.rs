@@ -42,7 +42,7 @@ fn verbose_shows_statements() {
         let lines = explain(&mut c, options, sql);
         let query = lines.iter().find(|l| l.contains("Query: ")).expect("the statement");
         assert!(query.starts_with("        Query: SELECT id, v FROM public.ev_10"), "{query}");
-        assert!(query.ends_with("'a  b'::text))"), "{query}");
+        assert!(query.ends_with("'a  b'::pg_catalog.text))"), "{query}");
     }
     // Rows that are routed travel in the statement's text.
     let sql = "INSERT INTO ev SELECT 3, g FROM generate_series(1, 5000) g, oth WHERE oth.k = 1";

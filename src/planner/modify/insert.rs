@@ -225,7 +225,7 @@ fn insert_template(q: Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
     };
     let place = Place { target, values: Values::default(), rows: 1000.0 };
     let (mut plan, vals) = pushdown::dist_plan(q, place)?;
-    if !plan.template.split_rows(&format!("('{token}'::text)")) {
+    if !plan.template.split_rows(&format!("('{token}'::pg_catalog.text)")) {
         return Err(Error::internal("rows not found in deparsed INSERT"));
     }
     plan.prepare = false;

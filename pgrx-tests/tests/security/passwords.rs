@@ -1,0 +1,111 @@
+//! Passwords of connections between nodes show nowhere, whatever goes wrong.
+
+use std::fs;
+
+use citus_tests::client::Conn;
+use citus_tests::server::Server;
+
+use crate::{cluster, error, user};
+
+/// Lets a role in with its password only, on a server where everybody is trusted.
+fn ask_for_password(node: &Server, role: &str) {
+    let file = node.dir.join("data/pg_hba.conf");
+    let rules = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
+    node.connect("postgres").run("SELECT pg_reload_conf()");
+    for _ in 0..200 {
+        if Conn::connect(node.port, role, "postgres").is_err() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{} does not ask for a password", node.name);
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let cl = cluster();
+    let db = &cl.database("passwords");
+    user("passwords", db);
+    let (right, wrong) = ("Right-Horse-1", "Wrong-Horse-2");
+    let mut c = Conn::connect(cl.coordinator.port, "passwords", db).unwrap();
+    c.run("CREATE TABLE passwords.t (k int); SELECT create_distributed_table('passwords.t', 'k')");
+    c.run("INSERT INTO passwords.t VALUES (1), (2), (3)");
+    let quiet = "SET log_statement = 'none'; SET log_min_duration_statement = -1;";
+    for w in &cl.workers {
+        let mut there = w.connect(db);
+        there.run(quiet);
+        there.run(&format!("ALTER ROLE passwords PASSWORD '{right}'"));
+        ask_for_password(w, "passwords");
+    }
+    let mut admin = cl.connect(db);
+    admin.run(quiet);
+    admin.run(&format!(
+        "INSERT INTO pg_dist_authinfo VALUES (0, 'passwords', 'password={right}')"
+    ));
+    let set = |admin: &mut Conn, info: &str| {
+        admin.run(&format!("UPDATE pg_dist_authinfo SET authinfo = '{info}'"));
+    };
+    let fresh = || Conn::connect(cl.coordinator.port, "passwords", db).unwrap();
+    let mut texts = Vec::new();
+    // It works, so it is used.
+    assert_eq!(fresh().value("SELECT count(*) FROM passwords.t"), "3");
+    fresh().run("ALTER TABLE passwords.t ADD COLUMN a int");
+    fresh().run("SET client_min_messages = debug5; SET citus.log_remote_commands = on; SELECT * FROM passwords.t");
+    for (info, more) in [
+        (format!("password={wrong}"), ""),
+        (format!("password={wrong} sslcert=/nonexistent"), ""),
+        (format!("password={right} sslkey=/nonexistent"), "any"),
+    ] {
+        set(&mut admin, &info);
+        let mut c = fresh();
+        c.run("SET client_min_messages = debug5");
+        match c.simple("SELECT count(*) FROM passwords.t") {
+            Ok(_) => assert_eq!(more, "any", "{info}"),
+            Err(e) => texts.push(format!("{e:?}")),
+        }
+        let all = "SELECT string_agg(result, ' ') FROM run_command_on_workers('SELECT 1')";
+        texts.push(c.value(all));
+        texts.extend(c.notices.iter().map(|n| format!("{n:?}")));
+    }
+    assert!(texts.iter().any(|t| t.contains("password authentication failed")), "{texts:?}");
+    admin.run("DELETE FROM pg_dist_authinfo");
+    let e = error(&mut fresh(), "SELECT count(*) FROM passwords.t");
+    assert!(e.hint.as_deref().unwrap_or("").contains("pg_dist_authinfo"), "{e}");
+    texts.push(format!("{e:?}"));
+    for bad in [
+        format!("password={wrong} host=evil"),
+        format!("password={wrong} unknown=1"),
+        format!("password='{wrong}"),
+    ] {
+        let sql =
+            format!("INSERT INTO pg_dist_authinfo VALUES (0, 'x', '{}')", bad.replace('\'', "''"));
+        let e = error(&mut admin, &sql);
+        // PostgreSQL shows the row to whoever wrote it, a superuser.
+        texts.push(format!("{} {:?}", e.message, e.hint));
+    }
+    for view in [
+        "pg_stat_activity",
+        "pg_settings",
+        "citus_stat_activity",
+        "pg_dist_node",
+        "citus_tables",
+        "citus_locks",
+        "pg_stats",
+        "citus_stat_statements",
+    ] {
+        texts.push(fresh().value(&format!("SELECT string_agg(v::text, ' ') FROM {view} v")));
+    }
+    for t in &texts {
+        assert!(!t.contains(right) && !t.contains(wrong), "{t}");
+    }
+    // The administrator's own statements aside, no log has one either.
+    for node in cl.nodes() {
+        let log = node.log();
+        assert!(log.contains("passwords.t"), "the log has what happened");
+        for line in log.lines().filter(|l| l.contains(right) || l.contains(wrong)) {
+            let own = line.contains("pg_dist_authinfo") || line.contains("Failing row contains");
+            assert!(own && node.port == cl.coordinator.port, "{}: {line}", node.name);
+        }
+    }
+}
