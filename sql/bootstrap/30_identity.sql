@@ -36,6 +36,12 @@ COMMENT ON FUNCTION citus_internal.make_secret(integer) IS
     'makes a new secret for this server as node of a group, for the coordinator';
 REVOKE ALL ON FUNCTION citus_internal.make_secret(integer) FROM PUBLIC;
 
+CREATE FUNCTION citus_internal.forget_secret() RETURNS void
+    AS 'MODULE_PATHNAME', 'citus_forget_secret' LANGUAGE C STRICT;
+COMMENT ON FUNCTION citus_internal.forget_secret() IS
+    'forgets the secret of this server when it leaves its cluster, for the coordinator';
+REVOKE ALL ON FUNCTION citus_internal.forget_secret() FROM PUBLIC;
+
 CREATE FUNCTION pg_catalog.citus_internal_ask_proof() RETURNS text
     AS 'MODULE_PATHNAME', 'citus_ask_proof' LANGUAGE C STRICT;
 COMMENT ON FUNCTION pg_catalog.citus_internal_ask_proof() IS

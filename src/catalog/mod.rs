@@ -19,5 +19,5 @@ pub use nodes::{
     local_group, local_node_id, node_by_id, node_by_name, node_of_group, nodes, role_name,
     server_id, Node,
 };
-pub use secrets::{forget_secret, make_own_secret, remember_secret, secret_of};
+pub use secrets::{forget_own_secret, forget_secret, make_own_secret, remember_secret, secret_of};
 pub use tables::{relation_of_shard, table, Key, Kind, Placement, Shard, Table};

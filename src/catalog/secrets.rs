@@ -5,7 +5,7 @@
 //! not speak to others as the coordinator, and one that left knows nothing that is still in use.
 //! A standby has its primary's catalogs, and so its secret.
 
-use crate::error::{sqlstate, Error, Result};
+use crate::error::Result;
 use crate::pg::{scan, session, spi};
 use std::fmt::Write;
 
@@ -26,19 +26,18 @@ pub fn secret_of(group: i32) -> Option<String> {
 ///
 /// The node makes it, because what a query answers stands in no log; what it asks does.
 pub fn make_own_secret(group: i32) -> Result<String> {
-    if !session::is_superuser() {
-        return Err(Error::new(
-            sqlstate::INSUFFICIENT_PRIVILEGE,
-            "must be superuser to make a node's secret",
-        ));
-    }
     let mut secret = String::new();
     for _ in 0..4 {
         let _ = write!(secret, "{:016x}", session::random()?);
     }
-    spi::execute_as_owner("DELETE FROM citus_internal.node_secrets", &[])?;
+    forget_own_secret()?;
     remember_secret(group, &secret)?;
     Ok(secret)
+}
+
+/// Forgets the secret that makes this server the node of a group.
+pub fn forget_own_secret() -> Result<()> {
+    spi::execute_as_owner("DELETE FROM citus_internal.node_secrets", &[]).map(|_| ())
 }
 
 /// Keeps the secret shared with a group.

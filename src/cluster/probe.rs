@@ -255,7 +255,7 @@ impl Probe {
 pub const UNMARK_SQL: &str = "\
 UPDATE pg_catalog.pg_dist_node_metadata SET metadata = metadata - 'coordinator_id' - 'node_id'; \
 UPDATE pg_catalog.pg_dist_local_group SET groupid = 0; \
-DELETE FROM citus_internal.node_secrets";
+SELECT citus_internal.forget_secret()";
 
 /// Column `i` of the first row.
 pub fn cell(r: &TextResult, i: usize) -> Option<String> {

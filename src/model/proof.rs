@@ -98,7 +98,7 @@ pub fn is_right(
 }
 
 fn bytes(digits: &str) -> Option<Vec<u8>> {
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
     (0..digits.len())
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_proof_is_for_one_call_only() {
-        let right = make("secret", &C, "f", &args(&["a", "b"])).unwrap();
+        let right = make("secret", &C, "f", &args(&["a", "b"])).unwrap_or_default();
         assert!(right.starts_with("7:") && right.len() == 66, "{right}");
         assert_eq!(number(&right), Some(7));
         let check = |p: &str, secret: &str, c: &Circumstances, f: &str, a: &[&str]| {
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_no_proof_is_wrong() {
-        let right = make("secret", &C, "f", &args(&[])).unwrap();
+        let right = make("secret", &C, "f", &args(&[])).unwrap_or_default();
         for p in ["", ":", "7", "7:", "7:zz", "7:é", "x:00", &right[..65], &right[..64]] {
             assert!(!is_right(p, "secret", &C, "f", &args(&[])), "{p}");
         }

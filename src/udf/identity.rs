@@ -33,11 +33,21 @@ pg_function!(
 
 pg_function!(
     /// `citus_internal.make_secret(groupid integer)`: makes this server the node of a group with a
-    /// new secret, and gives it back. For superusers, as whom the coordinator adds nodes.
+    /// new secret, and gives it back. Closed to everybody who was not granted it: the coordinator
+    /// calls it as the superuser who adds the node.
     citus_make_secret,
     |args| {
         let group = args.required(args.i32(0), "groupid")?;
         args.ret_text(&catalog::make_own_secret(group)?)
+    }
+);
+
+pg_function!(
+    /// `citus_internal.forget_secret()`: this server is no node any more. Closed like `make_secret`.
+    citus_forget_secret,
+    |args| {
+        catalog::forget_own_secret()?;
+        args.void()
     }
 );
 

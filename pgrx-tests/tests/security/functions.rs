@@ -28,7 +28,7 @@ fn internal_functions(c: &mut Conn) -> Vec<(String, String, String)> {
         "SELECT n.nspname, p.proname, format('SELECT %I.%I(%s)', n.nspname, p.proname,
             (SELECT string_agg('NULL::' || format_type(
                 CASE t WHEN 'anyelement'::regtype THEN 'int'::regtype
-                    WHEN '"any"'::regtype THEN 'int'::regtype ELSE t::regtype END, NULL), ', ')
+                    WHEN '\"any\"'::regtype THEN 'int'::regtype ELSE t::regtype END, NULL), ', ')
              FROM unnest(p.proargtypes) t))
          FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
          JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid

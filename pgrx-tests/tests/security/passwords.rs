@@ -40,9 +40,7 @@ fn passwords_are_not_shown() {
     }
     let mut admin = cl.connect(db);
     admin.run(quiet);
-    admin.run(&format!(
-        "INSERT INTO pg_dist_authinfo VALUES (0, 'passwords', 'password={right}')"
-    ));
+    admin.run(&format!("INSERT INTO pg_dist_authinfo VALUES (0, 'passwords', 'password={right}')"));
     let set = |admin: &mut Conn, info: &str| {
         admin.run(&format!("UPDATE pg_dist_authinfo SET authinfo = '{info}'"));
     };
