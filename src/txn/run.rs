@@ -4,7 +4,7 @@
 use super::{mark_modified, sessions, Mode};
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::pg::{command, session};
+use crate::pg::{command, session, spi};
 use crate::remote::proof::Call;
 use crate::remote::simple::{self, TextResult};
 use crate::remote::{pool, NodeAddr, SessionRef};
@@ -60,7 +60,8 @@ fn run(
         .iter()
         .enumerate()
         .map(|(i, g)| match *g == local {
-            true => text(i, None).and_then(|sql| here(&sql)),
+            // What it names without a schema is PostgreSQL's, as on the other nodes.
+            true => text(i, None).and_then(|sql| spi::pinned(|| here(&sql))),
             false => results.next().unwrap_or_else(missing),
         })
         .collect())
@@ -72,7 +73,7 @@ pub fn on_group(group: i32, sql: &str, write: bool) -> Result<TextResult> {
     results.into_iter().next().unwrap_or_else(|| Err(Error::internal("no answer from a node")))
 }
 
-/// Runs a statement in this backend.
+/// Runs a statement in this backend, with the session's own search path.
 pub fn here(sql: &str) -> Result<TextResult> {
     let outcome = command::run(sql)?;
     Ok(TextResult { columns: outcome.columns, rows: outcome.rows, tag: outcome.tag })

@@ -4,7 +4,7 @@
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{input, text_datum, Args};
-use crate::pg::guard;
+use crate::pg::{guard, spi};
 use crate::pg_function;
 use crate::remote::backends::{self, Worker, GPID_NODE_FACTOR};
 use crate::remote::simple::{self, TextResult};
@@ -60,7 +60,9 @@ pg_function!(
         // Other nodes do not know whose backends they have.
         let knows = catalog::local_group()? == 0;
         let here = this_node()?;
-        emit(&here, single(run::here(&sql)?), knows.then(|| "{}".to_owned()))?;
+        // Other nodes read the query with this search path, too.
+        let local = spi::pinned(|| run::here(&sql))?;
+        emit(&here, single(local), knows.then(|| "{}".to_owned()))?;
         let nodes = other_nodes()?;
         let sessions = run::connect_apart(&nodes)?;
         let jobs: Vec<(SessionRef, String)> =
@@ -113,7 +115,7 @@ fn signal(args: Args, call: impl Fn(i64) -> String) -> Result<Datum> {
     }
     let sql = call(pid);
     let result = if node == 0 || node == i64::from(catalog::local_node_id()?) {
-        run::here(&sql)?
+        spi::pinned(|| run::here(&sql))?
     } else {
         on_node(i32::try_from(node).unwrap_or(-1), sql)?
     };

@@ -255,7 +255,7 @@ fn internal_sql_names_what_it_means() {
         "EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM s.f",
         "SELECT citus_remove_node('127.0.0.1', 1)",
         "TRUNCATE s.f",
-        "SELECT undistribute_table('s.f')",
+        "SELECT undistribute_table('s.f', true)",
         "SELECT create_distributed_table('s.f', 'k', colocate_with => 'none')",
         "ALTER TABLE s.f SET SCHEMA public",
         "DROP TABLE public.f",
@@ -301,7 +301,7 @@ fn temporary_tables_stand_in_for_nothing() {
     c.run("SELECT create_reference_table('temporary.u') WHERE false");
     assert_eq!(
         c.value("SELECT string_agg(sum, ' ') FROM (SELECT sum(v + x)::text FROM temporary.t) s"),
-        "125"
+        "126"
     );
     c.run("SELECT undistribute_table('temporary.u'); DROP TABLE temporary.u, temporary.t");
 }
