@@ -22,6 +22,35 @@ fn ask_for_password(node: &Server, role: &str) {
     panic!("{} does not ask for a password", node.name);
 }
 
+/// What is said about rows that cannot stand in pg_dist_authinfo.
+fn refused_rows(admin: &mut Conn, wrong: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    for bad in [
+        format!("password={wrong} host=evil"),
+        format!("password={wrong} unknown=1"),
+        format!("password='{wrong}"),
+    ] {
+        let sql =
+            format!("INSERT INTO pg_dist_authinfo VALUES (0, 'x', '{}')", bad.replace('\'', "''"));
+        let e = error(admin, &sql);
+        // PostgreSQL shows the row to whoever wrote it, a superuser.
+        texts.push(format!("{} {:?}", e.message, e.hint));
+    }
+    texts
+}
+
+/// The administrator's own statements aside, no log has a password.
+fn look_into_logs(right: &str, wrong: &str) {
+    for node in cluster().nodes() {
+        let log = node.log();
+        assert!(log.contains("passwords.t"), "the log has what happened");
+        for line in log.lines().filter(|l| l.contains(right) || l.contains(wrong)) {
+            let own = line.contains("pg_dist_authinfo") || line.contains("Failing row contains");
+            assert!(own && node.port == cluster().coordinator.port, "{}: {line}", node.name);
+        }
+    }
+}
+
 #[test]
 fn passwords_are_not_shown() {
     let cl = cluster();
@@ -71,17 +100,7 @@ fn passwords_are_not_shown() {
     let e = error(&mut fresh(), "SELECT count(*) FROM passwords.t");
     assert!(e.hint.as_deref().unwrap_or("").contains("pg_dist_authinfo"), "{e}");
     texts.push(format!("{e:?}"));
-    for bad in [
-        format!("password={wrong} host=evil"),
-        format!("password={wrong} unknown=1"),
-        format!("password='{wrong}"),
-    ] {
-        let sql =
-            format!("INSERT INTO pg_dist_authinfo VALUES (0, 'x', '{}')", bad.replace('\'', "''"));
-        let e = error(&mut admin, &sql);
-        // PostgreSQL shows the row to whoever wrote it, a superuser.
-        texts.push(format!("{} {:?}", e.message, e.hint));
-    }
+    texts.extend(refused_rows(&mut admin, wrong));
     for view in [
         "pg_stat_activity",
         "pg_settings",
@@ -97,13 +116,5 @@ fn passwords_are_not_shown() {
     for t in &texts {
         assert!(!t.contains(right) && !t.contains(wrong), "{t}");
     }
-    // The administrator's own statements aside, no log has one either.
-    for node in cl.nodes() {
-        let log = node.log();
-        assert!(log.contains("passwords.t"), "the log has what happened");
-        for line in log.lines().filter(|l| l.contains(right) || l.contains(wrong)) {
-            let own = line.contains("pg_dist_authinfo") || line.contains("Failing row contains");
-            assert!(own && node.port == cl.coordinator.port, "{}: {line}", node.name);
-        }
-    }
+    look_into_logs(right, wrong);
 }

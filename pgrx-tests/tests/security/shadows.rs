@@ -5,6 +5,35 @@ use citus_tests::server::Server;
 
 use crate::{cluster, error, session, user};
 
+/// Name, arguments and result of the functions.
+const FUNCTIONS: &[(&str, &str, &str)] = &[
+    ("format", "text, varchar", "text"),
+    ("format", "text, text", "text"),
+    ("format", "text, integer", "text"),
+    ("array_length", "int[], int", "int"),
+    ("jsonb_build_object", "text, int", "jsonb"),
+    ("greatest_of", "int", "int"),
+    ("lower", "varchar", "text"),
+    ("lower", "text", "text"),
+    ("length", "varchar", "int"),
+    ("length", "text", "int"),
+    ("now", "", "timestamptz"),
+    ("abs", "int", "int"),
+    ("nextval", "regclass", "bigint"),
+    ("current_setting", "text", "text"),
+    ("pg_backend_pid", "", "int"),
+    ("quote_ident", "text", "text"),
+    ("quote_literal", "text", "text"),
+    ("substring", "text, text", "text"),
+    ("pg_table_is_visible", "oid", "boolean"),
+    ("worker_hash", "int", "int"),
+    ("get_shard_id_for_distribution_column", "regclass, int", "bigint"),
+    ("hashint4", "int", "int"),
+    ("pg_get_userbyid", "oid", "name"),
+    ("shard_name", "regclass, bigint", "text"),
+    ("citus_version", "", "text"),
+];
+
 /// Traps in schema `shadow_trap`: each raises an error when it is run. Those on exact types are
 /// found where the schema comes before pg_catalog, the others everywhere, because they fit better
 /// than what takes any type.
@@ -16,33 +45,7 @@ fn traps() -> String {
     let body = |name: &str| {
         format!("LANGUAGE plpgsql AS $$ BEGIN PERFORM shadow_trap.spring('{name}'); RETURN NULL; END $$;")
     };
-    for (name, args, result) in [
-        ("format", "text, varchar", "text"),
-        ("format", "text, text", "text"),
-        ("format", "text, integer", "text"),
-        ("array_length", "int[], int", "int"),
-        ("jsonb_build_object", "text, int", "jsonb"),
-        ("greatest_of", "int", "int"),
-        ("lower", "varchar", "text"),
-        ("lower", "text", "text"),
-        ("length", "varchar", "int"),
-        ("length", "text", "int"),
-        ("now", "", "timestamptz"),
-        ("abs", "int", "int"),
-        ("nextval", "regclass", "bigint"),
-        ("current_setting", "text", "text"),
-        ("pg_backend_pid", "", "int"),
-        ("quote_ident", "text", "text"),
-        ("quote_literal", "text", "text"),
-        ("substring", "text, text", "text"),
-        ("pg_table_is_visible", "oid", "boolean"),
-        ("worker_hash", "int", "int"),
-        ("get_shard_id_for_distribution_column", "regclass, int", "bigint"),
-        ("hashint4", "int", "int"),
-        ("pg_get_userbyid", "oid", "name"),
-        ("shard_name", "regclass, bigint", "text"),
-        ("citus_version", "", "text"),
-    ] {
+    for (name, args, result) in FUNCTIONS {
         sql +=
             &format!("CREATE FUNCTION shadow_trap.{name}({args}) RETURNS {result} {}", body(name));
     }
