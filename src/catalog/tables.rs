@@ -79,6 +79,8 @@ pub struct Table {
     pub key: Option<Key>,
     /// Shards by range.
     pub shards: Vec<Shard>,
+    /// Whether any shard has more than one healthy placement.
+    pub replicated: bool,
     uniform: bool,
 }
 
@@ -146,6 +148,7 @@ fn load(o: Oids, relid: Oid) -> Option<Table> {
         colocation,
         replication,
         key: if kind == Kind::Hash { key.and_then(|k| load_key(&k)) } else { None },
+        replicated: shards.iter().any(|s| s.placements.len() > 1),
         uniform: kind == Kind::Hash && ranges::is_uniform(&cut),
         shards,
     })

@@ -13,6 +13,7 @@ use crate::catalog::{self, Table};
 use crate::ddl::names::shard_name;
 use crate::ddl::unshard::unshard_local_error;
 use crate::error::{sqlstate, Error, Result};
+use crate::executor::{order, reach};
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::{copy, guard, relation, session};
 use crate::settings;
@@ -70,8 +71,14 @@ pub struct Router {
 
 impl Router {
     /// A router to all shards of a table.
-    pub fn new(to: Destination) -> Result<Router> {
+    pub fn new(mut to: Destination) -> Result<Router> {
         let relid = to.table.relid;
+        if to.table.replicated {
+            order::lock_table(relid, true)?;
+            reach::settle_table(relid)?;
+            // It may have changed while others were waited for.
+            to.table = catalog::table(relid).ok_or_else(no_shard)?;
+        }
         let (schema, name) = session::relation_name(relid)
             .ok_or_else(|| Error::new(sqlstate::UNDEFINED_TABLE, "table does not exist"))?;
         let local = catalog::local_group()?;

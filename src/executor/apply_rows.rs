@@ -3,7 +3,9 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 use super::analyze::Analysis;
+use super::order;
 use super::prepared::Prepared;
+use super::reach;
 use super::run::Exec;
 use super::tasks::{self, Value};
 use crate::catalog::{self, Table};
@@ -169,6 +171,8 @@ impl Inner {
 
     /// Reads all rows from below and writes them.
     pub unsafe fn run(&mut self, ss: *mut ScanState) -> Result<()> {
+        // Before any row is read: what is read decides what is written.
+        order::lock_apply(&self.apply)?;
         let table = target_table(&self.apply)?;
         let params = super::node::evaluate(self.exprs, &mut (*ss).ps);
         let context = (*(*ss).ps.state).es_query_cxt;
@@ -374,7 +378,13 @@ impl Inner {
             }
             let shards: Vec<u32> = buffers.keys().copied().collect();
             let rows = |i: u32| buffers.get(&i).cloned().unwrap_or_default();
-            let tasks = tasks::tasks_with_rows(&run.exec.plan, &shards, Some(&rows))?;
+            let mut failed = Vec::new();
+            let tasks = loop {
+                let tasks = tasks::tasks_with_rows(&run.exec.plan, &shards, Some(&rows))?;
+                if !reach::settle(&run.exec.plan, &tasks, &mut failed)? {
+                    break tasks;
+                }
+            };
             drop(buffers);
             run.exec.must_use_transaction(!last || self.sent || busy > 1);
             self.sent = true;

@@ -14,7 +14,9 @@ pub use raw::Raw;
 use super::analyze::Analysis;
 use super::decode::Decoder;
 use super::local;
+use super::order;
 use super::prepared::Prepared;
+use super::reach;
 use super::tasks::{self, Task, Value};
 use crate::catalog;
 use crate::error::Result;
@@ -132,8 +134,14 @@ impl Exec {
         if self.query.is_some() {
             query::note_tenant(self.plan.tenant.clone());
         }
-        let tasks = tasks::tasks(&self.plan, values)?;
-        self.start_tasks(tasks, values)
+        let mut failed = Vec::new();
+        loop {
+            let tasks = tasks::tasks(&self.plan, values)?;
+            if !order::lock(&self.plan, &tasks)? && !reach::settle(&self.plan, &tasks, &mut failed)?
+            {
+                return self.start_tasks(tasks, values);
+            }
+        }
     }
 
     /// Colocation group and value of the tenant that the plan is about.
@@ -152,6 +160,19 @@ impl Exec {
         if let Some(q) = &self.query {
             q.sent(tasks.len(), self.plan.operation == Operation::Select, self.tenant());
         }
+        if !order::is_leader_first(&self.plan, &tasks) {
+            return self.run_tasks(tasks, values);
+        }
+        let (followers, leaders): (Vec<Task>, Vec<Task>) = tasks.into_iter().partition(|t| t.mute);
+        let alone = std::mem::replace(&mut self.in_transaction, true);
+        self.run_tasks(leaders, values)?;
+        self.complete()?;
+        self.run_tasks(followers, values)?;
+        self.in_transaction = alone;
+        Ok(())
+    }
+
+    unsafe fn run_tasks(&mut self, tasks: Vec<Task>, values: &[Value]) -> Result<()> {
         let here = catalog::local_group()?;
         let (local, remote): (Vec<Task>, Vec<Task>) =
             tasks.into_iter().partition(|t| t.group == here);

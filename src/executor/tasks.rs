@@ -1,6 +1,7 @@
 //! From a plan and its parameter values to statements on groups of nodes.
 
 use super::prepared::Prepared;
+use super::reach::{self, Chooser};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::value::Typed;
@@ -24,6 +25,8 @@ pub struct Task {
     pub mute: bool,
     /// Shard id by which names are turned back in messages (0: none).
     pub shard: i64,
+    /// Healthy placements of the shard.
+    pub copies: usize,
 }
 
 /// A table of the plan and its name for shard names.
@@ -42,7 +45,8 @@ pub fn tasks(plan: &Prepared, values: &[Value]) -> Result<Vec<Task>> {
     }
     let generation = catalog::generation();
     let tasks = tasks_with_rows(plan, &shards, None)?;
-    if let [one] = tasks.as_slice() {
+    // Which copy is read may differ each time.
+    if let [one @ Task { copies: 1, .. }] = tasks.as_slice() {
         plan.remember(*shard, one, generation);
     }
     Ok(tasks)
@@ -94,6 +98,7 @@ pub fn tasks_with_rows(
 ) -> Result<Vec<Task>> {
     let named = plan.tables.iter().map(|t| named(*t)).collect::<Result<Vec<_>>>()?;
     let mut out = Vec::with_capacity(shards.len());
+    let mut chooser = Chooser::default();
     match &plan.target {
         Target::Shards { anchor, .. } => {
             let table = lookup(*anchor)?;
@@ -108,7 +113,8 @@ pub fn tasks_with_rows(
                     return Err(no_placement(shard.id));
                 }
                 let sql = fill(plan, &named, i as usize, text.as_deref());
-                push(plan, &mut out, &groups, sql, shard.id)?;
+                let groups = common(plan, &named, i as usize, groups);
+                push(plan, &mut out, &mut chooser, (&groups, table.kind), (sql, shard.id))?;
             }
         }
         Target::Statement { .. } => {}
@@ -121,7 +127,7 @@ pub fn tasks_with_rows(
             let groups: Vec<i32> = shard.placements.iter().map(|p| p.group).collect();
             let text = rows.map(|r| r(0));
             let sql = fill(plan, &named, 0, text.as_deref());
-            push(plan, &mut out, &groups, sql, shard.id)?;
+            push(plan, &mut out, &mut chooser, (&groups, table.kind), (sql, shard.id))?;
         }
     }
     Ok(out)
@@ -134,23 +140,48 @@ fn no_placement(shard: i64) -> Error {
     )
 }
 
-/// Reads take one placement, the local one when there is a choice; writes take all.
+/// For a read of several tables the groups that have healthy copies of all of them.
+fn common(plan: &DistPlan, named: &[Named], index: usize, groups: Vec<i32>) -> Vec<i32> {
+    if groups.len() == 1 || named.len() == 1 || plan.operation != Operation::Select {
+        return groups;
+    }
+    let has = |t: &Named, g: i32| {
+        let i = if t.table.kind == Kind::Hash { index } else { 0 };
+        t.table.shards.get(i).is_some_and(|s| s.placements.iter().any(|p| p.group == g))
+    };
+    let all: Vec<i32> =
+        groups.iter().copied().filter(|g| named.iter().all(|t| has(t, *g))).collect();
+    if all.is_empty() {
+        return groups;
+    }
+    all
+}
+
+/// Reads take one placement; writes take all, those that lock rows all that can be reached.
 fn push(
     plan: &DistPlan,
     out: &mut Vec<Task>,
-    groups: &[i32],
-    sql: String,
-    shard: i64,
+    chooser: &mut Chooser,
+    (groups, kind): (&[i32], Kind),
+    (sql, shard): (String, i64),
 ) -> Result<()> {
     let sql: Rc<str> = sql.into();
-    let local = catalog::local_group()?;
-    if plan.operation == Operation::Select || groups.len() == 1 {
-        let group = if groups.contains(&local) { local } else { groups[0] };
-        out.push(Task { group, sql, mute: false, shard });
+    let copies = groups.len();
+    if let [group] = groups {
+        out.push(Task { group: *group, sql, mute: false, shard, copies });
         return Ok(());
     }
-    for (n, g) in groups.iter().enumerate() {
-        out.push(Task { group: *g, sql: sql.clone(), mute: n > 0, shard });
+    if plan.operation == Operation::Select {
+        let group = chooser.choose(groups, kind == Kind::Reference, catalog::local_group()?);
+        out.push(Task { group, sql, mute: false, shard, copies });
+        return Ok(());
+    }
+    let used = match plan.operation {
+        Operation::Modify => groups.to_vec(),
+        _ => reach::reachable(groups),
+    };
+    for (n, group) in used.into_iter().enumerate() {
+        out.push(Task { group, sql: sql.clone(), mute: n > 0, shard, copies });
     }
     Ok(())
 }

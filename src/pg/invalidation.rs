@@ -31,6 +31,13 @@ extern "C-unwind" fn on_definition(_arg: Datum, _cache: i32, _hash: u32) {
     })
 }
 
+/// Notices what other backends have changed. Taking a lock on a relation does that, too; after
+/// waiting for any other lock it has to be asked for.
+pub fn accept() {
+    // SAFETY: inside a transaction; errors become panics.
+    unsafe { guard::call(|| pg_sys::AcceptInvalidationMessages()) }
+}
+
 /// Registers what is called when relations become stale, and when other definitions do; once per
 /// process, from `_PG_init`.
 pub fn register(relation: fn(Option<Oid>), definitions: fn()) {

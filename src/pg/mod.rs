@@ -27,6 +27,7 @@ pub mod rows;
 pub mod scan;
 pub mod server;
 pub mod session;
+pub mod shard_lock;
 pub mod shmem;
 pub mod spi;
 pub mod statement;

@@ -128,6 +128,22 @@ pub fn command_counter_increment() {
     unsafe { guard::call(|| pg_sys::CommandCounterIncrement()) }
 }
 
+/// Whether a table has an index by which rows can conflict: unique or of an exclusion constraint.
+pub fn has_unique_index(relid: Oid) -> bool {
+    const INDRELID: i16 = 2;
+    const INDISUNIQUE: usize = 5;
+    const INDISEXCLUSION: usize = 8;
+    let key = scan::Key { attno: INDRELID, equal: pg_sys::F_OIDEQ, value: relid.into() };
+    let mut found = false;
+    scan::rows(
+        pg_sys::IndexRelationId,
+        Some(Oid::from(pg_sys::IndexIndrelidIndexId)),
+        &[key],
+        |r| found |= r.bool(INDISUNIQUE) || r.bool(INDISEXCLUSION),
+    );
+    found
+}
+
 /// Names of a table, its indexes and its constraints; none when it does not exist.
 pub fn names(relid: Oid) -> Vec<String> {
     const INDEXRELID: usize = 1;

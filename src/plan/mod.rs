@@ -104,6 +104,10 @@ pub struct DistPlan {
     pub prepare: bool,
     /// Inserts one row: it needs a value for the distribution column.
     pub insert: bool,
+    /// Tables that are written, or whose rows are locked (OIDs).
+    pub locks: Vec<u32>,
+    /// Nothing but new rows is written, and a conflict with other rows is an error.
+    pub append: bool,
     /// Value of the distribution column of a single-shard plan, where statistics ask for it.
     pub tenant: Option<String>,
 }
@@ -113,6 +117,26 @@ impl DistPlan {
     /// modification with RETURNING.
     pub fn returns_rows(&self) -> bool {
         self.operation != Operation::Modify || !self.columns.is_empty()
+    }
+
+    /// A plan of nothing but what is known of a statement that writes to any shard of a table;
+    /// `append` when it does nothing but add rows.
+    pub fn writing(table: u32, append: bool) -> Self {
+        DistPlan {
+            operation: Operation::Modify,
+            target: Target::Shards { anchor: table, prune: Prune::All, single: false },
+            template: Template::default(),
+            tables: vec![table],
+            params: Vec::new(),
+            columns: Vec::new(),
+            merge: Vec::new(),
+            rows: 0.0,
+            prepare: false,
+            insert: false,
+            locks: vec![table],
+            append,
+            tenant: None,
+        }
     }
 
     /// Serialized form for PostgreSQL's plan trees.

@@ -93,6 +93,8 @@ fn reader(number: u64, columns: List<TargetEntry>) -> Result<Query> {
         rows: 1000.0,
         prepare: false,
         insert: false,
+        locks: Vec::new(),
+        append: false,
         tenant: None,
     };
     let rte = source::entry(&plan, &[], columns)?;

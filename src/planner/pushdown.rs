@@ -7,7 +7,7 @@ use super::whole;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::pg::lookup;
-use crate::pg::query::{Kind, Node, PlannedStmt, Query};
+use crate::pg::query::{Kind, Node, PlannedStmt, Query, RangeTblEntry};
 use crate::plan::{Column, DistPlan, Operation, Prune, Target};
 use crate::stats::query;
 use pgrx::pg_sys::{self, CmdType, Oid};
@@ -59,9 +59,21 @@ pub fn dist_plan(q: Query, place: Place) -> Result<(DistPlan, Values)> {
         rows: place.rows,
         prepare,
         insert: false,
+        locks: locked_tables(q),
+        append: q.command_type() == CmdType::CMD_INSERT
+            && q.on_conflict().is_none()
+            && !q.has_modifying_cte(),
         tenant,
     };
     Ok((plan, values))
+}
+
+/// Tables of ours that a query writes to or locks rows of.
+fn locked_tables(q: Query) -> Vec<u32> {
+    let ours = |rte: RangeTblEntry| crate::planner::is_ours(rte).then(|| u32::from(rte.relid()));
+    let marks = q.row_marks();
+    let marked = marks.iter().filter_map(|m| q.entry(m.rti())).filter_map(ours);
+    q.target().and_then(ours).into_iter().chain(marked).collect()
 }
 
 fn is_single(t: &Target) -> bool {

@@ -200,6 +200,12 @@ fn table_query(
         rows,
         prepare: false,
         insert: false,
+        locks: if operation == Operation::Select {
+            Vec::new()
+        } else {
+            vec![u32::from(table.relid)]
+        },
+        append: false,
         tenant: None,
     };
     Ok((plan, values.exprs().to_vec()))

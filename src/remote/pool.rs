@@ -25,26 +25,17 @@ thread_local! {
 }
 
 /// Sessions to nodes as a user, kept ones where possible; missing ones are connected in parallel.
-pub fn acquire(nodes: &[NodeAddr], user: &str) -> Result<Vec<SessionRef>> {
-    let mut found: Vec<Option<SessionRef>> = nodes.iter().map(|n| take_idle(n, user)).collect();
+/// One result for each; the outer error is an interrupt.
+pub fn acquire_each(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
+    let found: Vec<Option<SessionRef>> = nodes.iter().map(|n| take_idle(n, user)).collect();
     let missing: Vec<NodeAddr> =
         nodes.iter().zip(&found).filter(|(_, s)| s.is_none()).map(|(n, _)| n.clone()).collect();
-    if !missing.is_empty() {
-        let mut made = connect_all(&missing, user)?.into_iter();
-        let mut failure = None;
-        for slot in found.iter_mut().filter(|s| s.is_none()) {
-            match made.next() {
-                Some(Ok(s)) => *slot = Some(s),
-                Some(Err(e)) => failure = failure.or(Some(e)),
-                None => {}
-            }
-        }
-        if let Some(e) = failure {
-            found.into_iter().flatten().for_each(give_back);
-            return Err(e);
-        }
+    if missing.is_empty() {
+        return Ok(found.into_iter().flatten().map(Ok).collect());
     }
-    Ok(found.into_iter().flatten().collect())
+    let mut made = connect_all(&missing, user)?.into_iter();
+    let none = || Err(Error::internal("no connection was made"));
+    Ok(found.into_iter().map(|s| s.map_or_else(|| made.next().unwrap_or_else(none), Ok)).collect())
 }
 
 /// A new session that is not taken from, nor counted by, the pool.

@@ -19,7 +19,7 @@ mod settings;
 
 pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
 pub use parts::{
-    ask_transaction_ids, flag_modified, in_transaction, mark_modified, session, sessions,
+    ask_transaction_ids, connect, flag_modified, in_transaction, mark_modified, session, sessions,
 };
 
 use crate::pg::xact::{self, Callbacks, Event, SubEvent};
@@ -61,6 +61,12 @@ pub fn must_use_transaction() -> bool {
         || xact::has_written()
         || !xact::characteristics().is_plain()
         || !xact::statement_is_alone()
+}
+
+/// Whether the running statement is one of several of a transaction, or may be: in a block, or
+/// inside of another statement.
+pub fn in_longer_transaction() -> bool {
+    xact::in_block() || xact::nest_level() > 1 || DEPTH.with(Cell::get) > 1
 }
 
 /// Registers the transaction callbacks; once per process, from `_PG_init`.

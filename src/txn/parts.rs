@@ -142,8 +142,20 @@ pub fn sessions(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
     Ok(found)
 }
 
+/// Connects to the groups where there is no session yet; those that cannot be, each with its error.
+pub fn connect(groups: &[i32]) -> Result<Vec<(i32, Error)>> {
+    connect_parts(groups, u32::from(local::user()))
+}
+
 /// Makes sure that there is a part with a working session for each group.
 fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
+    match connect_parts(groups, user)?.into_iter().next() {
+        Some((_, e)) => Err(e),
+        None => Ok(()),
+    }
+}
+
+fn connect_parts(groups: &[i32], user: u32) -> Result<Vec<(i32, Error)>> {
     let mut missing: Vec<i32> = Vec::new();
     for group in groups {
         let known = PARTS.with(|p| -> Result<bool> {
@@ -169,21 +181,27 @@ fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
             None => missing.push(*group),
         }
     }
+    let mut failed = Vec::new();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(failed);
     }
     // Before the addresses are looked up: what changes from here on makes the tags stale.
     let tags: Vec<pool::Tag> = missing.iter().map(|g| tag(*g, user)).collect();
     let nodes = missing.iter().map(|g| address(*g)).collect::<Result<Vec<_>>>()?;
-    let made = pool::acquire(&nodes, &local::user_name())?;
+    let made = pool::acquire_each(&nodes, &local::user_name())?;
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
         for ((group, tag), session) in missing.into_iter().zip(tags).zip(made) {
-            pool::set_tag(&session, tag);
-            parts.push(Part::new(group, user, session));
+            match session {
+                Ok(session) => {
+                    pool::set_tag(&session, tag);
+                    parts.push(Part::new(group, user, session));
+                }
+                Err(e) => failed.push((group, e)),
+            }
         }
     });
-    Ok(())
+    Ok(failed)
 }
 
 /// What a kept session to a group's primary is found by, as long as no metadata changes.

@@ -210,6 +210,8 @@ fn statement(table: &Table, pieces: Vec<Piece>, columns: Vec<Column>) -> DistPla
         rows: 1000.0,
         prepare: false,
         insert: false,
+        locks: vec![anchor],
+        append: false,
         tenant: None,
     }
 }

@@ -1,0 +1,62 @@
+//! Locks on numbers (shards, tables, co-location groups) in this server's lock manager.
+//!
+//! They are of the kind of advisory locks, in classes of their own, so that no advisory lock of a
+//! user is ever the same. Waiting for one reacts to cancel, `lock_timeout` and `statement_timeout`,
+//! is seen in `pg_locks` and takes part in the detection of deadlocks, here and over nodes.
+
+use super::guard;
+use pgrx::pg_sys;
+
+/// What a number stands for. The values are `objsubid` in `pg_locks`; PostgreSQL's own functions
+/// use 1 and 2.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Class {
+    /// All shards of a table, by its OID.
+    Table = 21,
+    /// A shard, by its id.
+    Shard = 22,
+    /// The states of placements of a co-location group.
+    Placements = 23,
+}
+
+/// Who may go on at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Something is added to a part.
+    PartShared,
+    /// A part is changed.
+    Part,
+    /// Something is added to any part: others may add, too.
+    Shared,
+    /// Everything is changed: nobody else.
+    Exclusive,
+}
+
+impl Level {
+    /// PostgreSQL's lock mode with the same conflicts.
+    fn mode(self) -> u32 {
+        match self {
+            Level::PartShared => pg_sys::RowShareLock,
+            Level::Part => pg_sys::RowExclusiveLock,
+            Level::Shared => pg_sys::ShareLock,
+            Level::Exclusive => pg_sys::ExclusiveLock,
+        }
+    }
+}
+
+/// Takes a lock until the end of the transaction.
+pub fn lock(class: Class, number: u64, level: Level) {
+    // SAFETY: reads a global that is set since the connection was made.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    let tag = pg_sys::LOCKTAG {
+        locktag_field1: u32::from(database),
+        locktag_field2: (number >> 32) as u32,
+        locktag_field3: number as u32,
+        locktag_field4: class as u16,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    };
+    let mode = level.mode() as i32;
+    // SAFETY: waits for the lock; errors become panics. The lock is the transaction's.
+    unsafe { guard::call(|| pg_sys::LockAcquire(&tag, mode, false, false)) };
+}
