@@ -22,5 +22,6 @@ pub mod roles;
 pub mod rows;
 pub mod send;
 pub mod statements;
+pub mod transfer;
 pub mod undistribute;
 pub mod unshard;

@@ -1,5 +1,7 @@
-//! Copies of reference tables for nodes that do not have them (yet).
+//! Copies of shards for nodes that do not have them (yet): of reference tables, and of others when
+//! `transfer` says so.
 
+use super::apply::Batch;
 use super::definition::{self, Definition};
 use super::info::{self, Column, ForeignKey, Relation};
 use super::names::shard_name;
@@ -13,10 +15,11 @@ use crate::pg::rows::{with_portable_text, TableScan};
 use crate::pg::{guard, relation, spi};
 use crate::txn::run;
 use pgrx::pg_sys::{self, Oid};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// A reference table that a group misses.
-struct Missing {
+/// A shard that a group misses.
+pub(super) struct Missing {
     rel: Relation,
     columns: Vec<Column>,
     keys: Vec<ForeignKey>,
@@ -39,8 +42,10 @@ pub fn reference_tables_to(group: i32) -> Result<()> {
     }
     let mut made = Vec::new();
     for t in tables {
-        if let Some(m) = prepare(t, group)? {
-            copy(&m, group)?;
+        if let Some(m) = prepare(t, 0, group)? {
+            guard::notice(format!("Replicating reference table \"{}\" to the node...", m.rel.name));
+            let from = source_group(&m.source, catalog::local_group()?)?;
+            copy(&m, from, group)?;
             made.push(m);
         }
     }
@@ -53,14 +58,14 @@ pub fn reference_tables_to(group: i32) -> Result<()> {
 
 /// With one snapshot for the whole transaction the copy could miss what others committed before
 /// the lock was granted.
-fn require_fresh_snapshots() -> Result<()> {
+pub(super) fn require_fresh_snapshots() -> Result<()> {
     let isolation = spi::value("SELECT current_setting('transaction_isolation')", &[])?;
     if isolation.as_deref() == Some("read committed") {
         return Ok(());
     }
     Err(Error::new(
         sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "reference tables can be replicated in a READ COMMITTED transaction only",
+        "shards can be copied in a READ COMMITTED transaction only",
     )
     .hint("Start the transaction with BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED."))
 }
@@ -75,19 +80,21 @@ fn missing_tables(group: i32) -> Result<Vec<Oid>> {
     Ok(info::rows(sql, &[spi::i32(group)])?.iter().map(|r| r.oid(0)).collect())
 }
 
-/// Registers the placement and makes the empty shard.
-fn prepare(relid: Oid, group: i32) -> Result<Option<Missing>> {
+/// Registers the placement of a table's shard (by position) and makes the empty shard.
+pub(super) fn prepare(relid: Oid, index: usize, group: i32) -> Result<Option<Missing>> {
     let Some(before) = catalog::table(relid) else { return Ok(None) };
-    let Some(source) = before.shards.first().cloned() else { return Ok(None) };
+    let Some(source) = before.shards.get(index).cloned() else { return Ok(None) };
     let rel = Relation::load(relid)?;
     let columns = info::columns(relid)?;
     let keys = info::foreign_keys(relid)?;
     let definition = definition::read(&rel, &keys)?;
     dependencies::ensure(&rel, &columns, &[group])?;
     drop_leftover(&rel.schema, &shard_name(&rel.name, source.id), group)?;
-    let stale = "DELETE FROM pg_catalog.pg_dist_placement WHERE shardid = $1 AND groupid = $2";
-    spi::execute_as_owner(stale, &[spi::i64(source.id), spi::i32(group)])?;
-    metadata::insert_placements(&[(source.id, group)])?;
+    let back = "UPDATE pg_catalog.pg_dist_placement SET shardstate = 1 \
+        WHERE shardid = $1 AND groupid = $2";
+    if spi::execute_as_owner(back, &[spi::i64(source.id), spi::i32(group)])?.1 == 0 {
+        metadata::insert_placements(&[(source.id, group)])?;
+    }
     relation::command_counter_increment();
     let m = Missing { rel, columns, keys, source, definition };
     to_group(&m, group, &m.definition.table)?;
@@ -123,13 +130,20 @@ fn to_group(m: &Missing, group: i32, commands: &[String]) -> Result<()> {
     let table = table_now(m)?;
     let mut names = vec![m.rel.pair()];
     names.extend(m.definition.dependents.iter().cloned());
-    let mut batches = send::batches(&Named { table: &table, names }, &[], commands)?;
+    apply_to(m, group, send::batches(&Named { table: &table, names }, &[], commands)?)
+}
+
+/// Applies what the batches have for the group's shard.
+fn apply_to(m: &Missing, group: i32, mut batches: BTreeMap<i32, Batch>) -> Result<()> {
     batches.retain(|g, _| *g == group);
+    for b in batches.values_mut() {
+        b.ids.retain(|ids| ids.first() == Some(&m.source.id));
+    }
     send::apply(&batches)
 }
 
-/// Indexes and the rest of the definition, then foreign keys to other reference tables.
-fn finish(m: &Missing, group: i32) -> Result<()> {
+/// Indexes and the rest of the definition, then foreign keys to reference and co-located tables.
+pub(super) fn finish(m: &Missing, group: i32) -> Result<()> {
     to_group(m, group, &m.definition.rest)?;
     let table = table_now(m)?;
     let outgoing = m.keys.iter().filter(|k| k.from == m.rel.oid);
@@ -138,28 +152,24 @@ fn finish(m: &Missing, group: i32) -> Result<()> {
         let mut others = Vec::new();
         match &referenced {
             Some(_) if k.to == m.rel.oid => {}
-            Some(t) if t.kind == Kind::Reference => {
+            Some(t) if t.kind == Kind::Reference || t.colocated_with(&table) => {
                 others.push(Named { table: t, names: vec![Relation::load(k.to)?.pair()] });
             }
             _ => continue,
         }
         let main = Named { table: &table, names: vec![m.rel.pair()] };
-        let mut batches = send::batches(&main, &others, std::slice::from_ref(command))?;
-        batches.retain(|g, _| *g == group);
-        send::apply(&batches)?;
+        apply_to(m, group, send::batches(&main, &others, std::slice::from_ref(command))?)?;
     }
     Ok(())
 }
 
-/// Copies the rows from a healthy placement to the group.
-fn copy(m: &Missing, group: i32) -> Result<()> {
+/// Copies the rows from one group's placement to another's.
+pub(super) fn copy(m: &Missing, from: i32, group: i32) -> Result<()> {
     let local = catalog::local_group()?;
-    let from = source_group(&m.source, local)?;
     let names: Vec<String> = stored(&m.columns).iter().map(|c| c.name.clone()).collect();
     if names.is_empty() {
         return copy_rows_without_columns(m, from, group);
     }
-    guard::notice(format!("Replicating reference table \"{}\" to the node...", m.rel.name));
     let shard = shard_name(&m.rel.name, m.source.id);
     let mut load = |data: &[u8]| match group == local {
         true => load_here(&m.rel.schema, &shard, &names, data),

@@ -157,7 +157,7 @@ impl Inner {
 
     /// Rows written.
     pub fn affected(&self) -> u64 {
-        self.counting().map(|e| e.affected).sum()
+        self.counting().map(Exec::affected).sum()
     }
 
     /// Frees everything, also in the middle of results.

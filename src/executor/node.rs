@@ -181,7 +181,7 @@ pub unsafe fn start(s: *mut State) -> Result<()> {
     exec.start(&values)?;
     if exec.plan.operation == Operation::Modify {
         exec.complete()?;
-        (*(*s).css.ss.ps.state).es_processed += exec.affected;
+        (*(*s).css.ss.ps.state).es_processed += exec.affected();
     }
     Ok(())
 }

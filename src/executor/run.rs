@@ -7,8 +7,11 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 mod analyzed;
+mod begin;
+mod count;
 mod raw;
 
+use count::{Count, Running};
 pub use raw::Raw;
 
 use super::analyze::Analysis;
@@ -16,8 +19,7 @@ use super::decode::Decoder;
 use super::local;
 use super::order;
 use super::prepared::Prepared;
-use super::reach;
-use super::tasks::{self, Task, Value};
+use super::tasks::{Task, Value};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::transmit::output;
@@ -35,11 +37,6 @@ struct Conn {
     tasks: Vec<Running>,
     /// Which of them is answering.
     current: usize,
-}
-
-struct Running {
-    mute: bool,
-    shard: i64,
 }
 
 /// Numbers for EXPLAIN ANALYZE.
@@ -69,8 +66,7 @@ pub struct Exec {
     store_slot: *mut TupleTableSlot,
     started: bool,
     in_transaction: bool,
-    /// Rows that a modification affected.
-    pub affected: u64,
+    count: Count,
     /// What was received.
     pub traffic: Traffic,
     /// Tasks as they ran, for EXPLAIN ANALYZE.
@@ -103,7 +99,7 @@ impl Exec {
             store_slot: std::ptr::null_mut(),
             started: false,
             in_transaction: false,
-            affected: 0,
+            count: Count::default(),
             traffic: Traffic::default(),
             analysis: None,
             width: n,
@@ -111,6 +107,11 @@ impl Exec {
             next: 0,
             query: query::enter(context as usize),
         }
+    }
+
+    /// Rows that a modification affected.
+    pub fn affected(&self) -> u64 {
+        self.count.affected
     }
 
     /// Whether tasks were sent.
@@ -129,21 +130,6 @@ impl Exec {
         self.in_transaction = yes;
     }
 
-    /// Sends the plan's tasks.
-    pub unsafe fn start(&mut self, values: &[Value]) -> Result<()> {
-        if self.query.is_some() {
-            query::note_tenant(self.plan.tenant.clone());
-        }
-        let mut failed = Vec::new();
-        loop {
-            let tasks = tasks::tasks(&self.plan, values)?;
-            if !order::lock(&self.plan, &tasks)? && !reach::settle(&self.plan, &tasks, &mut failed)?
-            {
-                return self.start_tasks(tasks, values);
-            }
-        }
-    }
-
     /// Colocation group and value of the tenant that the plan is about.
     fn tenant(&self) -> Option<(i32, String)> {
         let Target::Shards { anchor, single: true, .. } = &self.plan.target else { return None };
@@ -154,6 +140,7 @@ impl Exec {
     /// Sends given tasks.
     pub unsafe fn start_tasks(&mut self, tasks: Vec<Task>, values: &[Value]) -> Result<()> {
         self.started = true;
+        self.count.next_round();
         self.traffic.tasks += tasks.len();
         self.traffic.runs += 1;
         self.traffic.last = tasks.iter().filter(|t| !t.mute).count();
@@ -163,13 +150,7 @@ impl Exec {
         if !order::is_leader_first(&self.plan, &tasks) {
             return self.run_tasks(tasks, values);
         }
-        let (followers, leaders): (Vec<Task>, Vec<Task>) = tasks.into_iter().partition(|t| t.mute);
-        let alone = std::mem::replace(&mut self.in_transaction, true);
-        self.run_tasks(leaders, values)?;
-        self.complete()?;
-        self.run_tasks(followers, values)?;
-        self.in_transaction = alone;
-        Ok(())
+        self.run_leaders_first(tasks, values)
     }
 
     unsafe fn run_tasks(&mut self, tasks: Vec<Task>, values: &[Value]) -> Result<()> {
@@ -186,8 +167,8 @@ impl Exec {
                 Some(a) => a.here(t, run)?,
                 None => run()?,
             };
-            if !t.mute {
-                self.affected += n;
+            if self.plan.operation == Operation::Modify {
+                self.count.add(Some(Running::of(t)), n)?;
             }
         }
         Ok(())
@@ -220,7 +201,7 @@ impl Exec {
         for (group, session) in groups.iter().zip(sessions) {
             let of_group = || tasks.iter().filter(|t| t.group == *group);
             let mut running: Vec<Running> =
-                of_group().map(|t| Running { mute: t.mute, shard: t.shard }).collect();
+                of_group().map(Running::of).collect();
             if self.analysis.is_some() {
                 running = self.queue_analyzed(&session, *group, tasks, &params);
                 session.borrow_mut().queue_sync();
@@ -378,10 +359,9 @@ impl Exec {
                     return Ok(Read::Row);
                 }
                 Message::CommandComplete(tag) => {
-                    if !conn.tasks.get(conn.current).is_some_and(|t| t.mute)
-                        && self.plan.operation == Operation::Modify
-                    {
-                        self.affected += tag_count(tag);
+                    if self.plan.operation == Operation::Modify {
+                        let task = conn.tasks.get(conn.current).copied();
+                        self.count.add(task, count::tag_count(tag))?;
                     }
                     conn.current += 1;
                 }
@@ -487,11 +467,6 @@ enum Read {
     Row,
     Empty,
     Ended,
-}
-
-/// The count in a command tag: the last word of `INSERT 0 5`, `UPDATE 3` ...
-fn tag_count(tag: &str) -> u64 {
-    tag.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 /// Parameter values in text form.

@@ -7,6 +7,7 @@ mod keys;
 mod monitor;
 mod nodes;
 mod partial_state;
+mod placements;
 mod sizes;
 mod stats;
 mod tables;

@@ -1,7 +1,9 @@
 //! Tables with copies of their shards on several nodes: whatever many sessions do at the same time,
 //! all copies hold the same rows; a copy that missed something is not read, and can be repaired.
 
+mod failure;
 mod stress;
+mod values;
 
 use citus_tests::client::Conn;
 use citus_tests::cluster::Cluster;

@@ -164,3 +164,93 @@ fn writers_of_many_shards() {
     });
     all_went_well(&seen, &[]);
 }
+
+#[test]
+fn writers_of_tables_with_foreign_keys() {
+    let name = CLUSTER.database("stress_keys");
+    CLUSTER.connect(&name).run(
+        "CREATE TABLE p (k int PRIMARY KEY, v int);
+         CREATE TABLE c (k int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE, v int);
+         SELECT create_reference_table('p');
+         SELECT create_reference_table('c');
+         INSERT INTO p SELECT i, 0 FROM generate_series(1, 10) i",
+    );
+    let seen = run(&name, |r| {
+        let (k, p) = (r.below(100) + 1, r.below(10) + 1);
+        match r.below(7) {
+            0 => format!("DELETE FROM p WHERE k = {p}"),
+            1 => format!("INSERT INTO p VALUES ({p}, 0)"),
+            2 | 3 => format!("INSERT INTO c VALUES ({k}, {p}, 0)"),
+            4 => format!("UPDATE c SET v = v + 1, p = {p} WHERE k % 10 = {p}"),
+            5 => format!("UPDATE p SET v = v + (SELECT count(*) FROM c WHERE c.p = p.k) WHERE k <= {p}"),
+            _ => format!("DELETE FROM c WHERE k = {k}"),
+        }
+    });
+    assert_eq!(equal_copies(&CLUSTER, &name, "p"), 2);
+    assert_eq!(equal_copies(&CLUSTER, &name, "c"), 2);
+    all_went_well(&seen, &["23505", "23503"]);
+}
+
+#[test]
+fn writers_and_changes_of_the_table() {
+    let name = database("stress_ddl", "SELECT create_reference_table('r')");
+    let seen = run(&name, |r| {
+        let k = r.below(20) + 1;
+        match r.below(16) {
+            0 => "ALTER TABLE r ADD COLUMN IF NOT EXISTS x int DEFAULT 3".to_owned(),
+            1 => "ALTER TABLE r DROP COLUMN IF EXISTS x".to_owned(),
+            2 => "CREATE INDEX IF NOT EXISTS r_v ON r (v)".to_owned(),
+            3 => "DROP INDEX IF EXISTS r_v".to_owned(),
+            4 => format!("BEGIN; TRUNCATE r; {ROWS}; COMMIT"),
+            5 => "SELECT count(*) FROM r".to_owned(),
+            6 => format!("COPY r (k) FROM PROGRAM 'echo {}'", k + 100),
+            _ => any(r),
+        }
+    });
+    assert_eq!(equal_copies(&CLUSTER, &name, "r"), 2);
+    all_went_well(&seen, &["23505"]);
+}
+
+/// Writers that say that their order does not matter run side by side, and hold a point of the
+/// order all the same: the first copy decides.
+#[test]
+fn commutative_writers() {
+    let name = database("stress_commutative", "SELECT create_reference_table('r')");
+    let seen = run(&name, |r| {
+        let k = r.below(5) + 1;
+        format!(
+            "SET citus.all_modifications_commutative = on; UPDATE r SET v = v * 3 % 1000 + {k} WHERE k = {k}"
+        )
+    });
+    assert_eq!(equal_copies(&CLUSTER, &name, "r"), 2);
+    all_went_well(&seen, &[]);
+}
+
+#[test]
+fn waits_for_the_order_can_be_ended() {
+    let name = database("stress_waits", "SELECT create_reference_table('r')");
+    let (mut a, mut b) = (CLUSTER.connect(&name), CLUSTER.connect(&name));
+    a.run("BEGIN; UPDATE r SET v = 1 WHERE k = 1");
+    b.run("SET lock_timeout = '200ms'");
+    let e = b.simple("UPDATE r SET v = 2 WHERE k = 2").unwrap_err();
+    assert_eq!(e.code(), "55P03", "{e}");
+    b.run("SET lock_timeout = 0; SET statement_timeout = '200ms'");
+    let e = b.simple("DELETE FROM r WHERE k = 2").unwrap_err();
+    assert_eq!(e.code(), "57014", "{e}");
+    b.run("SET statement_timeout = 0");
+    a.run("ROLLBACK");
+    b.run("INSERT INTO r VALUES (100, 1, '')");
+    // A user's advisory locks are others.
+    a.run("BEGIN; UPDATE r SET v = 1 WHERE k = 1");
+    let shard = a.value("SELECT shardid FROM pg_dist_shard WHERE logicalrelid = 'r'::regclass");
+    assert_eq!(b.value(&format!("SELECT pg_try_advisory_lock({shard})")), "t");
+    // Two sessions in a circle of two tables' locks: one is ended, here or over nodes.
+    b.run("CREATE TABLE s (LIKE r INCLUDING ALL)");
+    b.run("SELECT create_reference_table('s'); BEGIN; UPDATE s SET v = 1");
+    b.send("UPDATE r SET v = 3 WHERE k = 3").unwrap();
+    let first = a.simple("UPDATE s SET v = 3 WHERE k = 3");
+    let second = b.receive();
+    let codes: Vec<String> =
+        [first, second].iter().map(|o| o.as_ref().map_or_else(|e| e.code().to_owned(), |_| "ok".to_owned())).collect();
+    assert!(codes.contains(&"40P01".to_owned()) && codes.contains(&"ok".to_owned()), "{codes:?}");
+}

@@ -19,7 +19,7 @@ impl Exec {
         for t in tasks.iter().filter(|t| t.group == group) {
             a.queue(session, t, &mut || self.queue(session, t, params));
         }
-        running.extend(a.queued(session).map(|(mute, shard)| Running { mute, shard }));
+        running.extend(a.queued(session).map(|(mute, shard)| Running { mute, shard, copies: 1 }));
         self.analysis = Some(a);
         running
     }
