@@ -28,7 +28,10 @@ pub fn batches(
     let relations: Vec<(String, String)> =
         main.names.iter().chain(others.iter().flat_map(|o| &o.names)).cloned().collect();
     let mut by_group: BTreeMap<i32, Batch> = BTreeMap::new();
-    for (i, shard) in main.table.shards.iter().enumerate() {
+    // The statement may have waited for a lock, and a copy have become healthy meanwhile.
+    let now = catalog::table(main.table.relid);
+    let table = now.as_deref().unwrap_or(main.table);
+    for (i, shard) in table.shards.iter().enumerate() {
         let mut ids = vec![shard.id; main.names.len()];
         for o in others {
             let at = if o.table.kind == Kind::Hash { i } else { 0 };

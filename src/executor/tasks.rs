@@ -45,8 +45,9 @@ pub fn tasks(plan: &Prepared, values: &[Value]) -> Result<Vec<Task>> {
     }
     let generation = catalog::generation();
     let tasks = tasks_with_rows(plan, &shards, None)?;
+    let [one] = tasks.as_slice() else { return Ok(tasks) };
     // Which copy is read may differ each time.
-    if let [one @ Task { copies: 1, .. }] = tasks.as_slice() {
+    if one.copies == 1 || one.group == catalog::local_group()? {
         plan.remember(*shard, one, generation);
     }
     Ok(tasks)

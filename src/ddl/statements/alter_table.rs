@@ -34,6 +34,7 @@ pub fn alter_table(call: Call) -> Result<()> {
         before_alter_local(statement, oid)?;
     }
     let Some(m) = Managed::load(oid)? else { return plainly(&call) };
+    let Some(m) = m.locked(statement.alter_lock())? else { return plainly(&call) };
     let commands = statement.alter_commands();
     commands.iter().try_for_each(|c| check(&m, *c))?;
     let before = State::read(oid)?;

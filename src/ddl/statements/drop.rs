@@ -115,7 +115,9 @@ pub fn truncate(call: Call) -> Result<()> {
 pub fn truncate_shards(tables: &[Managed]) -> Result<()> {
     let mut by_group: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     for m in tables {
-        for s in &m.table.shards {
+        // The statement may have waited for a lock, and a copy have become healthy meanwhile.
+        let table = catalog::table(m.rel.oid).unwrap_or_else(|| m.table.clone());
+        for s in &table.shards {
             let name = qualified(&m.rel.schema, &shard_name(&m.rel.name, s.id));
             for p in &s.placements {
                 by_group.entry(p.group).or_default().push(name.clone());

@@ -30,6 +30,9 @@ pub fn create_index(call: Call) -> Result<()> {
     if statement.concurrent() {
         return concurrently::create_index(call, m);
     }
+    // Which index is new is told by comparison: nobody else makes one meanwhile.
+    let mode = pgrx::pg_sys::ShareRowExclusiveLock;
+    let Some(m) = m.locked(mode)? else { return plainly(&call) };
     let before = indexes(m.rel.oid)?;
     plainly(&call)?;
     relation::command_counter_increment();

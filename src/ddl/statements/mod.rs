@@ -30,7 +30,7 @@ use super::{dropped, send};
 use crate::catalog::{self, Table};
 use crate::error::Result;
 use crate::hooks::utility::Call;
-use crate::pg::relation;
+use crate::pg::{relation, session};
 use crate::pg::statement::Name;
 use pgrx::pg_sys::Oid;
 use std::rc::Rc;
@@ -59,6 +59,20 @@ impl Managed {
             b'i' => relation::table_of_index(oid).map_or(Ok(None), Managed::load),
             _ => Managed::load(oid),
         }
+    }
+
+    /// Takes the lock that a statement is going to take, so that the table's state can be read
+    /// before; again, since it may have changed or gone while others were waited for. Whoever must
+    /// not change the table does not get the lock, and is told so by the statement.
+    pub fn locked(self, mode: u32) -> Result<Option<Self>> {
+        if session::require_owner(self.rel.oid, &self.rel.name).is_err() {
+            return Ok(Some(self));
+        }
+        relation::lock(self.rel.oid, mode);
+        if !relation::exists(self.rel.oid) {
+            return Ok(None);
+        }
+        Managed::load(self.rel.oid)
     }
 
     /// Applies commands to the shards that name no other relation.

@@ -43,6 +43,18 @@ impl Tree {
         }
     }
 
+    /// The lock that an ALTER TABLE takes.
+    pub fn alter_lock(self) -> u32 {
+        if !self.is(NodeTag::T_AlterTableStmt) {
+            return pg_sys::AccessExclusiveLock;
+        }
+        // SAFETY: the tag was checked; the function reads the commands.
+        unsafe {
+            let commands = (*(self.0 as *mut pg_sys::AlterTableStmt)).cmds;
+            crate::pg::guard::call(|| pg_sys::AlterTableGetLockLevel(commands)) as u32
+        }
+    }
+
     /// Foreign keys that a CREATE TABLE or ALTER TABLE writes: the referenced tables.
     pub fn referenced_tables(self) -> Vec<Name> {
         let mut found = Vec::new();

@@ -3,8 +3,8 @@
 use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::pg::lookup;
-use crate::pg::query::{InferenceElem, List, Query};
-use crate::planner::ship;
+use super::once;
+use crate::pg::query::{InferenceElem, List, Node, Query};
 use pgrx::pg_sys::Oid;
 
 /// Constraints of shards have names of their own: ON CONSTRAINT becomes the constraint's columns.
@@ -37,10 +37,11 @@ pub fn name_arbiters(q: Query) -> Result<()> {
 /// Replicas must not compute different values for the same row.
 pub fn check_volatile(q: Query, table: &Table) -> Result<()> {
     let Some(c) = q.on_conflict().filter(|_| super::is_replicated(table)) else { return Ok(()) };
-    let volatile = |n| ship::classify(n).volatile;
+    let volatile = |n: Node| !n.is_none() && once::expression_differs(n);
     if volatile(c.on_conflict_set().node()) || volatile(c.on_conflict_where()) {
         return Err(Error::unsupported(
-            "a volatile function in ON CONFLICT DO UPDATE of a replicated table",
+            "a volatile function or a query whose result depends on the order of rows in \
+             ON CONFLICT DO UPDATE of a replicated table",
         )
         .hint("Compute it in the inserted row and refer to it by EXCLUDED."));
     }

@@ -11,12 +11,13 @@ mod checks;
 mod conflict;
 mod insert;
 mod merge;
+mod once;
 mod place;
 mod returning;
 
 pub use place::SHARD_ATTRIBUTE;
 
-use super::{pushdown, ship, whole, Standard};
+use super::{pushdown, whole, Standard};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::lookup;
@@ -123,7 +124,7 @@ fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     } else if table.kind == Kind::Reference {
         return Ok(None);
     }
-    if is_replicated(table) && q.node().contains(ship::is_volatile) {
+    if is_replicated(table) && once::differs_by_copy(q) {
         return Ok(None);
     }
     let (plan, values) = pushdown::dist_plan(q, place)?;
@@ -131,7 +132,7 @@ fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
 }
 
 fn is_replicated(table: &Table) -> bool {
-    table.kind == Kind::Reference || table.shards.iter().any(|s| s.placements.len() > 1)
+    table.kind == Kind::Reference || table.replicated
 }
 
 /// Whether an UPDATE assigns something new to the distribution column.
