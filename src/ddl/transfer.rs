@@ -58,12 +58,7 @@ pub fn copy_shard(request: &Copy) -> Result<()> {
 }
 
 /// Gives each shard of a table as many healthy placements as wanted; how many copies were made.
-pub fn replicate_table(
-    relid: Oid,
-    factor: i32,
-    most: i32,
-    excluded: &[i64],
-) -> Result<i32> {
+pub fn replicate_table(relid: Oid, factor: i32, most: i32, excluded: &[i64]) -> Result<i32> {
     catalog::require_coordinator()?;
     let table = catalog::table(relid).ok_or_else(|| not_distributed(relid))?;
     check_table(&table)?;
@@ -163,9 +158,8 @@ fn no_source(shard: i64) -> Error {
 
 /// What has to be there, and what must not.
 fn check(table: &Table, index: usize, c: &Copy) -> Result<()> {
-    let healthy = |g: i32| {
-        table.shards.get(index).is_some_and(|s| s.placements.iter().any(|p| p.group == g))
-    };
+    let healthy =
+        |g: i32| table.shards.get(index).is_some_and(|s| s.placements.iter().any(|p| p.group == g));
     let state = |message: String| Error::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message);
     let at = |n: &Node| format!("{}:{}", n.name, n.port);
     let shard = c.shard;

@@ -200,8 +200,7 @@ impl Exec {
         }
         for (group, session) in groups.iter().zip(sessions) {
             let of_group = || tasks.iter().filter(|t| t.group == *group);
-            let mut running: Vec<Running> =
-                of_group().map(Running::of).collect();
+            let mut running: Vec<Running> = of_group().map(Running::of).collect();
             if self.analysis.is_some() {
                 running = self.queue_analyzed(&session, *group, tasks, &params);
                 session.borrow_mut().queue_sync();

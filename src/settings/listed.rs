@@ -43,7 +43,7 @@ settings! { register_listed;
     enable_create_role_propagation: bool(true) User 0,
         "Creates roles on all nodes.";
     enable_deadlock_prevention: bool(true) User 0,
-        "Refuses modifications that could deadlock with themselves.";
+        "Lets modifications of several shards of a table wait for each other, so that they cannot deadlock.";
     enable_local_execution: bool(true) User 0,
         "Queries shards on this node without a connection.";
     enable_local_reference_table_foreign_keys: bool(true) User 0,

@@ -171,7 +171,10 @@ fn every_kind_of_write_goes_on() {
         ("INSERT INTO t SELECT i, 0, '' FROM generate_series(2000, 2100) i", "t:4 u:4"),
         ("DELETE FROM u WHERE n = 2", "t:4 u:4"),
         ("UPDATE t SET v = (random() * 10)::int", "t:4 u:4"),
-        ("INSERT INTO t VALUES (3, 0, '') ON CONFLICT (k) DO UPDATE SET v = 0 RETURNING *", "t:1 u:1"),
+        (
+            "INSERT INTO t VALUES (3, 0, '') ON CONFLICT (k) DO UPDATE SET v = 0 RETURNING *",
+            "t:1 u:1",
+        ),
     ];
     let mut c = g.connect();
     for (sql, marked) in writes {
@@ -191,9 +194,11 @@ fn every_kind_of_write_goes_on() {
     assert!(found.windows(2).any(|p| p[0].0 == p[1].0 && p[0].2 != p[1].2), "{found:?}");
     // A write that tells the difference does not pass.
     refused(&mut c, "UPDATE t SET w = 'y' WHERE k >= 3000", "XX001");
-    c.run("UPDATE pg_dist_placement SET shardstate = 3 WHERE groupid = \
+    c.run(
+        "UPDATE pg_dist_placement SET shardstate = 3 WHERE groupid = \
            (SELECT groupid FROM pg_dist_node ORDER BY nodeid DESC LIMIT 1)
-           AND shardid IN (SELECT shardid FROM pg_dist_shard WHERE logicalrelid <> 'r'::regclass)");
+           AND shardid IN (SELECT shardid FROM pg_dist_shard WHERE logicalrelid <> 'r'::regclass)",
+    );
     g.repair(&mut c);
     g.equal();
 }
@@ -224,7 +229,9 @@ fn repair_copies_everything_of_the_table() {
     let shard = c.value("SELECT get_shard_id_for_distribution_column('t', 7)");
     refused(&mut c, &copy(&shard, ""), "55000");
     g.kill();
-    c.run("UPDATE t SET v = v + 1000; ALTER TABLE t ADD x int; INSERT INTO t VALUES (5001, 1, '', 9)");
+    c.run(
+        "UPDATE t SET v = v + 1000; ALTER TABLE t ADD x int; INSERT INTO t VALUES (5001, 1, '', 9)",
+    );
     g.back();
     refused(&mut c, &copy("1", ""), "42704");
     refused(&mut c, &copy(&shard, ", 'force_logical'"), "0A000");
@@ -232,7 +239,11 @@ fn repair_copies_everything_of_the_table() {
         "SELECT citus_copy_shard_placement({shard}, '127.0.0.1', {to}, '127.0.0.1', {from})"
     );
     refused(&mut c, &reverse, "55000");
-    refused(&mut c, &format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {}", copy(&shard, "")), "55000");
+    refused(
+        &mut c,
+        &format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {}", copy(&shard, "")),
+        "55000",
+    );
     c.run("ROLLBACK");
     c.run("SET ROLE reader_of_copies");
     refused(&mut c, &copy(&shard, ""), "42501");

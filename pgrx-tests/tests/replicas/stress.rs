@@ -182,7 +182,9 @@ fn writers_of_tables_with_foreign_keys() {
             1 => format!("INSERT INTO p VALUES ({p}, 0)"),
             2 | 3 => format!("INSERT INTO c VALUES ({k}, {p}, 0)"),
             4 => format!("UPDATE c SET v = v + 1, p = {p} WHERE k % 10 = {p}"),
-            5 => format!("UPDATE p SET v = v + (SELECT count(*) FROM c WHERE c.p = p.k) WHERE k <= {p}"),
+            5 => format!(
+                "UPDATE p SET v = v + (SELECT count(*) FROM c WHERE c.p = p.k) WHERE k <= {p}"
+            ),
             _ => format!("DELETE FROM c WHERE k = {k}"),
         }
     });
@@ -250,7 +252,9 @@ fn waits_for_the_order_can_be_ended() {
     b.send("UPDATE r SET v = 3 WHERE k = 3").unwrap();
     let first = a.simple("UPDATE s SET v = 3 WHERE k = 3");
     let second = b.receive();
-    let codes: Vec<String> =
-        [first, second].iter().map(|o| o.as_ref().map_or_else(|e| e.code().to_owned(), |_| "ok".to_owned())).collect();
+    let codes: Vec<String> = [first, second]
+        .iter()
+        .map(|o| o.as_ref().map_or_else(|e| e.code().to_owned(), |_| "ok".to_owned()))
+        .collect();
     assert!(codes.contains(&"40P01".to_owned()) && codes.contains(&"ok".to_owned()), "{codes:?}");
 }

@@ -30,8 +30,8 @@ use super::{dropped, send};
 use crate::catalog::{self, Table};
 use crate::error::Result;
 use crate::hooks::utility::Call;
-use crate::pg::{relation, session};
 use crate::pg::statement::Name;
+use crate::pg::{relation, session};
 use pgrx::pg_sys::Oid;
 use std::rc::Rc;
 

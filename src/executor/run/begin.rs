@@ -18,8 +18,8 @@ impl Exec {
         let mut failed = Vec::new();
         loop {
             let tasks = tasks::tasks(&self.plan, values)?;
-            let changed = order::lock(&self.plan, &tasks)?
-                || reach::settle(&self.plan, &tasks, &mut failed)?;
+            let changed =
+                order::lock(&self.plan, &tasks)? || reach::settle(&self.plan, &tasks, &mut failed)?;
             if !changed {
                 return self.start_tasks(tasks, values);
             }

@@ -64,7 +64,8 @@ fn differ(shard: i64, a: u64, b: u64) -> Error {
     Error::new(sqlstate::DATA_CORRUPTED, format!("the copies of shard {shard} differ"))
         .detail(format!("The statement affects {a} rows of one copy and {b} of another."))
         .hint(
-            "Find out which copy is right, set shardstate of the others in pg_dist_placement to 3, \
+            "If a node was interrupted in a commit, recovery finishes that soon: try again. Otherwise \
+             find out which copy is right, set shardstate of the others in pg_dist_placement to 3, \
              and repair them with citus_copy_shard_placement.",
         )
 }

@@ -1,9 +1,9 @@
 //! ON CONFLICT.
 
+use super::once;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::pg::lookup;
-use super::once;
 use crate::pg::query::{InferenceElem, List, Node, Query};
 use pgrx::pg_sys::Oid;
 

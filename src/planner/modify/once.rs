@@ -12,7 +12,8 @@ use pgrx::pg_sys::CmdType;
 pub fn differs_by_copy(q: Query) -> bool {
     // Which one of several matches an UPDATE takes is a matter of order.
     let joins = q.command_type() == CmdType::CMD_UPDATE
-        && (q.from_items().len() > 1 || q.from_items().iter().any(|f| matches!(f.kind(), Kind::JoinExpr(_))));
+        && (q.from_items().len() > 1
+            || q.from_items().iter().any(|f| matches!(f.kind(), Kind::JoinExpr(_))));
     joins || q.node().contains(|n| depends(n) || inner(n, q))
 }
 
