@@ -30,6 +30,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::guard::install_panic_hook();
     pg::guard::entry_result(settings::require_preload);
     settings::register();
+    remote::kept::register();
     hooks::shmem::register();
     catalog::register();
     txn::register();

@@ -27,6 +27,13 @@ END;
 COMMENT ON FUNCTION citus_internal.gpid_of(jsonb, text, integer, integer) IS
     'global process id of the client session that a session works for';
 
+CREATE FUNCTION citus_internal.kept_connections(
+    OUT database oid, OUT nodeid integer, OUT pid integer, OUT kept_since timestamptz,
+    OUT kept_until timestamptz) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'citus_kept_connections' LANGUAGE C STRICT;
+COMMENT ON FUNCTION citus_internal.kept_connections() IS
+    'connections that sessions of this server have left for those that come, with the process id on the node';
+
 -- Nobody opens sessions to the coordinator on behalf of others.
 CREATE FUNCTION citus_internal.local_owners() RETURNS jsonb
     LANGUAGE sql STABLE

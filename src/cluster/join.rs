@@ -28,7 +28,7 @@ pub fn add(r: &Request, activate: bool) -> Result<i32> {
     checks::check_address(r.name, r.port)?;
     checks::check_cluster(r.cluster)?;
     catalog::require_coordinator()?;
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     if let Some(known) = catalog::node_by_name(r.name, r.port)? {
         return Ok(known.id);
     }
@@ -81,7 +81,7 @@ fn give_reference_tables(node: &Node) -> Result<()> {
 /// Gives every active node the reference tables that it misses.
 pub fn replicate_reference_tables() -> Result<()> {
     catalog::require_coordinator()?;
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     for node in catalog::nodes()?.iter().filter(|n| n.is_primary() && n.active) {
         replicate::reference_tables_to(node.group)?;
     }
@@ -169,7 +169,7 @@ pub fn ensure_coordinator() -> Result<()> {
     if catalog::coordinator_node()?.is_some() {
         return Ok(());
     }
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     if catalog::coordinator_node()?.is_some() {
         return Ok(());
     }
@@ -200,7 +200,7 @@ pub fn set_coordinator_host(r: &Request) -> Result<()> {
     checks::check_address(r.name, r.port)?;
     checks::check_cluster(r.cluster)?;
     catalog::require_coordinator()?;
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     let known = catalog::node_by_name(r.name, r.port)?;
     if let Some(other) = known.as_ref().filter(|n| n.group != COORDINATOR_GROUP) {
         return Err(Error::new(
@@ -228,7 +228,7 @@ pub fn set_coordinator_host(r: &Request) -> Result<()> {
 /// Lets a node take queries and gives back its id. A worker gets a new secret in any case.
 pub fn activate(name: &str, port: i32) -> Result<i32> {
     catalog::require_coordinator()?;
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     let node = checks::require_node(name, port)?;
     let is_worker = node.group != COORDINATOR_GROUP && node.is_primary();
     if node.active {

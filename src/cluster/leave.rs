@@ -11,7 +11,7 @@ use crate::txn::{recovery, run};
 /// miss what is written from now on; it gets new ones when it is activated.
 pub fn disable(name: &str, port: i32) -> Result<()> {
     catalog::require_coordinator()?;
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     let node = checks::require_node(name, port)?;
     if node.group == COORDINATOR_GROUP && node.is_primary() {
         return Err(Error::new(
@@ -32,7 +32,7 @@ pub fn disable(name: &str, port: i32) -> Result<()> {
 /// Takes a node out of the cluster.
 pub fn remove(name: &str, port: i32) -> Result<()> {
     catalog::require_coordinator()?;
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     let node = checks::require_node(name, port)?;
     if !node.is_primary() {
         return catalog::delete_node(node.id);

@@ -11,3 +11,12 @@ pub mod trust;
 pub mod update;
 
 pub use probe::{address, address_of};
+
+use crate::error::Result;
+
+/// [`crate::catalog::lock_nodes`] for who is about to change them: connections that are kept for
+/// sessions to come belong to the nodes as they were.
+fn lock_nodes() -> Result<()> {
+    crate::remote::kept::outdate();
+    crate::catalog::lock_nodes()
+}

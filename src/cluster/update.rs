@@ -35,7 +35,7 @@ pub fn set_address(id: i32, name: &str, port: i32, force: bool, cooldown: i32) -
     checks::check_address(name, port)?;
     check_cooldown(cooldown)?;
     catalog::require_coordinator()?;
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     let node = checks::require_node_id(id)?;
     if node.name == name && node.port == port {
         return Ok(());
@@ -106,7 +106,7 @@ pub fn set_property(name: &str, port: i32, property: &str, value: bool) -> Resul
         .hint("The property that can be set is \"shouldhaveshards\"."));
     }
     catalog::require_coordinator()?;
-    catalog::lock_nodes()?;
+    super::lock_nodes()?;
     let node = checks::require_node(name, port)?;
     catalog::set_node_should_have_shards(node.id, value)?;
     let no_place =

@@ -2,7 +2,7 @@
 //! processes. A `ProcessUtility_hook` and an `object_access_hook`, since an extension can be
 //! created or dropped by a statement that names another object.
 
-use crate::pg::database::may_be_exclusive;
+use crate::pg::database::is_of_interest;
 use crate::pg::tree::Tree;
 use crate::pg::{guard, xact};
 use crate::worker::notice;
@@ -41,7 +41,7 @@ extern "C-unwind" fn utility(
     // in this frame when the next hook raises an error through it.
     unsafe {
         let node = (*planned).utilityStmt;
-        if may_be_exclusive((*node).type_) {
+        if is_of_interest((*node).type_) {
             guard::entry_result(|| notice::statement(Tree::from_node(node)));
         }
         let next = match NEXT_UTILITY {

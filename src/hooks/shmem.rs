@@ -1,13 +1,13 @@
 //! Shared memory at server start.
 
-use crate::pg::guard;
+use crate::pg::{guard, handover};
 use crate::pg::shmem::{with_init_lock, Shared};
 use pgrx::pg_sys;
 use std::sync::OnceLock;
 
 /// All tables of the extension.
-fn tables() -> [&'static dyn Shared; 7] {
-    use crate::remote::{backends, shared};
+fn tables() -> [&'static dyn Shared; 9] {
+    use crate::remote::{backends, kept, shared};
     use crate::stats::{counters, statements, tenants};
     use crate::worker::board;
     [
@@ -16,6 +16,8 @@ fn tables() -> [&'static dyn Shared; 7] {
         &tenants::TABLE,
         &shared::TABLE,
         &backends::TABLE,
+        &kept::TABLE,
+        &kept::WATCH,
         &board::TABLE,
         &board::LAUNCHER,
     ]
@@ -52,5 +54,7 @@ extern "C-unwind" fn startup() {
             unsafe { guard::call(|| previous()) };
         }
         with_init_lock(|| tables().iter().for_each(|a| a.attach()));
+        // After a crash of a process all memory is new, and nobody knows of these any more.
+        handover::clear();
     })
 }

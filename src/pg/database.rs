@@ -13,8 +13,8 @@ pub enum Exclusive {
     Extension(String),
 }
 
-/// Whether a kind of statement may need something for itself.
-pub fn may_be_exclusive(tag: NodeTag) -> bool {
+/// Whether a kind of statement may need something for itself, or change roles or databases.
+pub fn is_of_interest(tag: NodeTag) -> bool {
     matches!(
         tag,
         NodeTag::T_CreatedbStmt
@@ -22,7 +22,32 @@ pub fn may_be_exclusive(tag: NodeTag) -> bool {
             | NodeTag::T_AlterDatabaseStmt
             | NodeTag::T_RenameStmt
             | NodeTag::T_DropStmt
+            | NodeTag::T_AlterDatabaseSetStmt
+            | NodeTag::T_AlterRoleStmt
+            | NodeTag::T_AlterRoleSetStmt
+            | NodeTag::T_DropRoleStmt
+            | NodeTag::T_GrantRoleStmt
+            | NodeTag::T_GrantStmt
     )
+}
+
+/// Whether a statement changes roles or databases, and so who may connect, or as what.
+pub fn changes_access(statement: Tree) -> bool {
+    let node = statement.0;
+    // SAFETY: the tag says which structure the node is.
+    unsafe {
+        match statement.tag() {
+            NodeTag::T_CreatedbStmt | NodeTag::T_DropStmt => false,
+            NodeTag::T_RenameStmt => matches!(
+                (*(node as *mut pg_sys::RenameStmt)).renameType,
+                ObjectType::OBJECT_DATABASE | ObjectType::OBJECT_ROLE
+            ),
+            NodeTag::T_GrantStmt => {
+                (*(node as *mut pg_sys::GrantStmt)).objtype == ObjectType::OBJECT_DATABASE
+            }
+            tag => is_of_interest(tag),
+        }
+    }
 }
 
 /// Whether a kind of statement makes or removes databases.

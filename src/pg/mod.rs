@@ -10,6 +10,7 @@ pub mod copy;
 pub mod database;
 pub mod fmgr;
 pub mod guard;
+pub mod handover;
 pub mod guc;
 pub mod guc_scan;
 pub mod hash;

@@ -102,6 +102,11 @@ impl Socket {
         }
     }
 
+    /// A socket that another process has connected and made non-blocking.
+    pub fn adopt(fd: OwnedFd) -> io::Result<Socket> {
+        Ok(Socket { fd, _slot: FdSlot::acquire()? })
+    }
+
     fn keep_alive(&self, keep: KeepAlive) -> io::Result<()> {
         if keep.user_timeout > 0 {
             self.option(libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, keep.user_timeout)?;

@@ -181,6 +181,14 @@ pub fn can_login(role: &str) -> bool {
     }
 }
 
+/// OID of a role, `None` when there is none of that name.
+pub fn role_oid(role: &str) -> Option<u32> {
+    let name = std::ffi::CString::new(role).ok()?;
+    // SAFETY: syscache look-up inside a transaction; missing roles do not raise.
+    let oid = unsafe { guard::call(|| pg_sys::get_role_oid(name.as_ptr(), true)) };
+    (oid != Oid::INVALID).then(|| u32::from(oid))
+}
+
 /// Name of the user who logged in, or became by SET SESSION AUTHORIZATION.
 pub fn session_user_name() -> String {
     // SAFETY: reads a variable.

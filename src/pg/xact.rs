@@ -2,7 +2,7 @@
 
 use super::guard;
 use pgrx::pg_sys::{self, Datum};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// What happens to the transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,12 +119,14 @@ pub fn force_durable() {
 
 thread_local! {
     static AT_EXIT: RefCell<Vec<fn()>> = const { RefCell::new(Vec::new()) };
+    static EXIT_CODE: Cell<i32> = const { Cell::new(0) };
 }
 
 /// Runs `f` when the process ends in an orderly way, before it leaves shared memory.
 pub fn at_exit(f: fn()) {
-    extern "C-unwind" fn run(_code: std::ffi::c_int, _arg: Datum) {
+    extern "C-unwind" fn run(code: std::ffi::c_int, _arg: Datum) {
         guard::entry(|| {
+            EXIT_CODE.with(|c| c.set(code));
             for f in AT_EXIT.with(|a| a.take()) {
                 f();
             }
@@ -139,6 +141,12 @@ pub fn at_exit(f: fn()) {
         // SAFETY: the callback lives as long as the process.
         unsafe { pg_sys::before_shmem_exit(Some(run), Datum::from(0usize)) };
     }
+}
+
+/// Whether the process ends because its client has left, and not because of an error or because it
+/// was told to; for what [`at_exit`] runs.
+pub fn ends_normally() -> bool {
+    EXIT_CODE.with(Cell::get) == 0
 }
 
 /// 1 in a transaction, 2 in its first savepoint and so on; 0 outside.

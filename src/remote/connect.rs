@@ -61,6 +61,9 @@ pub(super) struct Target {
     /// Parameters of the startup message beyond the user.
     pub parameters: Vec<(String, String)>,
     pub deadline: Instant,
+    /// What has to be equal for two sessions to use the same connection one after the other;
+    /// `None` when no two may.
+    pub identity: Option<Rc<str>>,
 }
 
 impl Target {
@@ -144,6 +147,9 @@ impl Connecting {
                 s.login = Some(self.target.login());
                 if !self.target.pooled {
                     s.entry = Connection::enter(s.node.id, s.backend.0);
+                }
+                if matches!(s.transport, Transport::Plain(_)) {
+                    s.identity = self.target.identity;
                 }
                 Ok(s)
             }

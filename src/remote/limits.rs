@@ -30,6 +30,12 @@ pub(super) fn max_cached() -> usize {
     settings::max_cached_conns_per_worker().max(0) as usize
 }
 
+/// Time that a connection is kept for another session; `None` when it is not.
+pub(super) fn kept_time() -> Option<Duration> {
+    let time = u64::try_from(settings::kept_connection_time()).ok().filter(|t| *t > 0)?;
+    (max_cached() > 0).then(|| Duration::from_millis(time))
+}
+
 /// Age from which a kept session is closed.
 pub(super) fn max_lifetime() -> Option<Duration> {
     u64::try_from(settings::max_cached_connection_lifetime()).ok().map(Duration::from_millis)

@@ -8,6 +8,7 @@ mod buffer;
 mod cancel;
 mod connect;
 mod input;
+pub mod kept;
 mod limits;
 mod message;
 pub mod proof;

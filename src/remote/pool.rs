@@ -1,11 +1,12 @@
 //! Sessions that are kept between transactions.
 
-use super::connect::{Connecting, Step};
+use super::connect::{Connecting, Step, Target};
+use super::kept;
 use super::limits;
 use super::session::{NodeAddr, Session, SessionRef};
 use super::shared::{self, Permit};
 use super::target::target;
-use crate::error::{Error, Result};
+use crate::error::{sqlstate, Error, Result};
 use crate::pg::memory;
 use crate::pg::wait::{check_for_interrupts, WaitSet};
 use crate::pg::xact;
@@ -17,6 +18,12 @@ use std::time::{Duration, Instant};
 /// A session that was used so shortly ago is not asked whether it is alive: whoever hangs up now
 /// could as well have done it a moment later, in the middle of the statement.
 const FRESH: Duration = Duration::from_millis(1);
+
+/// How often a node that refused a connection for want of a free one is asked again, after a
+/// connection that was kept has been given up.
+const REFUSED_AGAIN: usize = 3;
+/// Milliseconds that the node's process has to end meanwhile.
+const LEAVING: i64 = 20;
 
 thread_local! {
     static IDLE: RefCell<Vec<SessionRef>> = const { RefCell::new(Vec::new()) };
@@ -33,7 +40,7 @@ pub fn acquire_each(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<Session
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().map(Ok).collect());
     }
-    let mut made = connect_all(&missing, user)?.into_iter();
+    let mut made = take_or_connect(&missing, user)?.into_iter();
     let none = || Err(Error::internal("no connection was made"));
     Ok(found.into_iter().map(|s| s.map_or_else(|| made.next().unwrap_or_else(none), Ok)).collect())
 }
@@ -197,7 +204,7 @@ pub fn acquire_promptly(
     let mut made = connect_with(&missing, |node| {
         let mut target = target(node, user)?;
         target.deadline = target.deadline.min(Instant::now() + limit);
-        Connecting::start(target, Permit::default())
+        Connecting::start(target, Permit::default()).map(Begun::OnItsWay)
     })?
     .into_iter();
     let missed = || Err(Error::internal("no connection was made"));
@@ -206,24 +213,73 @@ pub fn acquire_promptly(
 
 /// Connects to all nodes at the same time; one result for each. The outer error is an interrupt.
 pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
-    connect_with(nodes, |node| begin(node, user))
+    connect_with(nodes, |node| begin(target(node, user)?).map(Begun::OnItsWay))
+}
+
+/// [`connect_all`], with connections that former sessions have left where there are any.
+fn take_or_connect(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
+    let mut made = connect_with(nodes, |node| {
+        let target = target(node, user)?;
+        match kept::take(&target) {
+            Some(session) => Ok(Begun::Ready(session)),
+            None => begin(target).map(Begun::OnItsWay),
+        }
+    })?;
+    // A node that has no connection to spare may have some that are kept for others.
+    for _ in 0..REFUSED_AGAIN {
+        let mut again = false;
+        for (node, result) in nodes.iter().zip(&made) {
+            let full =
+                matches!(result, Err(e) if e.code == sqlstate::TOO_MANY_CONNECTIONS && e.detail.is_some());
+            again |= full && kept::give_up(node);
+        }
+        if !again {
+            break;
+        }
+        WaitSet::new(0).wait(LEAVING, |_| ())?;
+        for (node, result) in nodes.iter().zip(&mut made) {
+            if result.is_err() {
+                *result = connect(node, user);
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// A connection on its way, or one that is there already.
+enum Begun {
+    OnItsWay(Connecting),
+    Ready(Session),
+}
+
+/// The end of the process: what it does not need any more is left to sessions to come.
+fn leave() {
+    CLOSING.with(|c| c.set(true));
+    if xact::ends_normally() {
+        let idle = IDLE.with(|idle| std::mem::take(&mut *idle.borrow_mut()));
+        idle.iter().for_each(kept::offer);
+    }
+    close_idle(None);
 }
 
 fn connect_with(
     nodes: &[NodeAddr],
-    begin: impl Fn(&NodeAddr) -> Result<Connecting>,
+    begin: impl Fn(&NodeAddr) -> Result<Begun>,
 ) -> Result<Vec<Result<SessionRef>>> {
     if !EXIT_HOOK.with(|h| h.replace(true)) {
-        xact::at_exit(|| {
-            CLOSING.with(|c| c.set(true));
-            close_idle(None);
-        });
+        xact::at_exit(leave);
     }
     let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
     let mut pending: Vec<(usize, Connecting, bool)> = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
         match begin(node) {
-            Ok(c) => pending.push((i, c, true)),
+            Ok(Begun::OnItsWay(c)) => pending.push((i, c, true)),
+            Ok(Begun::Ready(session)) => {
+                count(Counter::ConnectionReused);
+                if let Some(slot) = done.get_mut(i) {
+                    *slot = Some(Ok(share(session)));
+                }
+            }
             Err(e) => put(&mut done, i, Err(e)),
         }
     }
@@ -250,10 +306,12 @@ fn connect_with(
 }
 
 /// Starts a connection once the number of all backends' connections allows it.
-fn begin(node: &NodeAddr, user: &str) -> Result<Connecting> {
-    let target = target(node, user)?;
+fn begin(target: Target) -> Result<Connecting> {
     let deadline = target.deadline;
-    let permit = shared::await_permit(node, || {
+    let permit = shared::await_permit(&target.node, || {
+        if kept::give_up(&target.node) {
+            return Ok(true);
+        }
         check_for_interrupts()?;
         WaitSet::new(0).wait(10, |_| ())?;
         Ok(Instant::now() < deadline)

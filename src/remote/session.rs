@@ -97,7 +97,7 @@ pub struct Session {
     /// Messages were queued since the last Sync.
     open: bool,
     /// Commands of our own that travel in front of what is queued next, and their number.
-    opening: (String, u32),
+    pub(super) opening: (String, u32),
     /// Commands of our own at the head of the batch being queued.
     opened: u32,
     pub(super) expects: VecDeque<Expect>,
@@ -132,6 +132,10 @@ pub struct Session {
     pub(crate) settings: Rc<Settings>,
     /// A command of our own failed: what the settings are is not known.
     pub(crate) settings_unknown: bool,
+    /// What has to be equal for another session to go on with this connection; `None` when none may.
+    pub(super) identity: Option<Rc<str>>,
+    /// The node has seen settings of applications, which leave a trace that cannot be removed.
+    pub(super) marked: bool,
 }
 
 impl Session {
@@ -172,6 +176,8 @@ impl Session {
             entry: None,
             settings: Rc::default(),
             settings_unknown: false,
+            identity: None,
+            marked: false,
         }
     }
 
@@ -257,6 +263,16 @@ impl Session {
         self.queue_execute("", 0);
         wire::sync(&mut self.out);
         self.end_batch(Answers::TransactionId);
+    }
+
+    /// An answer is due that somebody else has asked for.
+    pub(super) fn expect_answer(&mut self, answers: Answers) {
+        self.end_batch(answers);
+    }
+
+    /// The node gets these settings.
+    pub(crate) fn note_settings(&mut self, settings: &Settings) {
+        self.marked |= settings.iter().any(|(name, _)| name.contains('.'));
     }
 
     /// Queues Parse.

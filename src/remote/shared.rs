@@ -19,6 +19,28 @@ pub static TABLE: Table<2> = Table::new(c"citus_shared_pool", || NODES);
 #[derive(Debug, Default)]
 pub(super) struct Permit(Option<&'static Slot<2>>);
 
+impl Permit {
+    /// Leaves the permit, and the connection with it, to whoever calls [`Permit::resume`].
+    pub fn leave(self) -> u64 {
+        let place = self.place();
+        std::mem::forget(self);
+        place
+    }
+
+    /// Goes on with a permit that was left.
+    pub fn resume(place: u64) -> Permit {
+        let index = usize::try_from(place).ok().and_then(|p| p.checked_sub(1));
+        Permit(index.and_then(|i| TABLE.slots().get(i)))
+    }
+
+    /// Which node it is for; 0 when that is not counted.
+    pub fn place(&self) -> u64 {
+        let mut rows = TABLE.slots().iter();
+        let index = self.0.and_then(|mine| rows.position(|row| std::ptr::eq(row, mine)));
+        index.map_or(0, |i| i as u64 + 1)
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some([_, count]) = self.0 {
@@ -65,6 +87,17 @@ pub(super) fn is_full(node: &NodeAddr) -> bool {
         (Some([_, count]), Some(limit)) => count.load(Relaxed) >= limit,
         _ => false,
     }
+}
+
+/// [`Permit::place`] of a node's permits.
+pub(super) fn place(node: &NodeAddr) -> u64 {
+    // Not a permit: nothing is to be given back.
+    std::mem::ManuallyDrop::new(Permit(row(node))).place()
+}
+
+/// How many of a node's connections may be kept for sessions to come: others need some, too.
+pub(super) fn keepable() -> usize {
+    limit().map_or(usize::MAX, |l| usize::try_from(l / 2).unwrap_or(usize::MAX))
 }
 
 /// The error of waiting too long for a permit.

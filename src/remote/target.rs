@@ -50,6 +50,7 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
         keep_alive: KeepAlive::default(),
         parameters: Vec::new(),
         deadline: Instant::now() + limits::connect_timeout(),
+        identity: None,
     };
     apply(&mut t, &settings::node_conninfo())?;
     if let Some(pool) = pool_info(node.id) {
@@ -70,12 +71,32 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
         t.parameters.push((name.to_owned(), value.to_owned()));
     };
     parameter("database", &session::database_name());
-    parameter("application_name", &format!("citus_internal gpid={}", global_pid()));
     parameter("client_encoding", &session::encoding_name());
     for (name, value) in PINNED {
         parameter(name, value);
     }
+    t.identity = identity(&t).map(Into::into);
+    t.parameters.push(("application_name".into(), application_name()));
     Ok(t)
+}
+
+/// Everything that makes the connection the one that it is, but for the name of who uses it.
+///
+/// A role that cannot log in acts through somebody else's connection: what its session leaves
+/// behind would have to be undone by that other role, and such connections are not kept.
+fn identity(t: &Target) -> Option<String> {
+    if t.pooled || t.login != t.user || limits::kept_time().is_none() {
+        return None;
+    }
+    let role = session::role_oid(&t.user)?;
+    let who = (session::database(), role, &t.user, &t.login, &t.password);
+    let place = (&t.node, &t.host, t.port, t.sslmode, t.trust, &t.files, t.keep_alive);
+    Some(format!("{:?}", (who, place, &t.parameters)))
+}
+
+/// What this session calls itself on other nodes.
+pub(super) fn application_name() -> String {
+    format!("citus_internal gpid={}", global_pid())
 }
 
 fn port(port: i32) -> Result<u16> {

@@ -89,6 +89,8 @@ settings! { register_hidden;
         "Process that isolation tests ask about.";
     isolation_test_session_remote_process_id: int(-1, -1, MAX) User HIDDEN,
         "Remote process that isolation tests ask about.";
+    kept_connection_time: ms(4000, 0, 3_600_000) Superuser HIDDEN,
+        "Time that a connection of a session that has ended is kept for a next one; 0 closes it.";
     local_copy_flush_threshold: byte(512 * KB, 1, 1024 * MB) User HIDDEN,
         "Size of buffered COPY data from which on it is written to a local shard.";
     log_distributed_deadlock_detection: bool(false) Sighup HIDDEN,
@@ -101,6 +103,8 @@ settings! { register_hidden;
         "Logs the order in which distributed tables are joined.";
     logical_replication_timeout: ms(7_200_000, 0, WEEK) Sighup HIDDEN,
         "Time without progress after which a shard transfer by logical replication gives up.";
+    max_kept_connections: int(64, 0, 1024) Postmaster HIDDEN,
+        "Connections to all nodes that are kept for sessions to come.";
     max_rebalancer_logged_ignored_moves: int(5, -1, MAX) User HIDDEN,
         "Moves that the rebalancer considered and did not make of which it tells; -1 all.";
     metadata_sync_interval: ms(60000, 1, WEEK) Sighup HIDDEN,

@@ -298,6 +298,7 @@ impl Part {
         self.savepoints(&mut sql, nest);
         let c = change(&self.settings, want, true);
         if !c.sql.is_empty() {
+            s.note_settings(want);
             sql.push_str(&c.sql);
             self.settings = want.clone();
         }
@@ -365,6 +366,7 @@ fn sync_settings(s: &mut Session, want: &Rc<Settings>) -> bool {
     if c.sql.is_empty() {
         return false;
     }
+    s.note_settings(want);
     s.queue_internal(&c.sql, Answers::Internal);
     s.settings = want.clone();
     c.risky

@@ -7,6 +7,7 @@ use crate::pg::fmgr::{input, text_datum, Args};
 use crate::pg::{guard, spi};
 use crate::pg_function;
 use crate::remote::backends::{self, Worker, GPID_NODE_FACTOR};
+use crate::remote::kept;
 use crate::remote::simple::{self, TextResult};
 use crate::remote::{NodeAddr, SessionRef};
 use crate::txn::run;
@@ -87,15 +88,39 @@ pg_function!(
 );
 
 /// The backends of a node that work for sessions of this one, as a JSON object: the global process
-/// id of the session by the backend's process id.
+/// id of the session by the backend's process id. A connection that is kept for a session to come
+/// belongs to the node as such.
 fn owners(known: &[Worker], here: i32, node: i32) -> String {
+    let base = i64::from(here) * GPID_NODE_FACTOR;
+    let database = crate::pg::session::database();
+    let kept = kept::list().into_iter().filter(|k| k.database == database && k.node == node);
+    let kept = kept.map(|k| format!("\"{}\": {base}", k.pid));
     let there = known.iter().flat_map(|w| {
-        let gpid = i64::from(here) * GPID_NODE_FACTOR + i64::from(w.pid);
+        let gpid = base + i64::from(w.pid);
         let on_node = w.connections.iter().filter(move |c| c.0 == node);
         on_node.map(move |c| format!("\"{}\": {gpid}", c.1))
     });
-    format!("{{{}}}", there.collect::<Vec<_>>().join(", "))
+    // Of the same keys in an object the last one counts: a session may just have taken one.
+    format!("{{{}}}", kept.chain(there).collect::<Vec<_>>().join(", "))
 }
+
+pg_function!(
+    /// `citus_internal.kept_connections()`
+    citus_kept_connections,
+    |args| {
+        let rows = args.rows()?;
+        for k in kept::list() {
+            rows.push(&[
+                Some(Datum::from(k.database)),
+                Some(Datum::from(k.node)),
+                Some(Datum::from(k.pid)),
+                Some(Datum::from(k.since)),
+                Some(Datum::from(k.ends)),
+            ])?;
+        }
+        rows.done(args)
+    }
+);
 
 fn unanswered(node: &NodeAddr, e: &Error) -> Error {
     Error::new(e.code, format!("node {}:{} is left out", node.name, node.port))

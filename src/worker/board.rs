@@ -122,6 +122,11 @@ pub fn launcher_starts() {
     }
 }
 
+/// Whether the launcher is there.
+pub fn launcher_works() -> bool {
+    LAUNCHER.slots().first().is_some_and(|l| process::exists(pid_of(l[0].load(Relaxed))))
+}
+
 /// Whether to look for databases; asking forgets it.
 pub fn take_look() -> bool {
     LAUNCHER.slots().first().is_some_and(|l| l[1].swap(0, Relaxed) != 0)

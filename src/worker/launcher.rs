@@ -10,6 +10,7 @@ use crate::error::{sqlstate, Error, Result};
 use crate::pg::database::connectable;
 use crate::pg::guard;
 use crate::pg::process::{self, Process};
+use crate::remote::kept;
 use pgrx::pg_sys::Datum;
 use std::time::{Duration, Instant};
 
@@ -70,8 +71,10 @@ fn run() -> Result<()> {
             // What somebody woke us for meanwhile may have been taken for something else.
             continue;
         }
-        process::sleep(next.map_or(LOOK, |n| n.min(LOOK)))?;
+        let times = [next, kept::watch(), Some(LOOK)];
+        process::sleep(times.into_iter().flatten().min().unwrap_or(LOOK))?;
     }
+    kept::close_all();
     // With another code the server would not start it again.
     process::exit(1)
 }

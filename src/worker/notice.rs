@@ -7,6 +7,7 @@ use crate::pg::database::{self, Exclusive};
 use crate::pg::tree::Tree;
 use crate::pg::wait::{check_for_interrupts, WaitSet};
 use crate::pg::{process, session};
+use crate::remote::kept;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ pub fn statement(statement: Tree) -> Result<()> {
     if database::changes_databases(statement.tag()) {
         DATABASES.with(|d| d.set(true));
     }
+    if database::changes_access(statement) {
+        kept::outdate();
+    }
     for wanted in database::exclusive(statement) {
         let found = match wanted {
             // Who may not do it must not disturb anybody.
@@ -40,6 +44,7 @@ pub fn statement(statement: Tree) -> Result<()> {
 }
 
 fn clear(database: u32) -> Result<()> {
+    kept::close_database(database);
     let Some(pid) = board::pause(database) else { return Ok(()) };
     process::wake(pid);
     let end = Instant::now() + LEAVE;
@@ -65,4 +70,5 @@ pub fn transaction_ended(committed: bool) {
         board::request(session::database(), Request::Check);
     }
     board::release();
+    kept::transaction_ended(committed);
 }
