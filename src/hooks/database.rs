@@ -1,5 +1,5 @@
 //! Statements that want a database for themselves, and what comes and goes: for the maintenance
-//! processes. A `ProcessUtility_hook` and an `object_access_hook`, since an extension can be
+//! processes, and for connections that are kept. A `ProcessUtility_hook` and an `object_access_hook`, since an extension can be
 //! created or dropped by a statement that names another object.
 
 use crate::pg::database::is_of_interest;

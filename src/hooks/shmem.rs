@@ -1,7 +1,7 @@
 //! Shared memory at server start.
 
-use crate::pg::{guard, handover};
 use crate::pg::shmem::{with_init_lock, Shared};
+use crate::pg::{guard, handover};
 use pgrx::pg_sys;
 use std::sync::OnceLock;
 

@@ -142,27 +142,28 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn what_is_left_is_fetched_once_and_works() {
+    fn what_is_left_is_fetched_once_and_works() -> io::Result<()> {
         prepare(4);
         assert_eq!(places(), 4);
-        let (mut here, there) = UnixStream::pair().unwrap();
+        let (mut here, there) = UnixStream::pair()?;
         assert!(leave(1, there.as_raw_fd(), b"a note"));
         drop(there);
         assert!(fetch(0).is_none());
-        let (fd, note) = fetch(1).unwrap();
+        let (fd, note) = fetch(1).ok_or(io::ErrorKind::NotFound)?;
         assert_eq!(note, b"a note");
         assert!(fetch(1).is_none());
-        here.write_all(b"x").unwrap();
+        here.write_all(b"x")?;
         let mut byte = [0u8; 1];
-        io::Read::read_exact(&mut UnixStream::from(fd), &mut byte).unwrap();
+        io::Read::read_exact(&mut UnixStream::from(fd), &mut byte)?;
         assert_eq!(&byte, b"x");
         // Closed with the place's content: the other end sees it.
-        let (mut here, there) = UnixStream::pair().unwrap();
+        let (mut here, there) = UnixStream::pair()?;
         assert!(leave(2, there.as_raw_fd(), b"n"));
         drop(there);
         clear();
-        assert_eq!(io::Read::read(&mut here, &mut byte).unwrap(), 0);
+        assert_eq!(io::Read::read(&mut here, &mut byte)?, 0);
         assert!(!leave(2, here.as_raw_fd(), &vec![0; LONGEST_NOTE + 1]));
         assert!(!leave(4, here.as_raw_fd(), b"n"));
+        Ok(())
     }
 }

@@ -310,9 +310,8 @@ fn newest(key: u64) -> Option<Claim> {
     loop {
         let now = now();
         let fits = |row: &Row| row[KEY].load(Relaxed) == key && row[ENDS].load(Relaxed) > now;
-        let (place, row) = full()
-            .filter(|(_, row)| fits(row))
-            .max_by_key(|(_, row)| row[SINCE].load(Relaxed))?;
+        let (place, row) =
+            full().filter(|(_, row)| fits(row)).max_by_key(|(_, row)| row[SINCE].load(Relaxed))?;
         match Claim::new(place, row, state::FULL) {
             Some(claim) if fits(claim.row) => return Some(claim),
             Some(claim) => claim.publish(),

@@ -204,7 +204,7 @@ pub fn acquire_promptly(
     let mut made = connect_with(&missing, |node| {
         let mut target = target(node, user)?;
         target.deadline = target.deadline.min(Instant::now() + limit);
-        Connecting::start(target, Permit::default()).map(Begun::OnItsWay)
+        Connecting::start(target, Permit::default()).map(Begun::on_its_way)
     })?
     .into_iter();
     let missed = || Err(Error::internal("no connection was made"));
@@ -213,7 +213,7 @@ pub fn acquire_promptly(
 
 /// Connects to all nodes at the same time; one result for each. The outer error is an interrupt.
 pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
-    connect_with(nodes, |node| begin(target(node, user)?).map(Begun::OnItsWay))
+    connect_with(nodes, |node| begin(target(node, user)?))
 }
 
 /// [`connect_all`], with connections that former sessions have left where there are any.
@@ -221,16 +221,15 @@ fn take_or_connect(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionR
     let mut made = connect_with(nodes, |node| {
         let target = target(node, user)?;
         match kept::take(&target) {
-            Some(session) => Ok(Begun::Ready(session)),
-            None => begin(target).map(Begun::OnItsWay),
+            Some(session) => Ok(Begun::Ready(share(session))),
+            None => begin(target),
         }
     })?;
     // A node that has no connection to spare may have some that are kept for others.
     for _ in 0..REFUSED_AGAIN {
         let mut again = false;
         for (node, result) in nodes.iter().zip(&made) {
-            let full =
-                matches!(result, Err(e) if e.code == sqlstate::TOO_MANY_CONNECTIONS && e.detail.is_some());
+            let full = matches!(result, Err(e) if e.code == sqlstate::TOO_MANY_CONNECTIONS);
             again |= full && kept::give_up(node);
         }
         if !again {
@@ -248,8 +247,14 @@ fn take_or_connect(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionR
 
 /// A connection on its way, or one that is there already.
 enum Begun {
-    OnItsWay(Connecting),
-    Ready(Session),
+    OnItsWay(Box<Connecting>),
+    Ready(SessionRef),
+}
+
+impl Begun {
+    fn on_its_way(c: Connecting) -> Begun {
+        Begun::OnItsWay(Box::new(c))
+    }
 }
 
 /// The end of the process: what it does not need any more is left to sessions to come.
@@ -273,11 +278,11 @@ fn connect_with(
     let mut pending: Vec<(usize, Connecting, bool)> = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
         match begin(node) {
-            Ok(Begun::OnItsWay(c)) => pending.push((i, c, true)),
+            Ok(Begun::OnItsWay(c)) => pending.push((i, *c, true)),
             Ok(Begun::Ready(session)) => {
                 count(Counter::ConnectionReused);
                 if let Some(slot) = done.get_mut(i) {
-                    *slot = Some(Ok(share(session)));
+                    *slot = Some(Ok(session));
                 }
             }
             Err(e) => put(&mut done, i, Err(e)),
@@ -306,7 +311,7 @@ fn connect_with(
 }
 
 /// Starts a connection once the number of all backends' connections allows it.
-fn begin(target: Target) -> Result<Connecting> {
+fn begin(target: Target) -> Result<Begun> {
     let deadline = target.deadline;
     let permit = shared::await_permit(&target.node, || {
         if kept::give_up(&target.node) {
@@ -316,7 +321,7 @@ fn begin(target: Target) -> Result<Connecting> {
         WaitSet::new(0).wait(10, |_| ())?;
         Ok(Instant::now() < deadline)
     })?;
-    Connecting::start(target, permit)
+    Connecting::start(target, permit).map(Begun::on_its_way)
 }
 
 fn share(s: Session) -> SessionRef {

@@ -38,10 +38,8 @@ fn they_are_not_kept_for_ever() {
 #[test]
 fn a_life_time_that_is_over_ends_them() {
     let g = ground();
-    let sql = format!(
-        "ALTER DATABASE {} SET citus.max_cached_connection_lifetime = '700ms'",
-        g.database
-    );
+    let sql =
+        format!("ALTER DATABASE {} SET citus.max_cached_connection_lifetime = '700ms'", g.database);
     g.connect().run(&sql);
     let first = g.visit().expect("nothing was kept");
     assert!(within(3 * SECOND, || g.there(0).is_empty()), "older than its life time");
@@ -163,7 +161,10 @@ fn databases_can_be_dropped_and_renamed() {
     w.run(&format!("CREATE DATABASE {name} TEMPLATE citus_template"));
     let mut c = g.connect();
     // The node is not what it was; that it can be asked is enough here.
-    assert_eq!(c.simple(&format!("SELECT v FROM t WHERE k = {}", g.key)).unwrap_err().code(), "42P01");
+    assert_eq!(
+        c.simple(&format!("SELECT v FROM t WHERE k = {}", g.key)).unwrap_err().code(),
+        "42P01"
+    );
     g.leave(c);
     assert_eq!(g.kept().len(), 1);
     let mut c = g.cluster.connect("postgres");

@@ -91,7 +91,13 @@ impl Ground {
              ORDER BY kept_since",
             self.cluster.workers[0].port
         );
-        self.connect().rows(&sql).into_iter().flatten().flatten().map(|p| p.parse().unwrap()).collect()
+        self.connect()
+            .rows(&sql)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|p| p.parse().unwrap())
+            .collect()
     }
 
     /// Processes of the coordinator's sessions on a worker.
