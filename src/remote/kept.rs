@@ -16,7 +16,7 @@
 use super::backends::Connection;
 use super::limits;
 use super::message::TxStatus;
-use super::session::{Answers, NodeAddr, Session, SessionRef};
+use super::session::{Answers, NodeAddr, Session, SessionRef, Settings};
 use super::shared::{self, Permit};
 use super::target;
 use super::transport::Transport;
@@ -235,6 +235,13 @@ fn is_clean(s: &Session) -> bool {
         && matches!(s.transport, Transport::Plain(_))
 }
 
+impl Session {
+    /// The node gets these settings.
+    pub(crate) fn note_settings(&mut self, settings: &Settings) {
+        self.marked |= settings.iter().any(|(name, _)| name.contains('.'));
+    }
+}
+
 /// Leaves the connection of a session that is not needed any more to one that comes; otherwise the
 /// session stays as it was, or has been told to forget everything. Never waits, never raises.
 pub(super) fn offer(session: &SessionRef) {
@@ -340,7 +347,8 @@ fn revive(
     s.created = Instant::now().checked_sub(age)?;
     s.identity = Some(identity.clone());
     s.quiet = true;
-    s.expect_answer(Answers::Essential);
+    // Somebody else has asked.
+    s.end_batch(Answers::Essential);
     if !forgets(&mut s, deadline) {
         return None;
     }

@@ -186,7 +186,7 @@ impl Session {
         &mut self.out
     }
 
-    fn end_batch(&mut self, answers: Answers) {
+    pub(super) fn end_batch(&mut self, answers: Answers) {
         let own = answers != Answers::Caller;
         let opening = std::mem::take(&mut self.opened);
         self.batches.push_back(Batch { seq: self.seq, answers, own, opening });
@@ -263,16 +263,6 @@ impl Session {
         self.queue_execute("", 0);
         wire::sync(&mut self.out);
         self.end_batch(Answers::TransactionId);
-    }
-
-    /// An answer is due that somebody else has asked for.
-    pub(super) fn expect_answer(&mut self, answers: Answers) {
-        self.end_batch(answers);
-    }
-
-    /// The node gets these settings.
-    pub(crate) fn note_settings(&mut self, settings: &Settings) {
-        self.marked |= settings.iter().any(|(name, _)| name.contains('.'));
     }
 
     /// Queues Parse.
