@@ -154,7 +154,9 @@ pub fn give_back(session: SessionRef) {
                 // What was streamed has left holes behind.
                 memory::trim();
             }
-            !s.is_broken() && !expired(&s) && s.only_internal() && !shared::is_full(&s.node)
+            let may = !s.is_broken() && !expired(&s) && s.only_internal();
+            // Others may be waiting: what nobody uses makes way first.
+            may && (!shared::is_full(&s.node) || kept::give_up(&s.node))
         }
         Err(_) => false,
     };

@@ -12,6 +12,10 @@ use citus_tests::client::Conn;
 use citus_tests::cluster::Cluster;
 use citus_tests::server::Kind;
 
+/// Kept longer than usual, so that a test on a busy machine finds them; those about time set their
+/// own.
+const LONG: &str = "citus.kept_connection_time = '30s'";
+
 /// The cluster and a database in it. Changes of roles and databases close what is kept everywhere,
 /// so tests take turns.
 struct Ground {
@@ -26,7 +30,10 @@ fn ground() -> Ground {
     static IT: OnceLock<Cluster> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-    let cluster = IT.get_or_init(|| Cluster::start(2, Kind::DURABLE, ""));
+    let cluster = IT.get_or_init(|| Cluster::start(2, Kind::DURABLE, LONG));
+    // What a test that failed has left.
+    cluster.connect("postgres").run("ALTER SYSTEM RESET ALL");
+    cluster.connect("postgres").run("SELECT pg_reload_conf()");
     let database = cluster.database("kept");
     let mut c = cluster.connect(&database);
     c.run(
@@ -111,9 +118,10 @@ impl Ground {
         w.rows(&sql).into_iter().flatten().flatten().map(|p| p.parse().unwrap()).collect()
     }
 
-    /// Whatever is kept is closed soon.
+    /// Closes what is kept; nothing else may be there.
     #[track_caller]
     fn none_left(&self) {
+        self.connect().run("ALTER ROLE postgres RESET ALL");
         let none = within(10 * SECOND, || {
             self.kept().is_empty() && self.there(0).is_empty() && self.there(1).is_empty()
         });
