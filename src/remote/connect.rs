@@ -68,7 +68,7 @@ pub(super) struct Target {
 
 impl Target {
     /// What the node knows of the connection, too.
-    fn login(&self) -> Login {
+    pub(super) fn login(&self) -> Login {
         let database = self.parameters.iter().find(|p| p.0 == "database");
         Login {
             user: self.login.clone(),

@@ -271,6 +271,7 @@ pub(super) fn offer(session: &SessionRef) {
         created: now.saturating_sub(age),
         backend: s.backend,
         address: s.address.clone(),
+        proofs: s.proofs,
         identity: identity.to_string(),
     };
     if !handover::leave(claim.place, s.fd(), &note.write()) {
@@ -343,6 +344,8 @@ fn revive(
     let mut s = Session::new(target.node.clone(), target.user.clone(), transport);
     s.address = note.address;
     s.backend = note.backend;
+    s.login = Some(target.login());
+    s.proofs = note.proofs;
     s.permit = Some(permit);
     s.created = Instant::now().checked_sub(age)?;
     s.identity = Some(identity.clone());

@@ -13,6 +13,8 @@ pub(super) struct Note {
     pub backend: (i32, i32),
     /// Where the socket is connected to.
     pub address: Option<Address>,
+    /// Calls that were proven on it.
+    pub proofs: u64,
     /// What it was made with.
     pub identity: String,
 }
@@ -33,6 +35,7 @@ impl Note {
         out.extend_from_slice(&self.created.to_ne_bytes());
         out.extend_from_slice(&self.backend.0.to_ne_bytes());
         out.extend_from_slice(&self.backend.1.to_ne_bytes());
+        out.extend_from_slice(&self.proofs.to_ne_bytes());
         out.extend_from_slice(&(address.len() as u64).to_ne_bytes());
         out.extend_from_slice(&address);
         out.extend_from_slice(self.identity.as_bytes());
@@ -44,6 +47,7 @@ impl Note {
         let (created, rest) = rest.split_first_chunk::<8>()?;
         let (pid, rest) = rest.split_first_chunk::<4>()?;
         let (secret, rest) = rest.split_first_chunk::<4>()?;
+        let (proofs, rest) = rest.split_first_chunk::<8>()?;
         let (len, rest) = rest.split_first_chunk::<8>()?;
         let (address, identity) =
             rest.split_at_checked(usize::try_from(u64::from_ne_bytes(*len)).ok()?)?;
@@ -58,6 +62,7 @@ impl Note {
             created: u64::from_ne_bytes(*created),
             backend: (i32::from_ne_bytes(*pid), i32::from_ne_bytes(*secret)),
             address,
+            proofs: u64::from_ne_bytes(*proofs),
             identity: text(identity)?,
         })
     }
@@ -81,11 +86,12 @@ mod tests {
                 created: u64::MAX,
                 backend: (-5, i32::MIN),
                 address,
+                proofs: 3,
                 identity: "who \"where\" ü".into(),
             };
             let written = note.write();
             assert_eq!(format!("{:?}", Note::read(&written)), format!("{:?}", Some(note)));
-            for cut in 0..32 {
+            for cut in 0..40 {
                 assert!(Note::read(&written[..cut]).is_none());
             }
         }
