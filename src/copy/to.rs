@@ -13,7 +13,7 @@ use crate::pg::copy::{client, Command, Source};
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::session;
 use crate::remote::{wait_for, Message, SessionRef};
-use crate::txn::{self, Mode, OwnerId};
+use crate::txn::{self, consistent, Mode, OwnerId};
 use std::collections::VecDeque;
 
 /// Shards asked of a node ahead of time.
@@ -21,7 +21,8 @@ const AHEAD: usize = 2;
 
 /// Runs a COPY TO; answers the number of rows.
 pub fn run(command: &Command, table: &Table) -> Result<u64> {
-    if command.is_to_client() {
+    // A statement that reads as of one moment reads by a query.
+    if command.is_to_client() && !consistent::by_statement() {
         if let Some(by_node) = remote_shards(table)? {
             if let Some(source) = command.open_source()? {
                 return Pass::new(table, source, by_node)?.run();

@@ -45,15 +45,22 @@ unsafe fn params(plan: &DistPlan, values: &[Value]) -> pg_sys::ParamListInfo {
     list
 }
 
-/// Runs a task; its rows go to `store`. Answers the number of rows processed.
+/// Runs a task; its rows go to `store`. Answers the number of rows processed. A task that only
+/// reads can be given a snapshot.
 pub unsafe fn run(
     plan: &DistPlan,
     task: &Task,
     values: &[Value],
     store: *mut pg_sys::Tuplestorestate,
     context: pg_sys::MemoryContext,
+    snapshot: Option<pg_sys::Snapshot>,
 ) -> Result<u64> {
-    guard::catch_result(|| standard_strings(|| run_here(plan, task, values, store, context)))
+    let run = |fixed| run_here(plan, task, values, store, context, fixed);
+    let run = || match snapshot {
+        Some(snapshot) => crate::pg::snapshot::with_active(snapshot, || run(true)),
+        None => run(false),
+    };
+    guard::catch_result(|| standard_strings(run))
         .map_err(|e| unshard_local_error(without_statement(e, &task.sql), task.shard))
 }
 
@@ -77,11 +84,12 @@ unsafe fn run_here(
     values: &[Value],
     store: *mut pg_sys::Tuplestorestate,
     context: pg_sys::MemoryContext,
+    fixed: bool,
 ) -> Result<u64> {
     let sql = spi::cstring(&task.sql)?;
     let params = params(plan, values);
     guard::call(|| pg_sys::SPI_connect());
-    let mut options = pg_sys::SPIExecuteOptions { params, read_only: false, ..Default::default() };
+    let mut options = pg_sys::SPIExecuteOptions { params, read_only: fixed, ..Default::default() };
     let returns = plan.returns_rows();
     if returns && !task.mute {
         let dest = CreateTuplestoreDestReceiver();

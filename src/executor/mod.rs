@@ -14,6 +14,7 @@ pub mod order;
 pub mod pass;
 mod prepared;
 pub mod reach;
+pub mod reads;
 mod run;
 mod tasks;
 mod with;
@@ -30,6 +31,7 @@ pub fn register() {
     node::register();
     apply::register();
     with::register();
+    reads::register();
 }
 
 /// The methods whose name EXPLAIN shows: a single task, or many in parallel.

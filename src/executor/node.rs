@@ -5,6 +5,7 @@
 use super::analyze::Analysis;
 use super::explain::{self, Known};
 use super::prepared::Prepared;
+use super::reads;
 use super::run::Exec;
 use super::tasks::Value;
 use crate::error::Result;
@@ -97,6 +98,7 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result
     let context = (*estate).es_query_cxt;
     let exec = Exec::new(plan, desc, context);
     (*s).exec = guard::leak_into(context, exec);
+    exec_of(s).reads_with((*estate).es_snapshot, reads::is_whole(&mut (*s).css.ss, estate));
     exec_of(s).analysis = Analysis::of(estate);
     let reads = exec_of(s).plan.operation != Operation::Modify;
     let runs = eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
@@ -104,6 +106,15 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result
         start(s)?;
     }
     Ok(())
+}
+
+/// The plan of a scan of ours; `None` for other custom scans.
+pub unsafe fn plan_of(scan: *mut CustomScan) -> Result<Option<std::rc::Rc<Prepared>>> {
+    let methods = (*scan).methods;
+    if std::ptr::eq(methods, &ROUTER.0) || std::ptr::eq(methods, &PARALLEL.0) {
+        return Prepared::of_scan((*scan).custom_private).map(Some);
+    }
+    Ok(None)
 }
 
 /// Whether a cursor is being opened: it shows what is there now, however late it is read.

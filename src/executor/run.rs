@@ -19,13 +19,15 @@ use super::decode::Decoder;
 use super::local;
 use super::order;
 use super::prepared::Prepared;
+use super::reads;
 use super::tasks::{Task, Value};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::transmit::output;
 use crate::plan::{DistPlan, Operation, Target};
-use crate::remote::{wait_for, Message, Param, SessionRef};
+use crate::remote::{wait_for, Answers, Message, Param, SessionRef};
 use crate::stats::query::{self, Query};
+use crate::txn::consistent::Hold;
 use crate::txn::{self, Mode, OwnerId};
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot, Tuplestorestate};
 use std::rc::Rc;
@@ -76,6 +78,17 @@ pub struct Exec {
     ready: Vec<usize>,
     next: usize,
     query: Option<Rc<Query>>,
+    reads: Reads,
+}
+
+/// As of when an execution reads.
+struct Reads {
+    /// What nodes hold for its statement.
+    hold: Option<Rc<Hold>>,
+    /// Its statement's snapshot on this server.
+    snapshot: pg_sys::Snapshot,
+    /// It is all that its statement does.
+    whole: bool,
 }
 
 impl Exec {
@@ -106,6 +119,16 @@ impl Exec {
             ready: Vec::new(),
             next: 0,
             query: query::enter(context as usize),
+            reads: Reads { hold: None, snapshot: std::ptr::null_mut(), whole: false },
+        }
+    }
+
+    /// Says whose statement's snapshot the execution reads with, and whether it is all of it.
+    pub fn reads_with(&mut self, snapshot: pg_sys::Snapshot, whole: bool) {
+        self.reads.whole = whole;
+        if self.plan.operation == Operation::Select && reads::any() {
+            self.reads.hold = reads::hold_of(snapshot);
+            self.reads.snapshot = snapshot;
         }
     }
 
@@ -162,7 +185,8 @@ impl Exec {
         }
         for t in &local {
             self.ensure_store();
-            let run = || local::run(&self.plan, t, values, self.store, self.context);
+            let with = self.reads.hold.as_ref().map(|_| self.reads.snapshot);
+            let run = || local::run(&self.plan, t, values, self.store, self.context, with);
             let n = match self.analysis.as_mut().filter(|_| !t.mute) {
                 Some(a) => a.here(t, run)?,
                 None => run()?,
@@ -180,12 +204,19 @@ impl Exec {
         groups.dedup();
         let writes = self.plan.operation == Operation::Modify;
         let alone = !self.in_transaction
+            && self.reads.hold.is_none()
             && !txn::must_use_transaction()
             // Locks are taken for something that follows.
             && self.plan.operation != Operation::SelectForUpdate
             && (!writes || (groups.len() == 1 && !also_local));
         let mode = if alone { Mode::Once } else { Mode::InTransaction };
-        let sessions = txn::sessions(&groups, mode)?;
+        if let Some(hold) = &self.reads.hold {
+            hold.covers(&groups)?;
+        }
+        let sessions = match self.is_only_use_of_nodes(&groups, also_local) {
+            true => txn::join(&groups, mode)?,
+            false => txn::sessions(&groups, mode)?,
+        };
         let me: *mut Exec = self;
         // SAFETY: the registration ends in Drop, before the execution goes away.
         let owner = txn::register_owner(Box::new(move || unsafe { (*me).drain() }));
@@ -200,6 +231,9 @@ impl Exec {
         }
         for (group, session) in groups.iter().zip(sessions) {
             let of_group = || tasks.iter().filter(|t| t.group == *group);
+            if let Some(hold) = &self.reads.hold {
+                session.borrow_mut().queue_internal(&hold.reading(), Answers::Internal);
+            }
             let mut running: Vec<Running> = of_group().map(Running::of).collect();
             if self.analysis.is_some() {
                 running = self.queue_analyzed(&session, *group, tasks, &params);
@@ -211,6 +245,9 @@ impl Exec {
                 of_group().for_each(|t| self.queue(&session, t, &params));
                 session.borrow_mut().queue_sync();
             }
+            if let Some(hold) = &self.reads.hold {
+                session.borrow_mut().queue_internal(hold.read(), Answers::Discard);
+            }
             self.conns.push(Conn { session, tasks: running, current: 0 });
         }
         if modifies {
@@ -220,6 +257,16 @@ impl Exec {
             conn.session.borrow_mut().flush()?;
         }
         Ok(())
+    }
+
+    /// Whether no other node, and this one no more, can be used in the transaction: its snapshot
+    /// needs to be on this one only.
+    fn is_only_use_of_nodes(&self, groups: &[i32], also_local: bool) -> bool {
+        self.reads.whole
+            && !also_local
+            && groups.len() == 1
+            && self.plan.operation == Operation::Select
+            && !txn::has_company()
     }
 
     /// Whether the tasks of a node travel as one text: statements that will not come again and

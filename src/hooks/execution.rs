@@ -1,6 +1,7 @@
-//! Start and end of executions, for plans that are kept ([`capture`]).
+//! Start and end of executions, for plans that are kept ([`capture`]) and statements that read as
+//! of one moment ([`reads`]).
 
-use crate::executor::capture;
+use crate::executor::{capture, reads};
 use crate::pg::guard;
 use pgrx::pg_sys::{self, QueryDesc};
 use std::ffi::c_int;
@@ -20,6 +21,9 @@ unsafe extern "C-unwind" fn start(q: *mut QueryDesc, eflags: c_int) {
     // frame needs dropping when an error passes through it.
     unsafe {
         let since = capture::starting(q, eflags);
+        if reads::may_concern() {
+            guard::entry_result(|| reads::starting(q, eflags));
+        }
         match NEXT_START {
             Some(f) => f(q, eflags),
             None => raw_start(q, eflags),
@@ -39,6 +43,9 @@ unsafe extern "C-unwind" fn end(q: *mut QueryDesc) {
         match NEXT_END {
             Some(f) => f(q),
             None => raw_end(q),
+        }
+        if reads::any() {
+            guard::entry(|| reads::ending(q));
         }
     }
 }

@@ -6,9 +6,10 @@ use pgrx::pg_sys;
 use std::sync::OnceLock;
 
 /// All tables of the extension.
-fn tables() -> [&'static dyn Shared; 9] {
+fn tables() -> [&'static dyn Shared; 13] {
     use crate::remote::{backends, kept, shared};
     use crate::stats::{counters, statements, tenants};
+    use crate::txn::{doubt, gate};
     use crate::worker::board;
     [
         &counters::TABLE,
@@ -20,6 +21,10 @@ fn tables() -> [&'static dyn Shared; 9] {
         &kept::WATCH,
         &board::TABLE,
         &board::LAUNCHER,
+        &gate::TABLE,
+        &gate::WAITERS,
+        &doubt::TABLE,
+        &doubt::RECENT,
     ]
 }
 

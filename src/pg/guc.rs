@@ -289,6 +289,12 @@ pub fn deadlock_timeout() -> i32 {
     unsafe { pg_sys::DeadlockTimeout }
 }
 
+/// The session's lock_timeout in milliseconds, 0 for none.
+pub fn lock_timeout() -> i32 {
+    // SAFETY: a plain integer of this process.
+    unsafe { pg_sys::LockTimeout }
+}
+
 /// Whether the server is loading shared_preload_libraries now.
 pub fn preloading() -> bool {
     // SAFETY: a plain flag.

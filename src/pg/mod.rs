@@ -30,6 +30,7 @@ pub mod server;
 pub mod session;
 pub mod shard_lock;
 pub mod shmem;
+pub mod snapshot;
 pub mod spi;
 pub mod statement;
 pub mod subxact;

@@ -230,6 +230,12 @@ pub fn characteristics() -> Characteristics {
     }
 }
 
+/// Whether all statements of the transaction read with the same snapshot.
+pub fn has_one_snapshot() -> bool {
+    // SAFETY: a plain variable of the transaction state.
+    unsafe { pg_sys::XactIsoLevel as u32 >= pg_sys::XACT_REPEATABLE_READ }
+}
+
 extern "C-unwind" {
     fn pq_buffer_has_data() -> bool;
     fn pq_peekbyte() -> std::ffi::c_int;

@@ -31,16 +31,20 @@ thread_local! {
     static CLOSING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Sessions to nodes as a user, kept ones where possible; missing ones are connected in parallel.
-/// One result for each; the outer error is an interrupt.
-pub fn acquire_each(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
+/// Sessions to nodes as a user, kept ones where possible; missing ones are connected in parallel,
+/// within a limit of time if there is one. One result for each; the outer error is an interrupt.
+pub fn acquire_each(
+    nodes: &[NodeAddr],
+    user: &str,
+    limit: Option<Duration>,
+) -> Result<Vec<Result<SessionRef>>> {
     let found: Vec<Option<SessionRef>> = nodes.iter().map(|n| take_idle(n, user)).collect();
     let missing: Vec<NodeAddr> =
         nodes.iter().zip(&found).filter(|(_, s)| s.is_none()).map(|(n, _)| n.clone()).collect();
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().map(Ok).collect());
     }
-    let mut made = take_or_connect(&missing, user)?.into_iter();
+    let mut made = take_or_connect(&missing, user, limit)?.into_iter();
     let none = || Err(Error::internal("no connection was made"));
     Ok(found.into_iter().map(|s| s.map_or_else(|| made.next().unwrap_or_else(none), Ok)).collect())
 }
@@ -219,9 +223,16 @@ pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionR
 }
 
 /// [`connect_all`], with connections that former sessions have left where there are any.
-fn take_or_connect(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
+fn take_or_connect(
+    nodes: &[NodeAddr],
+    user: &str,
+    limit: Option<Duration>,
+) -> Result<Vec<Result<SessionRef>>> {
     let mut made = connect_with(nodes, |node| {
-        let target = target(node, user)?;
+        let mut target = target(node, user)?;
+        if let Some(limit) = limit {
+            target.deadline = target.deadline.min(Instant::now() + limit);
+        }
         match kept::take(&target) {
             Some(session) => Ok(Begun::Ready(share(session))),
             None => begin(target),

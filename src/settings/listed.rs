@@ -16,6 +16,8 @@ settings! { register_listed;
         "Time between two looks for runnable background tasks; -1 turns background tasks off.";
     cluster_name: text("default") SuperuserBackend 0,
         "Nodes of this cluster name in pg_dist_node are used.";
+    consistent_reads: choice(ConsistentReads, RepeatableRead) User 0,
+        "From which isolation level on a read of several nodes never sees a half of a transaction.";
     coordinator_aggregation_strategy: choice(CoordinatorAggregationStrategy, RowGather) User 0,
         "What to do with aggregates that cannot be split: gather the rows, or refuse.";
     count_distinct_error_rate: real(0.0, 0.0, 1.0) User 0,

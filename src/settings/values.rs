@@ -28,6 +28,8 @@ macro_rules! words {
 }
 
 words! {
+    /// Values of `citus.consistent_reads`.
+    ConsistentReads { Off = "off", RepeatableRead = "repeatable_read", On = "on", }
     /// Values of `citus.coordinator_aggregation_strategy`.
     CoordinatorAggregationStrategy { Disabled = "disabled", RowGather = "row-gather", }
     /// Values of `citus.explain_analyze_sort_method`.

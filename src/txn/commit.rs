@@ -4,12 +4,14 @@ use super::gid::{Decider, Gid};
 use super::owners::forget_all;
 use super::parts::{give_back_all, lost, select, transaction_ids, PARTS};
 use super::rollback::withdraw;
+use super::{consistent, doubt, gate};
 use crate::catalog;
 use crate::ddl::unshard::unshard_error;
 use crate::error::{sqlstate, Error, OrRaise, Result};
+use crate::model::gate::Class;
 use crate::pg::fmgr::text_datum;
 use crate::pg::{catalog_write, guard, scan, session as local, wait, xact};
-use crate::remote::{cancel_all, settle, simple, Answers, Message, SessionRef};
+use crate::remote::{cancel_all, rest, settle, simple, Answers, Message, SessionRef};
 use crate::worker::board::{self, Request};
 use pgrx::pg_sys::Datum;
 use std::cell::Cell;
@@ -17,6 +19,9 @@ use std::time::Duration;
 
 /// Time for the second phase; recovery does what is not done by then.
 const COMMIT_PREPARED: Duration = Duration::from_secs(60);
+/// Time of it that those who take snapshots are kept waiting. Who reads a node that is slower
+/// waits for that node.
+const INSIDE_GATE: Duration = Duration::from_secs(1);
 /// Time for the outcome of a commit that was interrupted.
 const OUTCOME: Duration = Duration::from_secs(10);
 
@@ -213,13 +218,14 @@ fn together(writers: &[SessionRef]) -> Result<bool> {
         for (session, result) in writers.iter().zip(simple::collect_all(writers)?) {
             expect_tag(session, &result?.tag, "PREPARE TRANSACTION")?;
         }
-        Ok(())
+        gate::enter(Class::Committer, None)
     });
     if let Err(e) = prepared {
         // While the local transaction runs nobody else decides.
         if withdraw(writers) {
             return Err(e);
         }
+        gid.peers.iter().for_each(|(group, _)| doubt::unsettle(*group));
         return Err(unknown(e));
     }
     second_phase();
@@ -250,6 +256,8 @@ fn prepare(writers: &[SessionRef]) -> Result<()> {
     for (session, result) in writers.iter().zip(simple::collect_all(writers)?) {
         expect_tag(session, &result?.tag, "PREPARE TRANSACTION")?;
     }
+    gate::enter(Class::Committer, None)?;
+    doubt::remember_commit(gid.xid);
     Ok(())
 }
 
@@ -266,52 +274,44 @@ fn record(log: &[(i32, String)], xid: u64) -> Result<()> {
 
 /// The local transaction is committed: so will be what was prepared.
 pub(super) fn after_commit() {
+    consistent::forget();
     if PARTS.with(|p| p.try_borrow().is_ok_and(|p| p.is_empty())) {
         forget_all();
         return;
     }
     let _ = guard::catch(second_phase);
+    gate::leave();
     forget_all();
     give_back_all();
 }
 
-fn second_phase() {
-    let prepared: Vec<(SessionRef, String)> = PARTS.with(|p| {
-        let parts = p.borrow();
-        let gid = |p: &super::parts::Part| Some((p.session.clone(), p.prepared.clone()?));
-        parts.iter().filter_map(gid).collect()
-    });
-    if prepared.is_empty() {
-        return;
-    }
-    let mut sessions = Vec::new();
-    for (session, gid) in &prepared {
-        let mut s = session.borrow_mut();
-        if !s.is_broken() {
-            s.queue_query(&format!("COMMIT PREPARED '{gid}'"));
-            let _ = s.flush();
+/// What became of COMMIT PREPARED on a node.
+struct Outcome {
+    group: i32,
+    session: SessionRef,
+    result: Option<Result<()>>,
+}
+
+impl Outcome {
+    fn hear(&mut self, m: &Message<'_>) {
+        match m {
+            Message::CommandComplete(_) => self.result = Some(Ok(())),
+            // Recovery was faster.
+            Message::Error(e) if e.code == sqlstate::UNDEFINED_OBJECT => self.result = Some(Ok(())),
+            Message::Error(e) => self.result = Some(Err(e.clone())),
+            _ => {}
         }
-        sessions.push(session.clone());
     }
-    let mut outcome: Vec<Option<Result<()>>> = sessions.iter().map(|_| None).collect();
-    settle(&sessions, COMMIT_PREPARED, wait::stop_requested, |i, m| {
-        if let Some(slot) = outcome.get_mut(i) {
-            match m {
-                Message::CommandComplete(_) => *slot = Some(Ok(())),
-                // Recovery was faster.
-                Message::Error(e) if e.code == sqlstate::UNDEFINED_OBJECT => *slot = Some(Ok(())),
-                Message::Error(e) => *slot = Some(Err(e.clone())),
-                _ => {}
-            }
-        }
-    });
-    for (session, outcome) in sessions.iter().zip(outcome) {
-        let why = match outcome {
-            Some(Ok(())) => continue,
+
+    /// Where it failed, readers wait for recovery, and the client is told.
+    fn report(&self) {
+        let why = match &self.result {
+            Some(Ok(())) => return,
             Some(Err(e)) => e.message.clone(),
             None => "The node did not answer.".to_owned(),
         };
-        let node = session.borrow().node().to_string();
+        doubt::unsettle(self.group);
+        let node = self.session.borrow().node().to_string();
         guard::warning(
             &Error::new(
                 sqlstate::CONNECTION_FAILURE,
@@ -322,6 +322,57 @@ fn second_phase() {
         );
         board::request(local::database(), Request::Recover);
     }
+}
+
+/// Inside the gate, and out of it.
+fn second_phase() {
+    let prepared: Vec<(i32, SessionRef, String)> = PARTS.with(|p| {
+        let parts = p.borrow();
+        let gid = |p: &super::parts::Part| Some((p.group, p.session.clone(), p.prepared.clone()?));
+        parts.iter().filter_map(gid).collect()
+    });
+    let mut outcomes = Vec::new();
+    for (group, session, gid) in prepared {
+        let mut s = session.borrow_mut();
+        if !s.is_broken() {
+            s.queue_query(&format!("COMMIT PREPARED '{gid}'"));
+            let _ = s.flush();
+        }
+        drop(s);
+        outcomes.push(Outcome { group, session, result: None });
+    }
+    let late = hear(&mut outcomes, |sessions, each| {
+        rest(sessions, INSIDE_GATE, wait::stop_requested, each)
+    });
+    let (mut late, done): (Vec<_>, Vec<_>) =
+        outcomes.into_iter().partition(|o| late.iter().any(|s| std::rc::Rc::ptr_eq(s, &o.session)));
+    done.iter().for_each(Outcome::report);
+    late.iter().for_each(|o| doubt::await_answer(o.group));
+    gate::leave();
+    hear(&mut late, |sessions, each| {
+        settle(sessions, COMMIT_PREPARED, wait::stop_requested, each);
+        Vec::new()
+    });
+    late.iter().for_each(|o| {
+        o.report();
+        doubt::answered(o.group);
+    });
+}
+
+/// Lets `read` read the answers of the nodes.
+fn hear(
+    outcomes: &mut [Outcome],
+    read: impl FnOnce(&[SessionRef], &mut dyn FnMut(usize, &Message<'_>)) -> Vec<SessionRef>,
+) -> Vec<SessionRef> {
+    if outcomes.is_empty() {
+        return Vec::new();
+    }
+    let sessions: Vec<SessionRef> = outcomes.iter().map(|o| o.session.clone()).collect();
+    read(&sessions, &mut |i, m| {
+        if let Some(o) = outcomes.get_mut(i) {
+            o.hear(m);
+        }
+    })
 }
 
 /// The user prepares the transaction himself.
@@ -339,6 +390,7 @@ pub(super) fn pre_prepare() {
 
 /// The local transaction is prepared.
 pub(super) fn after_prepare() {
+    consistent::forget();
     forget_all();
     give_back_all();
 }

@@ -7,7 +7,10 @@
 //! What is interrupted between the phases is finished by [`recovery`].
 
 mod commit;
+pub mod consistent;
 pub mod deadlock;
+pub mod doubt;
+pub mod gate;
 mod gid;
 mod owners;
 mod parts;
@@ -16,14 +19,18 @@ pub mod recovery;
 mod rollback;
 pub mod run;
 mod settings;
+mod taking;
 
 pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
 pub use parts::{
-    ask_transaction_ids, connect, flag_modified, in_transaction, mark_modified, session, sessions,
+    ask_transaction_ids, connect, flag_modified, in_transaction, join, mark_modified, session,
+    sessions,
 };
 
+use crate::pg::snapshot;
 use crate::pg::xact::{self, Callbacks, Event, SubEvent};
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 /// How a statement uses a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,16 +57,26 @@ pub fn leave() {
     DEPTH.with(|d| d.set((d.get() - 1).max(0)));
 }
 
+/// Whether something runs around the statement that is starting.
+pub fn is_nested() -> bool {
+    DEPTH.with(Cell::get) > 0
+}
+
 /// Whether a statement starting now must run inside a remote transaction: whenever it may not be
 /// the only one of its local transaction, or needs more than a single statement's guarantees.
 /// To be asked while the statement's own executor runs.
 pub fn must_use_transaction() -> bool {
+    !xact::characteristics().is_plain() || has_company()
+}
+
+/// Whether a statement starting now may not be the only one of its local transaction; to be asked
+/// while its own executor runs.
+pub fn has_company() -> bool {
     xact::in_block()
         || xact::nest_level() > 1
         || DEPTH.with(Cell::get) > 1
         || parts::any_began()
         || xact::has_written()
-        || !xact::characteristics().is_plain()
         || !xact::statement_is_alone()
 }
 
@@ -69,21 +86,55 @@ pub fn in_longer_transaction() -> bool {
     xact::in_block() || xact::nest_level() > 1 || DEPTH.with(Cell::get) > 1
 }
 
+static ON_END: OnceLock<fn(i32)> = OnceLock::new();
+
+/// Calls `f` when a transaction has ended, with 1, and when a subtransaction was rolled back, with
+/// its level; once per process.
+pub fn on_end(f: fn(i32)) {
+    ON_END.get_or_init(|| f);
+}
+
+fn ended(level: i32) {
+    if let Some(f) = ON_END.get() {
+        f(level);
+    }
+}
+
 /// Registers the transaction callbacks; once per process, from `_PG_init`.
 pub fn register() {
     fn top(event: Event) {
         match event {
-            Event::PreCommit => commit::pre_commit(),
-            Event::Commit => commit::after_commit(),
-            Event::Abort => rollback::after_abort(),
-            Event::PrePrepare => commit::pre_prepare(),
-            Event::Prepare => commit::after_prepare(),
+            Event::PreCommit => {
+                snapshot::before_commit();
+                commit::pre_commit();
+            }
+            Event::Commit => {
+                ended(1);
+                commit::after_commit();
+            }
+            Event::Abort => {
+                snapshot::after_abort();
+                ended(1);
+                rollback::after_abort();
+            }
+            Event::PrePrepare => {
+                snapshot::before_commit();
+                commit::pre_prepare();
+            }
+            Event::Prepare => {
+                ended(1);
+                commit::after_prepare();
+            }
         }
     }
     fn sub(event: SubEvent, level: i32) {
         match event {
             SubEvent::Commit => parts::sub_committed(level),
-            SubEvent::Abort => rollback::sub_aborted(level),
+            SubEvent::Abort => {
+                snapshot::sub_aborted(level);
+                ended(level);
+                rollback::sub_aborted(level);
+            }
         }
     }
     xact::register(Callbacks { top, sub });

@@ -1,7 +1,7 @@
 //! The nodes that take part in the running transaction.
 
 use super::settings::{change, wanted};
-use super::{owners::OwnerId, Mode};
+use super::{consistent, owners::OwnerId, Mode};
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{session as local, xact};
@@ -9,11 +9,12 @@ use crate::remote::{backends, pool, wait_one, Answers, NodeAddr, Session, Sessio
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// One node and user in the running transaction.
 pub(super) struct Part {
     pub group: i32,
-    user: u32,
+    pub user: u32,
     pub session: SessionRef,
     /// BEGIN was sent (or queued).
     pub began: bool,
@@ -103,6 +104,46 @@ pub(super) fn transaction_ids() -> Result<Option<Vec<(i32, u64)>>> {
     })
 }
 
+/// Whether a node is in the transaction as a user.
+pub(super) fn has_begun(user: u32) -> bool {
+    PARTS.with(|p| p.borrow().iter().any(|p| p.began && p.user == user))
+}
+
+/// Queues BEGIN and something that takes the transaction's snapshot, on groups that have a part.
+pub(super) fn begin_with_snapshot(user: u32, groups: &[i32]) -> Result<Vec<SessionRef>> {
+    let (want, nest) = (wanted(), xact::nest_level());
+    let mut found = Vec::new();
+    PARTS.with(|p| {
+        let mut parts = p.borrow_mut();
+        for part in parts.iter_mut().filter(|p| p.user == user && groups.contains(&p.group)) {
+            part.prepare_use(Mode::InTransaction, nest, &want)?;
+            part.session.borrow_mut().queue_internal("SELECT 1", Answers::Internal);
+            found.push(part.session.clone());
+        }
+        Ok(found)
+    })
+}
+
+/// Takes parts out of the transaction and closes their connections: what was asked there is not
+/// known to be undone.
+pub(super) fn discard(f: impl Fn(&Part) -> bool) {
+    let discarded: Vec<Part> = PARTS.with(|p| {
+        let Ok(mut parts) = p.try_borrow_mut() else { return Vec::new() };
+        let (discard, keep) = std::mem::take(&mut *parts).into_iter().partition(&f);
+        *parts = keep;
+        discard
+    });
+    for part in discarded {
+        if part.began {
+            if let Ok(mut s) = part.session.try_borrow_mut() {
+                s.poison();
+            }
+        } else {
+            pool::give_back(part.session);
+        }
+    }
+}
+
 /// Whether the session is in the running transaction (as opposed to one statement at a time).
 pub fn in_transaction(session: &SessionRef) -> bool {
     PARTS.with(|p| p.borrow().iter().any(|p| p.began && Rc::ptr_eq(&p.session, session)))
@@ -116,8 +157,17 @@ pub fn session(group: i32, mode: Mode) -> Result<SessionRef> {
     sessions(&[group], mode)?.pop().ok_or_else(|| Error::internal("no session"))
 }
 
-/// [`session`] for many groups; missing connections are made in parallel.
+/// [`session`] for many groups; missing connections are made in parallel. A transaction that has
+/// one snapshot takes it on all nodes now, see [`super::consistent`].
 pub fn sessions(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
+    if mode == Mode::InTransaction {
+        consistent::open(groups)?;
+    }
+    join(groups, mode)
+}
+
+/// [`sessions`] for statements after which no other node can be read in this transaction.
+pub fn join(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
     if xact::in_parallel_worker() {
         return Err(Error::internal("a parallel worker cannot use connections to nodes"));
     }
@@ -144,18 +194,54 @@ pub fn sessions(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
 
 /// Connects to the groups where there is no session yet; those that cannot be, each with its error.
 pub fn connect(groups: &[i32]) -> Result<Vec<(i32, Error)>> {
-    connect_parts(groups, u32::from(local::user()))
+    let each = connect_each(groups, u32::from(local::user()), None)?;
+    Ok(each.into_iter().filter_map(|(group, r)| r.err().map(|e| (group, e))).collect())
 }
 
 /// Makes sure that there is a part with a working session for each group.
 fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
-    match connect_parts(groups, user)?.into_iter().next() {
-        Some((_, e)) => Err(e),
-        None => Ok(()),
+    for (group, result) in connect_each(groups, user, None)? {
+        if let Err(e) = result {
+            return Err(consistent::why_missing(group, user).unwrap_or(e));
+        }
     }
+    Ok(())
 }
 
-fn connect_parts(groups: &[i32], user: u32) -> Result<Vec<(i32, Error)>> {
+/// Connects to the groups that have no part yet, all at the same time and within a limit; what
+/// became of them. The outer error is trouble with the transaction itself.
+pub(super) fn connect_each(
+    groups: &[i32],
+    user: u32,
+    limit: Option<Duration>,
+) -> Result<Vec<(i32, Result<()>)>> {
+    let missing = missing(groups, user)?;
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    if let Some(e) = missing.iter().find_map(|g| consistent::why_missing(*g, user)) {
+        return Err(e);
+    }
+    // Before the addresses are looked up: what changes from here on makes the tags stale.
+    let tags: Vec<pool::Tag> = missing.iter().map(|g| tag(*g, user)).collect();
+    let nodes = missing.iter().map(|g| address(*g)).collect::<Result<Vec<_>>>()?;
+    let made = pool::acquire_each(&nodes, &local::user_name(), limit)?;
+    let mut results = Vec::new();
+    PARTS.with(|p| {
+        let mut parts = p.borrow_mut();
+        for ((group, tag), session) in missing.into_iter().zip(tags).zip(made) {
+            let result = session.map(|session| {
+                pool::set_tag(&session, tag);
+                parts.push(Part::new(group, user, session));
+            });
+            results.push((group, result));
+        }
+    });
+    Ok(results)
+}
+
+/// The groups without a part, once those with a kept session have one.
+fn missing(groups: &[i32], user: u32) -> Result<Vec<i32>> {
     let mut missing: Vec<i32> = Vec::new();
     for group in groups {
         let known = PARTS.with(|p| -> Result<bool> {
@@ -176,32 +262,16 @@ fn connect_parts(groups: &[i32], user: u32) -> Result<Vec<(i32, Error)>> {
         if known || missing.contains(group) {
             continue;
         }
-        match pool::take_tagged(tag(*group, user)) {
+        let kept = match consistent::why_missing(*group, user) {
+            Some(_) => None,
+            None => pool::take_tagged(tag(*group, user)),
+        };
+        match kept {
             Some(session) => PARTS.with(|p| p.borrow_mut().push(Part::new(*group, user, session))),
             None => missing.push(*group),
         }
     }
-    let mut failed = Vec::new();
-    if missing.is_empty() {
-        return Ok(failed);
-    }
-    // Before the addresses are looked up: what changes from here on makes the tags stale.
-    let tags: Vec<pool::Tag> = missing.iter().map(|g| tag(*g, user)).collect();
-    let nodes = missing.iter().map(|g| address(*g)).collect::<Result<Vec<_>>>()?;
-    let made = pool::acquire_each(&nodes, &local::user_name())?;
-    PARTS.with(|p| {
-        let mut parts = p.borrow_mut();
-        for ((group, tag), session) in missing.into_iter().zip(tags).zip(made) {
-            match session {
-                Ok(session) => {
-                    pool::set_tag(&session, tag);
-                    parts.push(Part::new(group, user, session));
-                }
-                Err(e) => failed.push((group, e)),
-            }
-        }
-    });
-    Ok(failed)
+    Ok(missing)
 }
 
 /// What a kept session to a group's primary is found by, as long as no metadata changes.
@@ -225,7 +295,7 @@ pub(super) fn lost(part: &Part) -> Error {
 }
 
 /// Waits for the answers to our own commands.
-fn await_internal(session: &SessionRef) -> Result<()> {
+pub(super) fn await_internal(session: &SessionRef) -> Result<()> {
     loop {
         let failed = match session.borrow_mut().next()? {
             Some(crate::remote::Message::Error(e)) => Some(e),
@@ -262,7 +332,7 @@ impl Part {
     }
 
     /// Queues what has to be said before a statement; true when its answers should be awaited.
-    fn prepare_use(&mut self, mode: Mode, nest: i32, want: &Rc<Settings>) -> Result<bool> {
+    pub fn prepare_use(&mut self, mode: Mode, nest: i32, want: &Rc<Settings>) -> Result<bool> {
         let session = self.session.clone();
         let mut s = session
             .try_borrow_mut()
@@ -383,7 +453,8 @@ fn begin_command() -> String {
         "BEGIN ISOLATION LEVEL {}{}{};",
         c.isolation,
         if c.read_only { " READ ONLY" } else { "" },
-        if c.deferrable { " DEFERRABLE" } else { "" },
+        // What waits for a safe moment cannot be made to wait for it on all nodes at once.
+        if c.deferrable && !consistent::applies() { " DEFERRABLE" } else { "" },
     )
 }
 

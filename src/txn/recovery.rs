@@ -13,8 +13,10 @@
 
 use super::gid::{Decider, Gid};
 use super::peers::{undecided, Peers, Verdict};
+use super::{doubt, gate};
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
+use crate::model::gate::Class;
 use crate::pg::fmgr::text_datum;
 use crate::pg::{catalog_write, guard, scan, session as local, spi, xact};
 use crate::remote::simple::{self, TextResult};
@@ -24,7 +26,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use std::time::Duration;
 
 /// The node's prepared transactions of this extension, in this database.
-const LIST: &str = "SELECT gid FROM pg_catalog.pg_prepared_xacts \
+pub(super) const LIST: &str = "SELECT gid FROM pg_catalog.pg_prepared_xacts \
                     WHERE database = pg_catalog.current_database() AND gid LIKE 'citus\\_%'";
 
 crate::pg_function!(
@@ -52,6 +54,10 @@ pub fn recover_at(node: &NodeAddr) -> Result<i32> {
         let Some(verb) = verb(&gid, &mut peers, || decided.is_some())? else {
             return Err(undecided(&name, node.group));
         };
+        if verb == COMMIT {
+            unsettle(node.group, &gid);
+            pass_gate()?;
+        }
         simple::query(&session, &format!("{verb} PREPARED '{name}'"))?;
         finished += 1;
         if let Some(group) = decided {
@@ -81,10 +87,27 @@ fn verb(
         Verdict::Rollback
     };
     Ok(match verdict {
-        Verdict::Commit => Some("COMMIT"),
+        Verdict::Commit => Some(COMMIT),
         Verdict::Rollback => Some("ROLLBACK"),
         Verdict::Wait => None,
     })
+}
+
+/// The first word of the command that completes a transaction.
+const COMMIT: &str = "COMMIT";
+
+/// A transaction is about to become visible on one node after the other: until all have been asked
+/// again, nobody reads some of them as of before and some as of after it.
+fn unsettle(group: i32, gid: &Gid) {
+    doubt::unsettle(group);
+    gid.peers.iter().for_each(|(group, _)| doubt::unsettle(*group));
+}
+
+/// Waits until everybody who takes snapshots knows what is not settled any more.
+fn pass_gate() -> Result<()> {
+    gate::enter(Class::Committer, None)?;
+    gate::leave();
+    Ok(())
 }
 
 /// Time that a node has for an answer.
@@ -135,6 +158,8 @@ struct Reached {
     work: Vec<String>,
     /// It was told everything.
     done: bool,
+    /// Whether nothing is left, as of [`doubt::token`].
+    settled: Option<u64>,
 }
 
 /// Recovers with connections of a user; when others do, it waits for them or leaves it to them.
@@ -150,7 +175,9 @@ fn recover_as(user: &str, wait: bool) -> Result<Report> {
     for (node, session) in nodes.iter().zip(pool::connect_all(&nodes, user)?) {
         match session {
             Ok(session) => {
-                reached.push(Reached { group: node.group, session, work: vec![], done: true })
+                let settled = Some(doubt::token(node.group));
+                let (group, work) = (node.group, Vec::new());
+                reached.push(Reached { group, session, work, done: true, settled })
             }
             Err(e) => report.problems.push(e),
         }
@@ -171,6 +198,13 @@ fn recover_as(user: &str, wait: bool) -> Result<Report> {
         reached.push(decide(node, prepared, &log, &mut peers, &mut report)?);
     }
     tell(&mut reached, &mut report)?;
+    for node in &reached {
+        match node.settled {
+            Some(token) => doubt::settle(node.group, token),
+            // The next round, or a reader, finds out.
+            None => report.unfinished = true,
+        }
+    }
     // Read before the second list: what is decided later is not judged by it.
     let decided: Vec<Vec<String>> = reached.iter().map(|r| log.names(r.group)).collect();
     let (ask, decided): (Vec<_>, Vec<_>) =
@@ -224,8 +258,15 @@ fn decide(
             continue;
         }
         match verb(&gid, peers, || log.contains(node.group, &name))? {
-            Some(verb) => node.work.push(format!("{verb} PREPARED '{name}'")),
+            Some(verb) => {
+                if verb == COMMIT {
+                    unsettle(node.group, &gid);
+                    node.settled = None;
+                }
+                node.work.push(format!("{verb} PREPARED '{name}'"));
+            }
             None => {
+                node.settled = None;
                 report.problems.push(undecided(&name, node.group));
                 report.unfinished = true;
             }
@@ -236,6 +277,9 @@ fn decide(
 
 /// Tells the nodes what was decided, one transaction of each at a time.
 fn tell(nodes: &mut [Reached], report: &mut Report) -> Result<()> {
+    if nodes.iter().any(|n| !n.work.is_empty()) {
+        pass_gate()?;
+    }
     for step in 0.. {
         let (mut at, mut work) = (Vec::new(), Vec::new());
         for (i, node) in nodes.iter().enumerate().filter(|(_, n)| !n.session.borrow().is_broken()) {
@@ -255,10 +299,14 @@ fn tell(nodes: &mut [Reached], report: &mut Report) -> Result<()> {
                 // ... or is just doing it, with what success is not known.
                 Err(e) if e.code == sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE => {
                     report.unfinished = true;
+                    if let Some(node) = nodes.get_mut(i) {
+                        node.settled = None;
+                    }
                 }
                 Err(e) => {
                     report.problems.push(e);
                     if let Some(node) = nodes.get_mut(i) {
+                        node.settled = None;
                         node.done = !node.session.borrow().is_broken();
                     }
                 }

@@ -3,6 +3,7 @@
 
 use super::owners::forget_all;
 use super::parts::{give_back_all, select, PARTS};
+use super::{consistent, gate};
 use crate::error::sqlstate;
 use crate::pg::{guard, xact};
 use crate::remote::{
@@ -101,6 +102,9 @@ pub(super) fn sub_aborted(level: i32) {
 
 /// The local transaction was rolled back.
 pub(super) fn after_abort() {
+    // What is rolled back was never visible: nobody has to wait for it.
+    gate::leave();
+    consistent::forget();
     if PARTS.with(|p| p.try_borrow().is_ok_and(|p| p.is_empty())) {
         forget_all();
         return;
