@@ -18,7 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 /// Time to connect to a node that the statement does not need.
-const REACH: Duration = Duration::from_secs(1);
+pub(super) const REACH: Duration = Duration::from_secs(1);
 
 /// What a user's sessions of this transaction have in common.
 struct Opened {

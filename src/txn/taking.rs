@@ -1,6 +1,6 @@
 //! Taking snapshots on several nodes at a moment when no commit is between its nodes.
 
-use super::consistent::Steps;
+use super::consistent::{Steps, REACH};
 use super::gid::Gid;
 use super::parts::select;
 use super::recovery::{this_decider, ANSWER, LIST};
@@ -89,6 +89,10 @@ impl Taking<'_> {
         for (session, answer) in sessions.iter().zip(answers) {
             let group = session.borrow().node().group;
             let needed = self.needed.contains(&group);
+            if matches!(answer, Answer::Late) {
+                // The next one asks it outside of the gate first.
+                doubt::unsettle(group);
+            }
             match answer {
                 Answer::Done => {}
                 Answer::Failed(e) if needed => return Err(e),
@@ -125,7 +129,10 @@ impl Taking<'_> {
             if doubtful.is_empty() {
                 return Ok(());
             }
-            self.ask(&doubtful)?;
+            let (needed, others): (Vec<i32>, Vec<i32>) =
+                doubtful.iter().partition(|g| self.needed.contains(g));
+            self.ask(&needed, ANSWER)?;
+            self.ask(&others, REACH)?;
             let left = |g: &&i32| self.groups.contains(*g) && !doubt::is_settled(**g);
             let left: Vec<i32> = doubtful.iter().filter(left).copied().collect();
             let (needed, others): (Vec<i32>, Vec<i32>) =
@@ -145,7 +152,7 @@ impl Taking<'_> {
     }
 
     /// Asks nodes what is left on them.
-    fn ask(&mut self, groups: &[i32]) -> Result<()> {
+    fn ask(&mut self, groups: &[i32], limit: Duration) -> Result<()> {
         let decider = this_decider()?;
         let (user, mut work, mut about) = (self.user, Vec::new(), Vec::new());
         for group in groups {
@@ -155,7 +162,7 @@ impl Taking<'_> {
             work.push((session, LIST.to_owned()));
         }
         for ((group, token), answer) in
-            about.into_iter().zip(simple::query_all_within(&work, ANSWER)?)
+            about.into_iter().zip(simple::query_all_within(&work, limit)?)
         {
             let rows = match answer {
                 Ok(answer) => answer.rows,
