@@ -303,14 +303,26 @@ impl Outcome {
         }
     }
 
-    /// Where it failed, readers wait for recovery, and the client is told.
+    /// What went wrong; `None` when nothing did.
+    fn failure(&self) -> Option<String> {
+        match &self.result {
+            Some(Ok(())) => None,
+            Some(Err(e)) => Some(e.message.clone()),
+            None => Some("The node did not answer.".to_owned()),
+        }
+    }
+
+    /// Where it failed, readers wait for recovery.
+    fn note(&self) {
+        if self.failure().is_some() {
+            doubt::unsettle(self.group);
+            board::request(local::database(), Request::Recover);
+        }
+    }
+
+    /// Tells the client. A session that is to be terminated ends here.
     fn report(&self) {
-        let why = match &self.result {
-            Some(Ok(())) => return,
-            Some(Err(e)) => e.message.clone(),
-            None => "The node did not answer.".to_owned(),
-        };
-        doubt::unsettle(self.group);
+        let Some(why) = self.failure() else { return };
         let node = self.session.borrow().node().to_string();
         guard::warning(
             &Error::new(
@@ -320,7 +332,6 @@ impl Outcome {
             .detail(why)
             .hint("Recovery of prepared transactions will complete it there."),
         );
-        board::request(local::database(), Request::Recover);
     }
 }
 
@@ -346,7 +357,7 @@ fn second_phase() {
     });
     let (mut late, done): (Vec<_>, Vec<_>) =
         outcomes.into_iter().partition(|o| late.iter().any(|s| std::rc::Rc::ptr_eq(s, &o.session)));
-    done.iter().for_each(Outcome::report);
+    done.iter().for_each(Outcome::note);
     late.iter().for_each(|o| doubt::await_answer(o.group));
     gate::leave();
     hear(&mut late, |sessions, each| {
@@ -354,9 +365,10 @@ fn second_phase() {
         Vec::new()
     });
     late.iter().for_each(|o| {
-        o.report();
+        o.note();
         doubt::answered(o.group);
     });
+    done.iter().chain(&late).for_each(Outcome::report);
 }
 
 /// Lets `read` read the answers of the nodes.
