@@ -9,9 +9,11 @@
 mod analyzed;
 mod begin;
 mod count;
+mod queue;
 mod raw;
 
 use count::{Count, Running};
+use queue::Reads;
 pub use raw::Raw;
 
 use super::analyze::Analysis;
@@ -19,15 +21,13 @@ use super::decode::Decoder;
 use super::local;
 use super::order;
 use super::prepared::Prepared;
-use super::reads;
 use super::tasks::{Task, Value};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::transmit::output;
 use crate::plan::{DistPlan, Operation, Target};
-use crate::remote::{wait_for, Answers, Message, Param, SessionRef};
+use crate::remote::{wait_for, Message, SessionRef};
 use crate::stats::query::{self, Query};
-use crate::txn::consistent::Hold;
 use crate::txn::{self, Mode, OwnerId};
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot, Tuplestorestate};
 use std::rc::Rc;
@@ -81,16 +81,6 @@ pub struct Exec {
     reads: Reads,
 }
 
-/// As of when an execution reads.
-struct Reads {
-    /// What nodes hold for its statement.
-    hold: Option<Rc<Hold>>,
-    /// Its statement's snapshot on this server.
-    snapshot: pg_sys::Snapshot,
-    /// It is all that its statement does.
-    whole: bool,
-}
-
 impl Exec {
     /// An execution whose rows have the shape of `desc`; long-lived memory is in `context`.
     pub fn new(
@@ -119,16 +109,7 @@ impl Exec {
             ready: Vec::new(),
             next: 0,
             query: query::enter(context as usize),
-            reads: Reads { hold: None, snapshot: std::ptr::null_mut(), whole: false },
-        }
-    }
-
-    /// Says whose statement's snapshot the execution reads with, and whether it is all of it.
-    pub fn reads_with(&mut self, snapshot: pg_sys::Snapshot, whole: bool) {
-        self.reads.whole = whole;
-        if self.plan.operation == Operation::Select && reads::any() {
-            self.reads.hold = reads::hold_of(snapshot);
-            self.reads.snapshot = snapshot;
+            reads: Reads::default(),
         }
     }
 
@@ -185,7 +166,7 @@ impl Exec {
         }
         for t in &local {
             self.ensure_store();
-            let with = self.reads.hold.as_ref().map(|_| self.reads.snapshot);
+            let with = self.reads.here();
             let run = || local::run(&self.plan, t, values, self.store, self.context, with);
             let n = match self.analysis.as_mut().filter(|_| !t.mute) {
                 Some(a) => a.here(t, run)?,
@@ -204,15 +185,13 @@ impl Exec {
         groups.dedup();
         let writes = self.plan.operation == Operation::Modify;
         let alone = !self.in_transaction
-            && self.reads.hold.is_none()
+            && self.reads.hold().is_none()
             && !txn::must_use_transaction()
             // Locks are taken for something that follows.
             && self.plan.operation != Operation::SelectForUpdate
             && (!writes || (groups.len() == 1 && !also_local));
         let mode = if alone { Mode::Once } else { Mode::InTransaction };
-        if let Some(hold) = &self.reads.hold {
-            hold.covers(&groups)?;
-        }
+        self.reads.check(&groups)?;
         let sessions = match self.is_only_use_of_nodes(&groups, also_local) {
             true => txn::join(&groups, mode)?,
             false => txn::sessions(&groups, mode)?,
@@ -230,24 +209,7 @@ impl Exec {
             txn::flag_modified(&groups);
         }
         for (group, session) in groups.iter().zip(sessions) {
-            let of_group = || tasks.iter().filter(|t| t.group == *group);
-            if let Some(hold) = &self.reads.hold {
-                session.borrow_mut().queue_internal(&hold.reading(), Answers::Internal);
-            }
-            let mut running: Vec<Running> = of_group().map(Running::of).collect();
-            if self.analysis.is_some() {
-                running = self.queue_analyzed(&session, *group, tasks, &params);
-                session.borrow_mut().queue_sync();
-            } else if self.is_script() {
-                let script: Vec<&str> = of_group().map(|t| &*t.sql).collect();
-                session.borrow_mut().queue_query(&script.join(";"));
-            } else {
-                of_group().for_each(|t| self.queue(&session, t, &params));
-                session.borrow_mut().queue_sync();
-            }
-            if let Some(hold) = &self.reads.hold {
-                session.borrow_mut().queue_internal(hold.read(), Answers::Discard);
-            }
+            let running = self.queue_node(&session, *group, tasks, &params);
             self.conns.push(Conn { session, tasks: running, current: 0 });
         }
         if modifies {
@@ -257,38 +219,6 @@ impl Exec {
             conn.session.borrow_mut().flush()?;
         }
         Ok(())
-    }
-
-    /// Whether no other node, and this one no more, can be used in the transaction: its snapshot
-    /// needs to be on this one only.
-    fn is_only_use_of_nodes(&self, groups: &[i32], also_local: bool) -> bool {
-        self.reads.whole
-            && !also_local
-            && groups.len() == 1
-            && self.plan.operation == Operation::Select
-            && !txn::has_company()
-    }
-
-    /// Whether the tasks of a node travel as one text: statements that will not come again and
-    /// whose answers are only counts cost the node least this way.
-    fn is_script(&self) -> bool {
-        !self.plan.prepare && self.plan.params.is_empty() && !self.plan.returns_rows()
-    }
-
-    fn queue(&self, session: &SessionRef, task: &Task, params: &[Option<Vec<u8>>]) {
-        let types = &self.plan.types;
-        let bind: Vec<Param> =
-            params.iter().map(|p| Param { format: 0, value: p.as_deref() }).collect();
-        let mut s = session.borrow_mut();
-        let formats = self.decoder.formats();
-        if self.plan.prepare {
-            let (name, _) = s.prepared(&task.sql, types, self.plan.shape);
-            s.queue_bind("", &name, &bind, formats);
-        } else {
-            s.queue_parse("", &task.sql, types);
-            s.queue_bind("", "", &bind, formats);
-        }
-        s.queue_execute("", 0);
     }
 
     unsafe fn ensure_store(&mut self) {

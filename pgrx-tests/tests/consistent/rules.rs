@@ -20,7 +20,7 @@ fn a_transaction_has_one_snapshot_everywhere() {
     another(&scene);
     assert_eq!((c.value(&second), c.value(SUM)), ("0".into(), "0".into()));
     // Its own changes are seen, before and after savepoints.
-    c.run(&format!("INSERT INTO t SELECT 100000 + i, 10 FROM generate_series(1, 20) i"));
+    c.run("INSERT INTO t SELECT 100000 + i, 10 FROM generate_series(1, 20) i");
     assert_eq!(c.value(SUM), "200");
     c.run("SAVEPOINT s; UPDATE t SET v = 11 WHERE k > 100000");
     assert_eq!(c.value(SUM), "220");

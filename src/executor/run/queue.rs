@@ -1,0 +1,118 @@
+//! What is sent to a node: its tasks, and as of when they read.
+
+use super::super::reads;
+use super::super::tasks::Task;
+use super::{Exec, Running};
+use crate::error::Result;
+use crate::plan::Operation;
+use crate::remote::{Answers, Param, SessionRef};
+use crate::txn;
+use crate::txn::consistent::Hold;
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// As of when an execution reads.
+pub(super) struct Reads {
+    /// What nodes hold for its statement.
+    hold: Option<Rc<Hold>>,
+    /// Its statement's snapshot on this server.
+    snapshot: pg_sys::Snapshot,
+    /// It is all that its statement does.
+    whole: bool,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Reads { hold: None, snapshot: std::ptr::null_mut(), whole: false }
+    }
+}
+
+impl Reads {
+    /// What nodes hold for the statement.
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        self.hold.as_deref()
+    }
+
+    /// The snapshot for tasks on this server, when the statement has one for all of its tasks.
+    pub(super) fn here(&self) -> Option<pg_sys::Snapshot> {
+        self.hold.as_ref().map(|_| self.snapshot)
+    }
+
+    /// Refuses nodes that cannot read as of the statement's moment.
+    pub(super) fn check(&self, groups: &[i32]) -> Result<()> {
+        self.hold().map_or(Ok(()), |hold| hold.covers(groups))
+    }
+}
+
+impl Exec {
+    /// Says whose statement's snapshot the execution reads with, and whether it is all of it.
+    pub fn reads_with(&mut self, snapshot: pg_sys::Snapshot, whole: bool) {
+        self.reads.whole = whole;
+        if self.plan.operation == Operation::Select && reads::any() {
+            self.reads.hold = reads::hold_of(snapshot);
+            self.reads.snapshot = snapshot;
+        }
+    }
+
+    /// Whether no other node, and this one no more, can be used in the transaction: its snapshot
+    /// needs to be on this one only.
+    pub(super) fn is_only_use_of_nodes(&self, groups: &[i32], also_local: bool) -> bool {
+        self.reads.whole
+            && !also_local
+            && groups.len() == 1
+            && self.plan.operation == Operation::Select
+            && !txn::has_company()
+    }
+
+    /// Queues a node's tasks.
+    pub(super) fn queue_node(
+        &mut self,
+        session: &SessionRef,
+        group: i32,
+        tasks: &[Task],
+        params: &[Option<Vec<u8>>],
+    ) -> Vec<Running> {
+        let of_group = || tasks.iter().filter(|t| t.group == group);
+        let hold = self.reads.hold.clone();
+        if let Some(hold) = &hold {
+            session.borrow_mut().queue_internal(&hold.reading(), Answers::Internal);
+        }
+        let mut running: Vec<Running> = of_group().map(Running::of).collect();
+        if self.analysis.is_some() {
+            running = self.queue_analyzed(session, group, tasks, params);
+            session.borrow_mut().queue_sync();
+        } else if self.is_script() {
+            let script: Vec<&str> = of_group().map(|t| &*t.sql).collect();
+            session.borrow_mut().queue_query(&script.join(";"));
+        } else {
+            of_group().for_each(|t| self.queue(session, t, params));
+            session.borrow_mut().queue_sync();
+        }
+        if let Some(hold) = &hold {
+            session.borrow_mut().queue_internal(hold.read(), Answers::Discard);
+        }
+        running
+    }
+
+    /// Whether the tasks of a node travel as one text: statements that will not come again and
+    /// whose answers are only counts cost the node least this way.
+    fn is_script(&self) -> bool {
+        !self.plan.prepare && self.plan.params.is_empty() && !self.plan.returns_rows()
+    }
+
+    pub(super) fn queue(&self, session: &SessionRef, task: &Task, params: &[Option<Vec<u8>>]) {
+        let types = &self.plan.types;
+        let bind: Vec<Param> =
+            params.iter().map(|p| Param { format: 0, value: p.as_deref() }).collect();
+        let mut s = session.borrow_mut();
+        let formats = self.decoder.formats();
+        if self.plan.prepare {
+            let (name, _) = s.prepared(&task.sql, types, self.plan.shape);
+            s.queue_bind("", &name, &bind, formats);
+        } else {
+            s.queue_parse("", &task.sql, types);
+            s.queue_bind("", "", &bind, formats);
+        }
+        s.queue_execute("", 0);
+    }
+}
