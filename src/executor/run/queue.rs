@@ -4,6 +4,7 @@ use super::super::reads;
 use super::super::tasks::Task;
 use super::{Exec, Running};
 use crate::error::Result;
+use crate::pg::xact;
 use crate::plan::Operation;
 use crate::remote::{Answers, Param, SessionRef};
 use crate::txn;
@@ -57,7 +58,8 @@ impl Exec {
     /// Whether no other node, and this one no more, can be used in the transaction: its snapshot
     /// needs to be on this one only.
     pub(super) fn is_only_use_of_nodes(&self, groups: &[i32], also_local: bool) -> bool {
-        self.reads.whole
+        xact::has_one_snapshot()
+            && self.reads.whole
             && !also_local
             && groups.len() == 1
             && self.plan.operation == Operation::Select
