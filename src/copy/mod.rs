@@ -21,12 +21,19 @@ pub use sink::RowSink;
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::copy::Command;
+use crate::pg::xact;
+use crate::txn::consistent;
 
 /// Runs a COPY statement that names a table under our management; answers the number of rows.
 /// `None` means that the statement is PostgreSQL's to run.
 pub fn process_utility(command: &Command) -> Result<Option<u64>> {
     let Some(relid) = command.relation() else { return Ok(None) };
-    let Some(table) = catalog::table(relid) else { return Ok(None) };
+    let Some(table) = catalog::table(relid) else {
+        if !command.is_from() && xact::has_one_snapshot() {
+            consistent::reads_here()?;
+        }
+        return Ok(None);
+    };
     if command.is_from() {
         return from::run(command).map(Some);
     }
