@@ -4,6 +4,7 @@
 //! * [`cluster`] makes a coordinator and its workers out of them;
 //! * [`client`] is a small blocking client that keeps everything a test wants to compare:
 //!   command tags, transaction status, every field of an error, results as text;
+//! * [`proxy`] makes connections between nodes fail at a chosen message;
 //! * [`corpus`] reads statement files, [`oracle`] runs them on plain PostgreSQL and on a
 //!   cluster and reports every difference.
 //!
@@ -15,5 +16,6 @@ pub mod compare;
 pub mod corpus;
 pub mod oracle;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod split;

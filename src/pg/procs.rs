@@ -31,6 +31,20 @@ pub fn my_place() -> Option<usize> {
     unsafe { pg_sys::MyProc.as_ref() }.and_then(|p| usize::try_from(p.pgprocno).ok())
 }
 
+/// Lets a backend that waits for its client run an empty transaction, with the callbacks of its
+/// commit; one that is busy does so when it waits next. This is what PostgreSQL does to a backend
+/// that is late in reading invalidations.
+pub fn wake_idle(pid: i32) {
+    // SAFETY: sends a signal to a backend of this server, found by its process id.
+    unsafe {
+        pg_sys::SendProcSignal(
+            pid,
+            pg_sys::ProcSignalReason::PROCSIG_CATCHUP_INTERRUPT,
+            pg_sys::InvalidBackendId,
+        );
+    }
+}
+
 fn transaction(proc: &PGPROC) -> u64 {
     let lxid = u64::from(proc.lxid);
     let backend = u64::try_from(proc.backendId).unwrap_or(0);

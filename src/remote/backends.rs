@@ -124,6 +124,32 @@ impl Drop for Connection {
     }
 }
 
+/// Wakes an idle session that keeps a connection to a node, so that it looks whether somebody else
+/// needs it (see [`super::pool::make_room`]). Sessions of other databases know the node by another
+/// id: one of them is woken when this one has none.
+pub(super) fn nudge(node: i32, chance: usize) {
+    let database = u64::from(session::database());
+    let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+    for row in TABLE.slots() {
+        let pid = row[PID].load(Acquire) as i32;
+        if pid == 0 || pid == session::backend_pid() || row[NUMBER].load(Relaxed) != 0 {
+            continue;
+        }
+        let mut connections = row[FIRST_CONNECTION..].iter().map(|w| w.load(Relaxed));
+        if row[DATABASE].load(Relaxed) != database {
+            if connections.any(|w| w != 0) {
+                elsewhere.push(pid);
+            }
+        } else if connections.any(|w| w != 0 && (w >> 32) as u32 as i32 == node) {
+            here.push(pid);
+        }
+    }
+    let from = if here.is_empty() { elsewhere } else { here };
+    if let Some(pid) = from.get(chance % from.len().max(1)) {
+        procs::wake_idle(*pid);
+    }
+}
+
 fn pack(node: i32, pid: i32) -> u64 {
     (u64::from(node as u32) << 32) | u64::from(pid as u32)
 }

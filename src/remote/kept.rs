@@ -255,7 +255,7 @@ pub(super) fn offer(session: &SessionRef) {
     // Without the launcher nobody would close it.
     if !is_clean(&s)
         || shared::is_full(&s.node)
-        || there() >= shared::keepable()
+        || there() >= shared::keepable(&s.node)
         || !board::launcher_works()
     {
         return;

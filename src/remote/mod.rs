@@ -14,6 +14,7 @@ mod message;
 pub mod proof;
 mod session;
 pub mod shared;
+mod silence;
 mod statements;
 mod target;
 mod tls;

@@ -1,10 +1,11 @@
 //! Sessions that are kept between transactions.
 
-use super::connect::{Connecting, Step, Target};
+use super::backends;
+use super::connect::{Connecting, Step};
 use super::kept;
 use super::limits;
 use super::session::{NodeAddr, Session, SessionRef};
-use super::shared::{self, Permit};
+use super::shared::{self, Asks, Permit};
 use super::target::target;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::memory;
@@ -19,11 +20,9 @@ use std::time::{Duration, Instant};
 /// could as well have done it a moment later, in the middle of the statement.
 const FRESH: Duration = Duration::from_millis(1);
 
-/// How often a node that refused a connection for want of a free one is asked again, after a
-/// connection that was kept has been given up.
-const REFUSED_AGAIN: usize = 3;
-/// Milliseconds that the node's process has to end meanwhile.
-const LEAVING: i64 = 20;
+/// Milliseconds between two looks for room, at least and at most. The more wait, the less often
+/// each looks: room is found as fast, and the processors are not kept busy by looking.
+const LOOK: (u64, u64) = (2, 100);
 
 thread_local! {
     static IDLE: RefCell<Vec<SessionRef>> = const { RefCell::new(Vec::new()) };
@@ -158,9 +157,10 @@ pub fn give_back(session: SessionRef) {
                 // What was streamed has left holes behind.
                 memory::trim();
             }
-            let may = !s.is_broken() && !expired(&s) && s.only_internal();
             // Others may be waiting: what nobody uses makes way first.
-            may && (!shared::is_full(&s.node) || kept::give_up(&s.node))
+            let others = lease(&s).is_some_and(|lease| s.created.elapsed() >= lease);
+            let may = !s.is_broken() && !expired(&s) && s.only_internal();
+            may && (!others || kept::give_up(&s.node))
         }
         Err(_) => false,
     };
@@ -180,6 +180,26 @@ pub fn give_back(session: SessionRef) {
             idle.push(session);
         }
     });
+}
+
+/// How long after it was made a session's connection may be kept although others wait for one;
+/// `None` while nobody does.
+fn lease(s: &Session) -> Option<Duration> {
+    s.permit.as_ref().and_then(Permit::lease)
+}
+
+/// Closes kept sessions that others need more. An idle session comes here when it is woken by one
+/// that waits. Never raises.
+pub fn make_room() {
+    let closed: Vec<SessionRef> = IDLE.with(|idle| {
+        let Ok(mut idle) = idle.try_borrow_mut() else { return Vec::new() };
+        let gives = |s: &mut SessionRef| {
+            let s = s.borrow();
+            lease(&s).is_some_and(|l| s.created.elapsed() >= l || s.used.elapsed() >= l / 4)
+        };
+        idle.extract_if(.., gives).collect()
+    });
+    drop(closed);
 }
 
 /// Closes the kept sessions to a node, or all of them.
@@ -210,7 +230,7 @@ pub fn acquire_promptly(
     let mut made = connect_with(&missing, |node| {
         let mut target = target(node, user)?;
         target.deadline = target.deadline.min(Instant::now() + limit);
-        Connecting::start(target, Permit::default()).map(Begun::on_its_way)
+        Connecting::start(target, Permit::default())
     })?
     .into_iter();
     let missed = || Err(Error::internal("no connection was made"));
@@ -218,56 +238,90 @@ pub fn acquire_promptly(
 }
 
 /// Connects to all nodes at the same time; one result for each. The outer error is an interrupt.
+///
+/// Waits while there is no room for a connection, in all sessions in the same order of nodes, and
+/// without holding anything that it does not need.
 pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
-    connect_with(nodes, |node| begin(target(node, user)?))
+    connect_within(nodes, user, limits::connect_timeout())
 }
 
-/// [`connect_all`], with connections that former sessions have left where there are any.
+/// [`connect_all`] within a limit of time.
+fn connect_within(
+    nodes: &[NodeAddr],
+    user: &str,
+    limit: Duration,
+) -> Result<Vec<Result<SessionRef>>> {
+    // Before the permits' own: what is left at the end takes its permit along.
+    leave_at_exit();
+    let deadline = Instant::now() + limit.min(limits::connect_timeout());
+    let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
+    let kept = IDLE.with(|idle| {
+        let counted = |s: &&SessionRef| s.borrow().permit.as_ref().is_some_and(Permit::is_counted);
+        idle.borrow().iter().filter(counted).count() as u64
+    });
+    let who = if shared::held() > kept { Asks::Holds } else { Asks::Comes };
+    let mut open: Vec<(usize, &NodeAddr)> = nodes.iter().enumerate().collect();
+    open.sort_by(|a, b| (&a.1.name, a.1.port).cmp(&(&b.1.name, b.1.port)));
+    while !open.is_empty() {
+        let mut permits = Vec::with_capacity(open.len());
+        for (_, node) in &open {
+            permits.push(await_permit(node, who, deadline)?);
+        }
+        let addresses: Vec<NodeAddr> = open.iter().map(|(_, n)| (*n).clone()).collect();
+        let mut permits = permits.into_iter();
+        let made = connect_with(&addresses, |node| {
+            let permit = permits.next().unwrap_or_else(|| Err(shared::exhausted(node)))?;
+            let mut target = target(node, user)?;
+            target.deadline = deadline;
+            Connecting::start(target, permit)
+        })?;
+        let mut again = Vec::new();
+        for ((i, node), result) in open.into_iter().zip(made) {
+            match result {
+                // Others than we take the node's room, or what we gave up is not free yet.
+                Err(e) if e.code == sqlstate::TOO_MANY_CONNECTIONS && Instant::now() < deadline => {
+                    if !kept::give_up(node) {
+                        shared::refused(node);
+                    }
+                    again.push((i, node));
+                }
+                other => put(&mut done, i, other),
+            }
+        }
+        open = again;
+        if !open.is_empty() {
+            pause(LOOK.1)?;
+        }
+    }
+    Ok(done.into_iter().flatten().collect())
+}
+
+/// [`connect_all`] with connections that former sessions have left, where there are any.
 fn take_or_connect(
     nodes: &[NodeAddr],
     user: &str,
     limit: Option<Duration>,
 ) -> Result<Vec<Result<SessionRef>>> {
-    let mut made = connect_with(nodes, |node| {
-        let mut target = target(node, user)?;
-        if let Some(limit) = limit {
-            target.deadline = target.deadline.min(Instant::now() + limit);
-        }
-        match kept::take(&target) {
-            Some(session) => Ok(Begun::Ready(share(session))),
-            None => begin(target),
-        }
-    })?;
-    // A node that has no connection to spare may have some that are kept for others.
-    for _ in 0..REFUSED_AGAIN {
-        let mut again = false;
-        for (node, result) in nodes.iter().zip(&made) {
-            let full = matches!(result, Err(e) if e.code == sqlstate::TOO_MANY_CONNECTIONS);
-            again |= full && kept::give_up(node);
-        }
-        if !again {
-            break;
-        }
-        WaitSet::new(0).wait(LEAVING, |_| ())?;
-        for (node, result) in nodes.iter().zip(&mut made) {
-            if result.is_err() {
-                *result = connect(node, user);
+    leave_at_exit();
+    let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
+    let mut missing = Vec::new();
+    for (slot, node) in done.iter_mut().zip(nodes) {
+        match target(node, user).map(|t| kept::take(&t)) {
+            Ok(None) => missing.push(node.clone()),
+            Ok(Some(session)) => {
+                count(Counter::ConnectionReused);
+                *slot = Some(Ok(share(session)));
             }
+            Err(e) => *slot = Some(Err(e)),
         }
     }
-    Ok(made)
-}
-
-/// A connection on its way, or one that is there already.
-enum Begun {
-    OnItsWay(Box<Connecting>),
-    Ready(SessionRef),
-}
-
-impl Begun {
-    fn on_its_way(c: Connecting) -> Begun {
-        Begun::OnItsWay(Box::new(c))
+    if !missing.is_empty() {
+        let made = connect_within(&missing, user, limit.unwrap_or(Duration::MAX))?;
+        for (slot, result) in done.iter_mut().filter(|s| s.is_none()).zip(made) {
+            *slot = Some(result);
+        }
     }
+    Ok(done.into_iter().flatten().collect())
 }
 
 /// The end of the process: what it does not need any more is left to sessions to come.
@@ -280,25 +334,67 @@ fn leave() {
     close_idle(None);
 }
 
-fn connect_with(
-    nodes: &[NodeAddr],
-    begin: impl Fn(&NodeAddr) -> Result<Begun>,
-) -> Result<Vec<Result<SessionRef>>> {
+fn leave_at_exit() {
     if !EXIT_HOOK.with(|h| h.replace(true)) {
         xact::at_exit(leave);
     }
+}
+
+/// [`connect_all`] for what others may be waiting for: it takes no part in the limit.
+pub fn connect_urgently(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
+    connect_with(nodes, |node| Connecting::start(target(node, user)?, Permit::default()))
+}
+
+/// Waits for the right to connect. The outer error is an interrupt.
+fn await_permit(node: &NodeAddr, who: Asks, deadline: Instant) -> Result<Result<Permit>> {
+    if let Some(permit) = shared::permit(node, who) {
+        return Ok(Ok(permit));
+    }
+    // What nobody uses, and what other users have used this session for.
+    while kept::give_up(node) {
+        if let Some(permit) = shared::permit(node, who) {
+            return Ok(Ok(permit));
+        }
+    }
+    close_idle(Some((&node.name, node.port)));
+    let waiting = shared::Waiting::begin(node);
+    let who = match who {
+        _ if shared::held_at(node) > 0 => Asks::Must,
+        Asks::Comes => Asks::Waits,
+        other => other,
+    };
+    loop {
+        if let Some(permit) = shared::permit(node, who) {
+            return Ok(Ok(permit));
+        }
+        if Instant::now() >= deadline {
+            return Ok(Err(shared::exhausted(node)));
+        }
+        make_room();
+        if waiting.may_nudge() {
+            backends::nudge(node.id, waiting.chance());
+        }
+        pause((waiting.all() / 4).clamp(LOOK.0, LOOK.1))?;
+    }
+}
+
+/// Waits for some milliseconds.
+fn pause(millis: u64) -> Result<()> {
+    check_for_interrupts()?;
+    WaitSet::new(0).wait(millis as i64, |_| ())
+}
+
+fn connect_with(
+    nodes: &[NodeAddr],
+    mut begin: impl FnMut(&NodeAddr) -> Result<Connecting>,
+) -> Result<Vec<Result<SessionRef>>> {
+    leave_at_exit();
     let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
     let mut pending: Vec<(usize, Connecting, bool)> = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
         match begin(node) {
-            Ok(Begun::OnItsWay(c)) => pending.push((i, *c, true)),
-            Ok(Begun::Ready(session)) => {
-                count(Counter::ConnectionReused);
-                if let Some(slot) = done.get_mut(i) {
-                    *slot = Some(Ok(session));
-                }
-            }
-            Err(e) => put(&mut done, i, Err(e)),
+            Ok(c) => pending.push((i, c, true)),
+            Err(e) => fail(&mut done, i, e),
         }
     }
     while !pending.is_empty() {
@@ -308,12 +404,15 @@ fn connect_with(
         for (at, (i, mut c, write)) in pending.into_iter().enumerate() {
             if ready.contains(&at) {
                 match c.step() {
-                    Ok(Step::Done) => put(&mut done, i, c.finish().map(share)),
+                    Ok(Step::Done) => {
+                        count(Counter::ConnectionSucceeded);
+                        put(&mut done, i, c.finish().map(share));
+                    }
                     Ok(step) => next.push((i, c, step == Step::Write)),
-                    Err(e) => put(&mut done, i, Err(e)),
+                    Err(e) => fail(&mut done, i, e),
                 }
             } else if now >= c.deadline() {
-                put(&mut done, i, Err(c.timed_out()));
+                fail(&mut done, i, c.timed_out());
             } else {
                 next.push((i, c, write));
             }
@@ -323,26 +422,16 @@ fn connect_with(
     Ok(done.into_iter().flatten().collect())
 }
 
-/// Starts a connection once the number of all backends' connections allows it.
-fn begin(target: Target) -> Result<Begun> {
-    let deadline = target.deadline;
-    let permit = shared::await_permit(&target.node, || {
-        if kept::give_up(&target.node) {
-            return Ok(true);
-        }
-        check_for_interrupts()?;
-        WaitSet::new(0).wait(10, |_| ())?;
-        Ok(Instant::now() < deadline)
-    })?;
-    Connecting::start(target, permit).map(Begun::on_its_way)
-}
-
 fn share(s: Session) -> SessionRef {
     Rc::new(RefCell::new(s))
 }
 
+fn fail(done: &mut [Option<Result<SessionRef>>], i: usize, e: Error) {
+    count(Counter::ConnectionFailed);
+    put(done, i, Err(e));
+}
+
 fn put(done: &mut [Option<Result<SessionRef>>], i: usize, result: Result<SessionRef>) {
-    count(if result.is_ok() { Counter::ConnectionSucceeded } else { Counter::ConnectionFailed });
     if let Some(slot) = done.get_mut(i) {
         *slot = Some(result);
     }

@@ -103,6 +103,8 @@ pub struct Session {
     pub(super) expects: VecDeque<Expect>,
     pub(super) status: TxStatus,
     pub(super) broken: bool,
+    /// Why nothing is expected from the node any more.
+    given_up: Option<String>,
     /// The socket refused output: what it still has to say is read before giving up.
     write_failed: bool,
     pub(super) copy_in: bool,
@@ -159,6 +161,7 @@ impl Session {
             expects: VecDeque::new(),
             status: TxStatus::Idle,
             broken: false,
+            given_up: None,
             write_failed: false,
             copy_in: false,
             quiet: false,
@@ -404,6 +407,9 @@ impl Session {
 
     /// Reads what is there; true if something came.
     pub fn fill(&mut self) -> Result<bool> {
+        if let Some(why) = self.given_up.take() {
+            return Err(self.lost(&why));
+        }
         if self.broken {
             return Err(self.lost("the connection is closed"));
         }
@@ -426,6 +432,11 @@ impl Session {
             }
             Err(e) => Err(self.lost(&super::connect::reason(&e))),
         }
+    }
+
+    /// Nothing is expected from the node any more: the next attempt to read says why.
+    pub(super) fn give_up(&mut self, why: String) {
+        self.given_up = Some(why);
     }
 
     /// Marks the session unusable and says why.
@@ -453,7 +464,7 @@ impl Session {
     }
     /// The connection cannot be used any more.
     pub fn is_broken(&self) -> bool {
-        self.broken || self.write_failed
+        self.broken || self.write_failed || self.given_up.is_some()
     }
     /// Where the session leads.
     pub fn node(&self) -> &NodeAddr {

@@ -1,28 +1,138 @@
 //! Connections of all backends together, by node (`citus.max_shared_pool_size`).
+//!
+//! Who finds no room waits. Meanwhile those who give a connection back close it rather than keep
+//! it, those who keep one and do nothing are asked for it (`pool::make_room`), and who comes later
+//! waits too. A part of the room is kept for sessions that hold connections already, so that they
+//! are not held up by those that hold none. When a node itself says that it has no room, what it
+//! took so far is the limit for a while.
 
+use super::limits;
 use super::session::NodeAddr;
-use crate::error::{sqlstate, Error, Result};
+use crate::error::{sqlstate, Error};
 use crate::pg::guc;
 use crate::pg::shmem::{Slot, Table};
+use crate::pg::xact;
 use crate::settings;
+use std::cell::RefCell;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Nodes that can be counted; connections to further ones are not limited.
 const NODES: usize = 1024;
+/// Milliseconds for which a node's refusal counts.
+const REFUSED: u64 = 5000;
+/// Connections of a node that change hands in a second while many wait.
+const PACE: u64 = 50;
+/// Milliseconds between two requests to idle sessions to give way.
+const NUDGE: u64 = 1000 / PACE;
+/// The shortest time for which a connection is kept.
+const LEAST_LEASE: Duration = Duration::from_millis(100);
+/// The part of the room that is kept for those who hold connections already is one in so many.
+const KEPT: u64 = 8;
 
-/// Rows: hash of name and port (0 while free), connections. Rows are taken for good.
-pub static TABLE: Table<2> = Table::new(c"citus_shared_pool", || NODES);
+/// Hash of name and port, 0 while the row is free.
+const KEY: usize = 0;
+/// Connections.
+const COUNT: usize = 1;
+/// Sessions that wait for one.
+const WAITERS: usize = 2;
+/// Connections that the node had taken when it refused one, and when that was.
+const CAP: usize = 3;
+const CAP_TIME: usize = 4;
+/// When an idle session was asked to give way.
+const NUDGED: usize = 5;
+const WORDS: usize = 6;
+
+type Row = Slot<WORDS>;
+
+/// A row for each node, taken for good.
+pub static TABLE: Table<WORDS> = Table::new(c"citus_shared_pool", || NODES);
+
+/// What this process has in a row.
+struct Mine {
+    row: &'static Row,
+    permits: u64,
+    waits: u64,
+}
+
+thread_local! {
+    static MINE: RefCell<Vec<Mine>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Changes what this process has in a row.
+fn mine<R>(row: &'static Row, f: impl FnOnce(&mut Mine) -> R) -> Option<R> {
+    MINE.with(|m| {
+        let mut all = m.try_borrow_mut().ok()?;
+        if all.is_empty() {
+            xact::at_exit(leave);
+        }
+        let at = match all.iter().position(|m| std::ptr::eq(m.row, row)) {
+            Some(at) => at,
+            None => {
+                all.push(Mine { row, permits: 0, waits: 0 });
+                all.len() - 1
+            }
+        };
+        all.get_mut(at).map(f)
+    })
+}
+
+/// Takes one back of what this process has in a row; false after [`leave`], which has done it.
+fn less(row: &'static Row, what: fn(&mut Mine) -> &mut u64) -> bool {
+    MINE.with(|m| {
+        let Ok(mut all) = m.try_borrow_mut() else { return false };
+        let found = all.iter_mut().find(|m| std::ptr::eq(m.row, row)).map(what);
+        found.filter(|n| **n > 0).map(|n| *n -= 1).is_some()
+    })
+}
+
+/// The process ends, from wherever it is: what it has is given back, though nothing that holds it
+/// is dropped any more.
+fn leave() {
+    let all = MINE.with(|m| m.try_borrow_mut().map(|mut m| std::mem::take(&mut *m)));
+    for m in all.into_iter().flatten() {
+        subtract(m.row, COUNT, m.permits);
+        subtract(m.row, WAITERS, m.waits);
+    }
+}
+
+fn subtract(row: &Row, word: usize, n: u64) {
+    if let Some(word) = row.get(word) {
+        let _ = word.fetch_update(Relaxed, Relaxed, |now| Some(now.saturating_sub(n)));
+    }
+}
 
 /// The right to hold a connection, given back when it is dropped.
 #[derive(Debug, Default)]
-pub(super) struct Permit(Option<&'static Slot<2>>);
+pub(super) struct Permit(Option<&'static Row>);
+
+impl Permit {
+    /// Whether it takes part in the limit.
+    pub fn is_counted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// How long the connection may be kept although others wait for one; `None` while nobody does.
+    ///
+    /// A connection is too dear to be passed on after each transaction: making one costs a node
+    /// more than many short statements. So a node's connections are passed on at a certain pace:
+    /// the more there are, the longer each is kept.
+    pub fn lease(&self) -> Option<Duration> {
+        let row = self.0.filter(|row| row[WAITERS].load(Relaxed) > 0)?;
+        let millis = limit(row).saturating_mul(1000) / PACE;
+        let longest = (limits::connect_timeout() / 8).max(LEAST_LEASE);
+        Some(Duration::from_millis(millis).clamp(LEAST_LEASE, longest))
+    }
+}
 
 impl Permit {
     /// Leaves the permit, and the connection with it, to whoever calls [`Permit::resume`].
     pub fn leave(self) -> u64 {
-        let place = self.place();
+        // What the process has given back already is not left a second time.
+        let counts = self.0.is_some_and(|row| less(row, |m| &mut m.permits));
+        let place = if counts { self.place() } else { 0 };
         std::mem::forget(self);
         place
     }
@@ -30,7 +140,11 @@ impl Permit {
     /// Goes on with a permit that was left.
     pub fn resume(place: u64) -> Permit {
         let index = usize::try_from(place).ok().and_then(|p| p.checked_sub(1));
-        Permit(index.and_then(|i| TABLE.slots().get(i)))
+        let row = index.and_then(|i| TABLE.slots().get(i));
+        if let Some(row) = row {
+            mine(row, |m| m.permits += 1);
+        }
+        Permit(row)
     }
 
     /// Which node it is for; 0 when that is not counted.
@@ -43,49 +157,129 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some([_, count]) = self.0 {
-            let _ = count.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+        if let Some(row) = self.0.filter(|row| less(row, |m| &mut m.permits)) {
+            subtract(row, COUNT, 1);
         }
     }
 }
 
-/// Connections that all backends together may have to one node.
-fn limit() -> Option<u64> {
-    match settings::max_shared_pool_size() {
-        0 => u64::try_from(guc::max_connections()).ok(),
-        n => u64::try_from(n).ok(),
+/// One that waits for a permit, until it is dropped.
+pub(super) struct Waiting(Option<&'static Row>);
+
+impl Waiting {
+    pub fn begin(node: &NodeAddr) -> Waiting {
+        let row = row(node);
+        if let Some(row) = row {
+            mine(row, |m| m.waits += 1);
+            row[WAITERS].fetch_add(1, Relaxed);
+        }
+        Waiting(row)
+    }
+
+    /// How many there are.
+    pub fn all(&self) -> u64 {
+        self.0.map_or(0, |row| row[WAITERS].load(Relaxed))
+    }
+
+    /// A number that differs from one look to the next.
+    pub fn chance(&self) -> usize {
+        (now() / NUDGE) as usize
+    }
+
+    /// Whether it is time to ask another idle session to give way; true for one of all waiters.
+    pub fn may_nudge(&self) -> bool {
+        let (Some(row), now) = (self.0, now()) else { return false };
+        let due = |last: u64| (now.saturating_sub(last) >= NUDGE).then_some(now);
+        row[NUDGED].fetch_update(Relaxed, Relaxed, due).is_ok()
     }
 }
 
-fn row(node: &NodeAddr) -> Option<&'static Slot<2>> {
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(row) = self.0.filter(|row| less(row, |m| &mut m.waits)) {
+            subtract(row, WAITERS, 1);
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// Connections that all backends together may have to one node.
+fn limit(row: &Row) -> u64 {
+    let set = match settings::max_shared_pool_size() {
+        0 => u64::try_from(guc::max_connections()).ok(),
+        n => u64::try_from(n).ok(),
+    };
+    let set = set.unwrap_or(u64::MAX);
+    let refused = row[CAP_TIME].load(Relaxed);
+    if refused != 0 && now().saturating_sub(refused) < REFUSED {
+        set.min(row[CAP].load(Relaxed).max(1))
+    } else {
+        set
+    }
+}
+
+fn row(node: &NodeAddr) -> Option<&'static Row> {
     let mut hasher = DefaultHasher::new();
     (node.name.as_str(), node.port).hash(&mut hasher);
     let key = hasher.finish().max(1);
-    TABLE.slots().iter().find(|[owner, _]| {
-        let now = owner.load(Relaxed);
+    TABLE.slots().iter().find(|row| {
+        let now = row[KEY].load(Relaxed);
         now == key
             || (now == 0
-                && match owner.compare_exchange(0, key, Relaxed, Relaxed) {
+                && match row[KEY].compare_exchange(0, key, Relaxed, Relaxed) {
                     Ok(_) => true,
                     Err(taken) => taken == key,
                 })
     })
 }
 
-/// A permit, or `None` while the limit is reached.
-pub(super) fn permit(node: &NodeAddr) -> Option<Permit> {
-    let Some(slot) = row(node) else { return Some(Permit(None)) };
-    let [_, count] = slot;
-    let limit = limit().unwrap_or(u64::MAX);
-    let more = |n: u64| (n < limit).then_some(n + 1);
-    count.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Permit(Some(slot)))
+/// Who asks for a permit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asks {
+    /// One that holds no connection; it does not overtake who waits.
+    Comes,
+    /// One that has waited.
+    Waits,
+    /// One that holds connections in its transaction.
+    Holds,
+    /// One that cannot wait: it would wait for itself.
+    Must,
 }
 
-/// Whether others may be waiting for a connection to the node.
-pub(super) fn is_full(node: &NodeAddr) -> bool {
-    match (row(node), limit()) {
-        (Some([_, count]), Some(limit)) => count.load(Relaxed) >= limit,
-        _ => false,
+/// A permit, or `None` while the limit is reached.
+pub(super) fn permit(node: &NodeAddr, who: Asks) -> Option<Permit> {
+    let Some(row) = row(node) else { return Some(Permit(None)) };
+    let all = limit(row);
+    let limit = match who {
+        Asks::Comes if row[WAITERS].load(Relaxed) > 0 => return None,
+        Asks::Comes | Asks::Waits => all - all / KEPT,
+        Asks::Holds => all,
+        Asks::Must => u64::MAX,
+    };
+    let more = |n: u64| (n < limit).then(|| n.saturating_add(1));
+    row[COUNT].fetch_update(Relaxed, Relaxed, more).ok()?;
+    mine(row, |m| m.permits += 1);
+    Some(Permit(Some(row)))
+}
+
+/// Connections to a node that this process has, kept ones among them.
+pub(super) fn held_at(node: &NodeAddr) -> u64 {
+    row(node).and_then(|row| mine(row, |m| m.permits)).unwrap_or(0)
+}
+
+/// Connections to all nodes that this process has.
+pub(super) fn held() -> u64 {
+    MINE.with(|m| m.try_borrow().map_or(0, |m| m.iter().map(|m| m.permits).sum()))
+}
+
+/// The node has refused a connection for want of room.
+pub(super) fn refused(node: &NodeAddr) {
+    if let Some(row) = row(node) {
+        row[CAP].store(row[COUNT].load(Relaxed), Relaxed);
+        row[CAP_TIME].store(now(), Relaxed);
     }
 }
 
@@ -96,29 +290,19 @@ pub(super) fn place(node: &NodeAddr) -> u64 {
 }
 
 /// How many of a node's connections may be kept for sessions to come: others need some, too.
-pub(super) fn keepable() -> usize {
-    limit().map_or(usize::MAX, |l| usize::try_from(l / 2).unwrap_or(usize::MAX))
+pub(super) fn keepable(node: &NodeAddr) -> usize {
+    row(node).map_or(usize::MAX, |r| usize::try_from(limit(r) / 2).unwrap_or(usize::MAX))
+}
+
+/// Whether there is no room for one more connection, or somebody waits for it.
+pub(super) fn is_full(node: &NodeAddr) -> bool {
+    row(node).is_some_and(|r| r[WAITERS].load(Relaxed) > 0 || r[COUNT].load(Relaxed) >= limit(r))
 }
 
 /// The error of waiting too long for a permit.
 pub(super) fn exhausted(node: &NodeAddr) -> Error {
     let message = format!("too many connections to node {node}");
     Error::new(sqlstate::TOO_MANY_CONNECTIONS, message)
-        .detail("All sessions together use the number that citus.max_shared_pool_size allows.")
-        .hint("Try again later, or raise citus.max_shared_pool_size.")
-}
-
-/// Waits for a permit as long as `wait` agrees.
-pub(super) fn await_permit(
-    node: &NodeAddr,
-    mut wait: impl FnMut() -> Result<bool>,
-) -> Result<Permit> {
-    loop {
-        if let Some(p) = permit(node) {
-            return Ok(p);
-        }
-        if !wait()? {
-            return Err(exhausted(node));
-        }
-    }
+        .detail("All sessions together use the number that citus.max_shared_pool_size or the node's max_connections allows.")
+        .hint("Try again later, or raise these settings.")
 }

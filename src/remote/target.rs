@@ -28,6 +28,8 @@ const PINNED: &[(&str, &str)] = &[
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("idle_session_timeout", "0"),
+    // A statement for a coordinator that is gone has no end of its own.
+    ("client_connection_check_interval", "2s"),
 ];
 
 /// The target for a node and user, with the parameters that the configuration gives.

@@ -1,6 +1,7 @@
 //! Waiting for sessions.
 
 use super::session::{Session, SessionRef};
+use super::silence::{knock, Patience};
 use crate::error::Result;
 use crate::pg::wait::{check_for_interrupts, Ready, WaitSet};
 use std::cell::RefCell;
@@ -25,12 +26,32 @@ fn push(session: &SessionRef) -> Result<bool> {
 
 /// Waits until one of the sessions can be read (or its output was written); the indexes of those
 /// that are ready go to `ready`. Flushes pending output first. A timeout of -1 waits for ever;
-/// `ready` is empty after a timeout. Interrupts are noticed and returned as an error.
+/// `ready` is empty after a timeout. A session whose node stands still is ready too: reading from
+/// it gives the error. Interrupts are noticed and returned as an error.
 ///
 /// None of the sessions may be borrowed.
 pub fn wait_for(sessions: &[&SessionRef], timeout_ms: i64, ready: &mut Vec<usize>) -> Result<()> {
     ready.clear();
     check_for_interrupts()?;
+    if timeout_ms >= 0 {
+        return wait_round(sessions, timeout_ms, ready);
+    }
+    let mut patience = Patience::new();
+    loop {
+        wait_round(sessions, patience.left(), ready)?;
+        if !ready.is_empty() || !patience.is_over() {
+            return Ok(());
+        }
+        *ready = knock(sessions)?;
+        if !ready.is_empty() {
+            return Ok(());
+        }
+        patience.again();
+    }
+}
+
+/// One wait; `ready` may be empty after an early end.
+fn wait_round(sessions: &[&SessionRef], timeout_ms: i64, ready: &mut Vec<usize>) -> Result<()> {
     if let [one] = sessions {
         if wait_single(one, timeout_ms)? {
             ready.push(0);
@@ -110,9 +131,9 @@ fn take_set(session: &mut Session, write: bool) -> (WaitSet, i32) {
 
 /// Waits until something came from the session; flushes pending output meanwhile.
 pub fn wait_one(session: &SessionRef) -> Result<()> {
-    check_for_interrupts()?;
+    let mut ready = Vec::new();
     loop {
-        wait_single(session, -1)?;
+        wait_for(&[session], -1, &mut ready)?;
         if session.borrow_mut().fill()? {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use crate::error::{sqlstate, Error, OrRaise, Result};
 use crate::model::gate::Class;
 use crate::pg::fmgr::text_datum;
 use crate::pg::{catalog_write, guard, scan, session as local, wait, xact};
-use crate::remote::{cancel_all, rest, settle, simple, Answers, Message, SessionRef};
+use crate::remote::{cancel_all, pool, rest, settle, simple, Answers, Message, SessionRef};
 use crate::worker::board::{self, Request};
 use pgrx::pg_sys::Datum;
 use std::cell::Cell;
@@ -277,6 +277,8 @@ pub(super) fn after_commit() {
     consistent::forget();
     if PARTS.with(|p| p.try_borrow().is_ok_and(|p| p.is_empty())) {
         forget_all();
+        // It may be an empty transaction, run for the sake of others that wait.
+        pool::make_room();
         return;
     }
     let _ = guard::catch(second_phase);

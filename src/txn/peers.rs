@@ -81,7 +81,7 @@ impl Peers {
         let found = match catalog::node_of_group(group) {
             Ok(n) => {
                 let node = NodeAddr { id: n.id, group, name: n.name.clone(), port: n.port };
-                pool::connect_all(&[node], &self.user)?.pop().and_then(Result::ok)
+                pool::connect_urgently(&[node], &self.user)?.pop().and_then(Result::ok)
             }
             Err(_) => None,
         };

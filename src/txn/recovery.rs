@@ -172,7 +172,7 @@ fn recover_as(user: &str, wait: bool) -> Result<Report> {
         .map(|n| NodeAddr { id: n.id, group: n.group, name: n.name.clone(), port: n.port })
         .collect();
     let mut reached = Vec::new();
-    for (node, session) in nodes.iter().zip(pool::connect_all(&nodes, user)?) {
+    for (node, session) in nodes.iter().zip(pool::connect_urgently(&nodes, user)?) {
         match session {
             Ok(session) => {
                 let settled = Some(doubt::token(node.group));

@@ -21,7 +21,8 @@ fn behind(g: &Ground, blocker: &str, c: &mut Conn, at: &mut Instant, sql: &str) 
     let mut other = g.connect();
     other.run(blocker);
     let _ = send(c, at, sql);
-    Box::new(move || other.run("ROLLBACK"))
+    // After a crash there is nothing to roll back.
+    Box::new(move || drop(other.simple("ROLLBACK")))
 }
 
 /// Sessions on the nodes that hold all shards of `t`: what needs one waits without working.
@@ -33,7 +34,7 @@ fn shards_locked(g: &Ground, c: &mut Conn, at: &mut Instant, sql: &str) -> Finis
         o.run(&format!("BEGIN; LOCK TABLE {shards}"));
     }
     let _ = send(c, at, sql);
-    Box::new(move || others.iter_mut().for_each(|o| o.run("ROLLBACK")))
+    Box::new(move || others.iter_mut().for_each(|o| drop(o.simple("ROLLBACK"))))
 }
 
 /// A COPY FROM whose client goes on sending lines.
@@ -201,6 +202,15 @@ pub(super) const STAGES: &[Stage] = &[
         name: "INSERT .. SELECT through here",
         begin: |_, c, at| {
             send(c, at, "INSERT INTO into_here SELECT g, t.k FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h")
+        },
+        reading: Reading::On,
+        reached: Reached::Remote,
+    },
+    Stage {
+        name: "COMMIT, while nodes prepare",
+        begin: |_, c, at| {
+            c.run("BEGIN; INSERT INTO late VALUES (1), (2), (3), (4), (5), (6), (7), (8)");
+            send(c, at, "COMMIT")
         },
         reading: Reading::On,
         reached: Reached::Remote,

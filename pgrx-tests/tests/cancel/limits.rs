@@ -1,0 +1,51 @@
+//! Limits of time that a session sets itself.
+
+use std::time::{Duration, Instant};
+
+use super::{Ground, BUSY};
+
+#[test]
+fn lock_timeout_holds_here_and_there() {
+    let g = Ground::small();
+    let mut other = g.connect();
+    for (blocker, sql) in [
+        ("BEGIN; UPDATE t SET v = 'w' WHERE k = 7", "UPDATE t SET v = 'z' WHERE k = 7"),
+        ("BEGIN; UPDATE t SET v = 'w'", "UPDATE t SET v = 'z'"),
+        ("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE", "SELECT count(*) FROM t"),
+    ] {
+        other.run(blocker);
+        let mut c = g.connect();
+        c.run("SET lock_timeout = '200ms'");
+        let began = Instant::now();
+        let e = c.simple(sql).unwrap_err();
+        let took = began.elapsed();
+        assert_eq!(e.code(), "55P03", "{sql}: {e}");
+        assert!(took >= Duration::from_millis(195) && took < Duration::from_secs(2), "{took:?}");
+        // A statement that works long is not concerned.
+        c.run("SELECT slow(2)");
+        other.run("ROLLBACK");
+        assert_eq!(c.value("SELECT count(*) FROM t WHERE v = 'v'"), "400", "{sql}");
+        g.clean(sql);
+    }
+}
+
+#[test]
+fn idle_in_transaction_session_timeout_ends_all_of_it() {
+    let g = Ground::small();
+    let mut c = g.connect();
+    c.run("SET idle_in_transaction_session_timeout = '300ms'");
+    c.run("BEGIN; UPDATE t SET v = 'lost'; INSERT INTO into_here SELECT i, i FROM generate_series(1, 50) i");
+    let began = Instant::now();
+    let end = Duration::from_secs(3);
+    let mut w = g.cluster.workers[0].connect(&g.database);
+    while w.value(&format!("SELECT count(*) {BUSY}")) != "0" {
+        assert!(began.elapsed() < end, "the node still waits for it");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+    let e = c.receive().unwrap_err();
+    assert_eq!(e.code(), "25P03", "{e}");
+    drop(c);
+    g.clean("idle in transaction");
+    g.unchanged(&mut g.connect(), "idle in transaction");
+}

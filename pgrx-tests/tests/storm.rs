@@ -1,0 +1,313 @@
+//! More clients than nodes have room for: they wait for each other's connections and do not fail.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::time::{Duration, Instant};
+
+use citus_tests::client::{Conn, Error};
+use citus_tests::cluster::Cluster;
+use citus_tests::server::Kind;
+
+const CLIENTS: usize = 500;
+const ROWS: usize = 2000;
+
+/// Workers with room for 100 connections and a coordinator with room for all clients.
+fn narrow(clients: usize, room: usize) -> (Cluster, String) {
+    let conf = format!("max_connections = {room}\nmax_locks_per_transaction = 64");
+    let cluster = Cluster::start(2, Kind::FAST, &conf);
+    let mut c = cluster.connect("postgres");
+    c.run(&format!("ALTER SYSTEM SET max_connections = {}", clients + 50));
+    drop(c);
+    cluster.coordinator.restart().unwrap();
+    let name = cluster.database("storm");
+    let mut c = cluster.connect(&name);
+    c.run("CREATE TABLE t (k int PRIMARY KEY, v int); SELECT create_distributed_table('t', 'k', shard_count := 8)");
+    c.run(&format!("INSERT INTO t SELECT i, 0 FROM generate_series(1, {ROWS}) i"));
+    (cluster, name)
+}
+
+/// Changes a setting of the coordinator that a reload brings.
+fn set(cluster: &Cluster, setting: &str, value: &str) {
+    let mut c = cluster.connect("postgres");
+    c.run(&format!("ALTER SYSTEM SET {setting} = '{value}'"));
+    c.run("SELECT pg_reload_conf()");
+    let end = Instant::now() + Duration::from_secs(5);
+    while cluster.connect("postgres").value(&format!("SHOW {setting}")) != value {
+        assert!(Instant::now() < end, "{setting} is not reloaded");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What one client does in a turn: mostly one row, sometimes all shards, sometimes a block.
+fn turn(c: &mut Conn, client: usize, n: usize) -> Result<(), Error> {
+    let k = 1 + (client * 4 + n % 4) % ROWS;
+    let sql = match n % 10 {
+        3 | 7 => "SELECT count(*) FROM t WHERE k > 0".to_owned(),
+        5 => format!("UPDATE t SET v = v + 1 WHERE k = {k}"),
+        9 => format!(
+            "BEGIN; SELECT v FROM t WHERE k = {k}; SELECT count(*) FROM t WHERE k > 0; COMMIT"
+        ),
+        _ => format!("SELECT v FROM t WHERE k = {k}"),
+    };
+    let answer = c.simple(&sql)?;
+    if matches!(n % 10, 3 | 7) {
+        assert_eq!(answer[0].rows[0][0].as_deref(), Some(ROWS.to_string().as_str()));
+    }
+    Ok(())
+}
+
+/// Lets so many clients work at the same time; errors by text.
+fn storm(cluster: &Cluster, name: &str, clients: usize, time: Duration) -> BTreeMap<String, usize> {
+    let (errors, times) = (Mutex::new(BTreeMap::new()), Mutex::new(Vec::new()));
+    let (start, stop) = (Barrier::new(clients + 1), AtomicBool::new(false));
+    let done = AtomicUsize::new(0);
+    let took = std::thread::scope(|s| {
+        for client in 0..clients {
+            let (errors, times, start, stop, done) = (&errors, &times, &start, &stop, &done);
+            let body = move || {
+                let mut c = cluster.connect(name);
+                // A session's first statements cost it much more than the later ones.
+                let warm = [0, 3, 5, 9].into_iter().find_map(|n| turn(&mut c, client, n).err());
+                if let Some(e) = warm {
+                    *errors.lock().unwrap().entry(e.to_string()).or_default() += 1;
+                    let _ = c.simple("ROLLBACK");
+                }
+                start.wait();
+                let mut mine = Vec::new();
+                for n in client.. {
+                    let began = Instant::now();
+                    if let Err(e) = turn(&mut c, client, n) {
+                        *errors.lock().unwrap().entry(e.to_string()).or_default() += 1;
+                        if e.code() == "lost" {
+                            break;
+                        }
+                        let _ = c.simple("ROLLBACK");
+                    }
+                    mine.push(began.elapsed());
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+                times.lock().unwrap().extend(mine);
+            };
+            std::thread::Builder::new().stack_size(512 * 1024).spawn_scoped(s, body).unwrap();
+        }
+        let began = Instant::now();
+        start.wait();
+        println!("{:.1} s until all are warm", began.elapsed().as_secs_f64());
+        let began = Instant::now();
+        std::thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+        let turns = done.load(Ordering::Relaxed);
+        (turns, began.elapsed())
+    });
+    let mut times = times.into_inner().unwrap();
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    let errors: BTreeMap<String, usize> = errors.into_inner().unwrap();
+    println!(
+        "{clients} clients: {:.0} turns/s; median {:?}, 99 % {:?}, longest {:?}; {} errors",
+        took.0 as f64 / took.1.as_secs_f64(),
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        errors.values().sum::<usize>()
+    );
+    errors
+}
+
+fn seconds() -> Duration {
+    let given = std::env::var("CITUS_TEST_STORM_SECONDS").ok().and_then(|s| s.parse().ok());
+    Duration::from_secs(given.unwrap_or(4))
+}
+
+#[test]
+fn five_hundred_clients_and_a_hundred_connections() {
+    let (cluster, name) = narrow(CLIENTS, 100);
+    // Nobody has said how many connections the nodes take: that is found out.
+    let errors = storm(&cluster, &name, CLIENTS, seconds());
+    assert_eq!(errors, BTreeMap::new(), "{}", cluster.workers[0].log_tail(5));
+    set(&cluster, "citus.max_shared_pool_size", "80");
+    let errors = storm(&cluster, &name, CLIENTS, seconds());
+    assert_eq!(errors, BTreeMap::new());
+    // For comparison, no more clients than there is room for.
+    let errors = storm(&cluster, &name, 60, seconds() / 2);
+    assert_eq!(errors, BTreeMap::new());
+}
+
+const SOON: Duration = Duration::from_millis(1000);
+
+/// Runs a statement that must succeed soon.
+#[track_caller]
+fn soon(c: &mut Conn, sql: &str) {
+    let began = Instant::now();
+    c.run(sql);
+    assert!(began.elapsed() < SOON, "{sql}: {:?}", began.elapsed());
+}
+
+#[test]
+fn who_idles_gives_way() {
+    let (cluster, name) = narrow(100, 100);
+    set(&cluster, "citus.max_shared_pool_size", "4");
+    let mut idle: Vec<Conn> = (0..4).map(|_| cluster.connect(&name)).collect();
+    for c in &mut idle {
+        soon(c, "SELECT count(*) FROM t");
+    }
+    // They keep what they have while nobody wants it.
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name LIKE 'citus\\_internal%'";
+    let mut w = cluster.workers[0].connect(&name);
+    assert_eq!(w.value(sessions), "4");
+    let mut others: Vec<Conn> = (0..6).map(|_| cluster.connect(&name)).collect();
+    for c in &mut others {
+        soon(c, "SELECT count(*) FROM t");
+    }
+    for c in &mut idle {
+        soon(c, "SELECT count(*) FROM t");
+    }
+    assert!(w.value(sessions).parse::<usize>().unwrap() <= 4);
+}
+
+#[test]
+fn who_works_is_waited_for() {
+    let (cluster, name) = narrow(100, 100);
+    set(&cluster, "citus.max_shared_pool_size", "2");
+    let mut busy: Vec<Conn> = (0..2).map(|_| cluster.connect(&name)).collect();
+    for c in &mut busy {
+        soon(c, "BEGIN; SELECT count(*) FROM t");
+    }
+    // The limit of time holds, and the error says what to do.
+    let mut other = cluster.connect(&name);
+    other.run("SET citus.node_connection_timeout = '500ms'");
+    let began = Instant::now();
+    let e = other.simple("SELECT count(*) FROM t").unwrap_err();
+    assert_eq!(e.code(), "53300", "{e}");
+    assert!(e.to_string().contains("citus.max_shared_pool_size"), "{e}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // One that is waited for in vain, in all the ways that a wait can end, counts for nobody.
+    other.run("SET citus.node_connection_timeout = '30s'; SET statement_timeout = '300ms'");
+    assert_eq!(other.simple("SELECT count(*) FROM t").unwrap_err().code(), "57014");
+    let mut third = cluster.connect(&name);
+    third.send("SELECT count(*) FROM t").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    busy[0].run(&format!("SELECT pg_terminate_backend({})", third.pid));
+    assert_eq!(third.receive().unwrap_err().code(), "57P01");
+    // The next one waits until there is room.
+    let mut next = cluster.connect(&name);
+    next.send("SELECT count(*) FROM t").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    busy[0].run("COMMIT");
+    next.receive().unwrap();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    drop((busy, other, next));
+    // All of it is there again.
+    let mut again: Vec<Conn> = (0..2).map(|_| cluster.connect(&name)).collect();
+    for c in &mut again {
+        soon(c, "BEGIN; SELECT count(*) FROM t");
+    }
+}
+
+/// A session that holds connections already is not left waiting behind those that hold none.
+#[test]
+fn blocks_in_any_order_of_nodes() {
+    let (cluster, name) = narrow(100, 100);
+    set(&cluster, "citus.max_shared_pool_size", "8");
+    let mut c = cluster.connect(&name);
+    let key = |c: &mut Conn, n: usize| {
+        c.value(&format!(
+            "SELECT min(k) FROM t, pg_dist_placement p, pg_dist_node n
+             WHERE p.shardid = get_shard_id_for_distribution_column('t', k)
+               AND n.groupid = p.groupid AND n.nodeport = {}",
+            cluster.workers[n].port
+        ))
+    };
+    let keys = [key(&mut c, 0), key(&mut c, 1)];
+    drop(c);
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|s| {
+        for client in 0..40 {
+            let (keys, done, cluster, name) = (&keys, &done, &cluster, &name);
+            s.spawn(move || {
+                let mut c = cluster.connect(name);
+                for n in 0..6 {
+                    let (a, b) = (&keys[(client + n) % 2], &keys[(client + n + 1) % 2]);
+                    c.run(&format!("BEGIN; SELECT v FROM t WHERE k = {a}"));
+                    std::thread::sleep(Duration::from_millis(5));
+                    c.run(&format!("SELECT v FROM t WHERE k = {b}; COMMIT"));
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(done.into_inner(), 240);
+}
+
+/// Another user in the same block needs a second connection to the same node: waiting for it would
+/// be waiting for oneself.
+#[test]
+fn nobody_waits_for_himself() {
+    let (cluster, name) = narrow(100, 100);
+    for node in cluster.nodes() {
+        node.connect("postgres").run("CREATE ROLE other LOGIN");
+    }
+    let mut c = cluster.connect(&name);
+    c.run("GRANT SELECT ON t TO other");
+    set(&cluster, "citus.max_shared_pool_size", "1");
+    soon(&mut c, "BEGIN; SELECT count(*) FROM t");
+    soon(&mut c, "SET LOCAL ROLE other; SELECT count(*) FROM t; COMMIT");
+    soon(&mut c, "SELECT count(*) FROM t");
+}
+
+#[test]
+fn connections_grow_old() {
+    let (cluster, name) = narrow(100, 100);
+    let mut c = cluster.connect(&name);
+    let mut w = cluster.workers[0].connect(&name);
+    let mut pid = |c: &mut Conn| {
+        c.run("SELECT count(*) FROM t");
+        std::thread::sleep(Duration::from_millis(100));
+        w.value(
+            "SELECT string_agg(pid::text, ',') FROM pg_stat_activity
+             WHERE application_name LIKE 'citus\\_internal%' AND datname = current_database()",
+        )
+    };
+    let first = pid(&mut c);
+    assert_eq!(pid(&mut c), first);
+    c.run("SET citus.max_cached_connection_lifetime = '300ms'");
+    std::thread::sleep(Duration::from_millis(400));
+    let second = pid(&mut c);
+    assert_ne!(second, first);
+    assert!(!second.is_empty() && !second.contains(','), "{second}");
+    c.run("SET citus.max_cached_connection_lifetime = '-1'");
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(pid(&mut c), second);
+    // None is kept.
+    c.run("SET citus.max_cached_conns_per_worker = 0");
+    assert_eq!(pid(&mut c), "");
+}
+
+/// What a node has prepared and nobody waits for any more holds locks that others may wait for, with
+/// connections: recovery does not wait behind them.
+#[test]
+fn recovery_needs_no_room() {
+    let (cluster, name) = narrow(100, 100);
+    set(&cluster, "citus.max_shared_pool_size", "1");
+    let mut busy = cluster.connect(&name);
+    soon(&mut busy, "BEGIN; SELECT count(*) FROM t");
+    let system = busy.value("SELECT system_identifier FROM pg_control_system()");
+    let oid = busy.value("SELECT oid FROM pg_database WHERE datname = current_database()");
+    let mut w = cluster.workers[0].connect(&name);
+    w.run(&format!(
+        "BEGIN; CREATE TABLE orphan (k int); PREPARE TRANSACTION 'citus_0_{system}_{oid}_1_3_00000000000000aa_0'"
+    ));
+    set(&cluster, "citus.recover_2pc_interval", "200ms");
+    let end = Instant::now() + Duration::from_secs(5);
+    while w.value("SELECT count(*) FROM pg_prepared_xacts") != "0" {
+        assert!(Instant::now() < end, "{}", cluster.coordinator.log_tail(5));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    busy.run("COMMIT");
+}
