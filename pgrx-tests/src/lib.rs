@@ -5,6 +5,8 @@
 //! * [`client`] is a small blocking client that keeps everything a test wants to compare:
 //!   command tags, transaction status, every field of an error, results as text;
 //! * [`proxy`] makes connections between nodes fail at a chosen message;
+//! * [`counting`] is a proxy that counts round trips and holds messages back;
+//! * [`docs`] keeps sections of the documentation true;
 //! * [`corpus`] reads statement files, [`oracle`] runs them on plain PostgreSQL and on a
 //!   cluster and reports every difference.
 //!
@@ -14,6 +16,8 @@ pub mod client;
 pub mod cluster;
 pub mod compare;
 pub mod corpus;
+pub mod counting;
+pub mod docs;
 pub mod oracle;
 pub mod process;
 pub mod proxy;

@@ -27,7 +27,7 @@ pub const KINDS: &[(NodeTag, Treatment)] = &[
     (T_VariableSetStmt, Passes),
     (T_VariableShowStmt, Passes),
     (T_DiscardStmt, Follows),
-    (T_ConstraintsSetStmt, Passes),
+    (T_ConstraintsSetStmt, Handled(statements::set_constraints)),
     (T_CheckPointStmt, Passes),
     (T_LoadStmt, Passes),
     (T_NotifyStmt, Passes),

@@ -103,7 +103,7 @@ settings! { register_listed;
     node_conninfo: text("sslmode=require", guc::check_hook::<NodeConninfo>) Sighup SECRET,
         "Connection parameters for all connections to nodes.";
     propagate_set_commands: choice(PropagateSetCommands, None) User 0,
-        "Which SET commands are sent to the nodes of a transaction.";
+        "Accepted: settings that change answers follow the session to the nodes in any case.";
     recover_2pc_interval: ms(60000, -1, WEEK) Sighup 0,
         "Time between two recoveries of prepared transactions; -1 never.";
     remote_task_check_interval: ms(10, 1, MAX) User 0,

@@ -8,6 +8,7 @@
 
 mod commit;
 pub mod consistent;
+pub mod constraints;
 pub mod deadlock;
 pub mod doubt;
 pub mod gate;
@@ -103,6 +104,9 @@ fn ended(level: i32) {
 /// Registers the transaction callbacks; once per process, from `_PG_init`.
 pub fn register() {
     fn top(event: Event) {
+        if matches!(event, Event::Commit | Event::Abort | Event::Prepare) {
+            constraints::forget();
+        }
         match event {
             Event::PreCommit => {
                 snapshot::before_commit();
@@ -129,10 +133,14 @@ pub fn register() {
     }
     fn sub(event: SubEvent, level: i32) {
         match event {
-            SubEvent::Commit => parts::sub_committed(level),
+            SubEvent::Commit => {
+                constraints::sub_committed(level);
+                parts::sub_committed(level);
+            }
             SubEvent::Abort => {
                 snapshot::sub_aborted(level);
                 ended(level);
+                constraints::sub_aborted(level);
                 rollback::sub_aborted(level);
             }
         }

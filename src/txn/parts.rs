@@ -1,5 +1,6 @@
 //! The nodes that take part in the running transaction.
 
+use super::constraints;
 use super::settings::{change, wanted};
 use super::{consistent, owners::OwnerId, Mode};
 use crate::catalog;
@@ -32,11 +33,20 @@ pub(super) struct Part {
     pub rollback_to: Option<i32>,
     /// Settings of the session inside the transaction, and as they were at each savepoint.
     settings: Rc<Settings>,
-    saved: Vec<(i32, Rc<Settings>)>,
+    /// The transaction there is read only now.
+    read_only: bool,
+    saved: Vec<Saved>,
     /// The execution that streams on the session, and the nesting level where it claimed it.
     pub owner: Option<(OwnerId, i32)>,
     /// PREPARE TRANSACTION was sent under this name.
     pub prepared: Option<String>,
+}
+
+/// What a savepoint gives back when it is rolled back; READ ONLY also when it is released.
+struct Saved {
+    level: i32,
+    settings: Rc<Settings>,
+    read_only: bool,
 }
 
 thread_local! {
@@ -46,6 +56,14 @@ thread_local! {
 /// Whether any node is in a transaction.
 pub(super) fn any_began() -> bool {
     PARTS.with(|p| p.borrow().iter().any(|p| p.began))
+}
+
+/// The groups whose nodes are in a transaction as the current user.
+pub(super) fn groups_in_transaction() -> Vec<i32> {
+    let user = u32::from(local::user());
+    let groups =
+        |p: &Vec<Part>| p.iter().filter(|p| p.began && p.user == user).map(|p| p.group).collect();
+    PARTS.with(|p| groups(&p.borrow()))
 }
 
 /// The nodes are modified in this transaction: they take part in two-phase commit. Nothing happens
@@ -91,7 +109,8 @@ fn ask_transaction_id(session: &SessionRef, send: bool) -> bool {
 pub(super) fn transaction_ids() -> Result<Option<Vec<(i32, u64)>>> {
     let mut ids = Vec::new();
     for session in select(|p| p.began && p.modified && p.asked) {
-        await_internal(&session)?;
+        // What was queued after the question (savepoints that ended) travels on by itself.
+        await_internal(&session, |s| s.transaction_id.is_some())?;
     }
     PARTS.with(|p| {
         for part in p.borrow().iter().filter(|p| p.began && p.modified) {
@@ -186,7 +205,7 @@ pub fn join(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
             part.prepare_use(mode, nest, &want)
         })?;
         if let (true, Some(session)) = (waiting, found.last()) {
-            await_internal(session)?;
+            await_internal(session, |_| false)?;
         }
     }
     Ok(found)
@@ -294,8 +313,11 @@ pub(super) fn lost(part: &Part) -> Error {
         .hint("Roll back and run the transaction again.")
 }
 
-/// Waits for the answers to our own commands.
-pub(super) fn await_internal(session: &SessionRef) -> Result<()> {
+/// Waits for the answers to our own commands, or for as many of them as are enough.
+pub(super) fn await_internal(
+    session: &SessionRef,
+    enough: impl Fn(&Session) -> bool,
+) -> Result<()> {
     loop {
         let failed = match session.borrow_mut().next()? {
             Some(crate::remote::Message::Error(e)) => Some(e),
@@ -304,7 +326,7 @@ pub(super) fn await_internal(session: &SessionRef) -> Result<()> {
         if let Some(e) = failed {
             return Err(e);
         }
-        if session.borrow().outstanding() == 0 {
+        if session.borrow().outstanding() == 0 || enough(&session.borrow()) {
             return Ok(());
         }
         wait_one(session)?;
@@ -325,6 +347,7 @@ impl Part {
             released: None,
             rollback_to: None,
             settings: Rc::default(),
+            read_only: false,
             saved: Vec::new(),
             owner: None,
             prepared: None,
@@ -350,22 +373,28 @@ impl Part {
         if mode == Mode::Once {
             return Ok(risky && self.owner.is_none());
         }
-        let mut sql = begin_command();
+        // Savepoints may end before it does: what was said within them is said within them there.
+        let read_only = xact::characteristics().read_only;
+        self.read_only = read_only && nest == 1;
+        let mut sql = begin_command(self.read_only);
+        let mut commands = 1 + constraints::on_joining(&mut sql, self.group, 1);
         self.began = true;
         self.asked = false;
         backends::began();
         self.level = 1;
         self.joined = nest;
         self.settings = s.settings.clone();
-        self.savepoints(&mut sql, nest);
-        s.open_with(&sql, self.level.unsigned_abs());
+        commands += self.savepoints(&mut sql, nest, true);
+        commands += self.become_read_only(&mut sql, read_only);
+        s.open_with(&sql, commands);
         Ok(false)
     }
 
     fn continue_transaction(&mut self, s: &mut Session, nest: i32, want: &Rc<Settings>) {
         let mut sql = String::new();
         self.undo_savepoints(&mut sql);
-        self.savepoints(&mut sql, nest);
+        self.savepoints(&mut sql, nest, false);
+        self.become_read_only(&mut sql, xact::characteristics().read_only);
         let c = change(&self.settings, want, true);
         if !c.sql.is_empty() {
             s.note_settings(want);
@@ -388,12 +417,31 @@ impl Part {
         self.released = None;
     }
 
-    fn savepoints(&mut self, sql: &mut String, nest: i32) {
+    /// Commands for savepoints that began here but not there; how many commands.
+    fn savepoints(&mut self, sql: &mut String, nest: i32, joining: bool) -> u32 {
+        let mut commands = 0;
         while self.level < nest {
             self.level += 1;
             let _ = write!(sql, "SAVEPOINT citus_{};", self.level);
-            self.saved.push((self.level, self.settings.clone()));
+            let (level, settings) = (self.level, self.settings.clone());
+            self.saved.push(Saved { level, settings, read_only: self.read_only });
+            commands += 1;
+            if joining {
+                commands += constraints::on_joining(sql, self.group, self.level);
+            }
         }
+        commands
+    }
+
+    /// A transaction or savepoint that was not read only from its start can become so; how many
+    /// commands that takes.
+    fn become_read_only(&mut self, sql: &mut String, read_only: bool) -> u32 {
+        let becomes = read_only && !self.read_only;
+        if becomes {
+            sql.push_str("SET TRANSACTION READ ONLY;");
+            self.read_only = true;
+        }
+        u32::from(becomes)
     }
 
     /// The subtransaction of this level has become part of its parent.
@@ -405,7 +453,10 @@ impl Part {
         if self.level >= level {
             self.level = level - 1;
             self.released = Some(self.released.map_or(level, |l| l.min(level)));
-            self.saved.retain(|(l, _)| *l < level);
+            if let Some(saved) = self.saved.iter().find(|s| s.level == level) {
+                self.read_only = saved.read_only;
+            }
+            self.saved.retain(|s| s.level < level);
         }
     }
 
@@ -414,10 +465,11 @@ impl Part {
         if !self.began || self.level < level {
             return false;
         }
-        if let Some((_, settings)) = self.saved.iter().find(|(l, _)| *l == level) {
-            self.settings = settings.clone();
+        if let Some(saved) = self.saved.iter().find(|s| s.level == level) {
+            self.settings = saved.settings.clone();
+            self.read_only = saved.read_only;
         }
-        self.saved.retain(|(l, _)| *l < level);
+        self.saved.retain(|s| s.level < level);
         self.level = level - 1;
         self.released = None;
         self.rollback_to = Some(self.rollback_to.map_or(level, |l| l.min(level)));
@@ -444,15 +496,15 @@ fn sync_settings(s: &mut Session, want: &Rc<Settings>) -> bool {
 
 /// BEGIN with the characteristics of the local transaction; sessions have the plain ones as
 /// their default.
-fn begin_command() -> String {
+fn begin_command(read_only: bool) -> String {
     let c = xact::characteristics();
-    if c.is_plain() {
+    if c.isolation == "READ COMMITTED" && !read_only {
         return "BEGIN;".into();
     }
     format!(
         "BEGIN ISOLATION LEVEL {}{}{};",
         c.isolation,
-        if c.read_only { " READ ONLY" } else { "" },
+        if read_only { " READ ONLY" } else { "" },
         // What waits for a safe moment cannot be made to wait for it on all nodes at once.
         if c.deferrable && !consistent::applies() { " DEFERRABLE" } else { "" },
     )

@@ -4,6 +4,7 @@ mod alter_index;
 mod alter_table;
 mod columns;
 mod concurrently;
+mod constraints;
 mod create;
 mod drop;
 mod grant;
@@ -15,6 +16,7 @@ mod rename;
 mod types;
 
 pub use alter_table::alter_table;
+pub use constraints::set_constraints;
 pub use create::{create_table, refresh};
 pub use drop::{drop, drop_owned, reassign_owned, truncate};
 pub use grant::{grant, grant_role};

@@ -41,6 +41,14 @@ impl Name {
     }
 }
 
+/// A constraint as SET CONSTRAINTS names it.
+pub struct ConstraintName {
+    /// Its schema, when it was given.
+    pub schema: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
 /// A definition element: `namespace.name = value`.
 #[derive(Clone, Debug)]
 pub struct Option_ {
@@ -132,6 +140,22 @@ impl Tree {
             _ => std::ptr::null_mut(),
         };
         (!var.is_null()).then_some(Name(var))
+    }
+
+    /// The constraints of SET CONSTRAINTS (none stands for all), and whether they are deferred.
+    pub fn constraints(self) -> Option<(Vec<ConstraintName>, bool)> {
+        if !self.is(NodeTag::T_ConstraintsSetStmt) {
+            return None;
+        }
+        // SAFETY: the tag was checked; the list has RangeVar nodes.
+        unsafe {
+            let s = self.0 as *mut pg_sys::ConstraintsSetStmt;
+            let named = items((*s).constraints).into_iter().map(|v| {
+                let v = v as *mut pg_sys::RangeVar;
+                ConstraintName { schema: opt_text((*v).schemaname), name: text((*v).relname) }
+            });
+            Some((named.collect(), (*s).deferred))
+        }
     }
 
     /// The relations that a statement about several relations names.

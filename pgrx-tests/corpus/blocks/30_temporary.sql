@@ -1,0 +1,90 @@
+-- Temporary tables beside distributed ones.
+CREATE TEMP TABLE own (k INT, v TEXT);
+INSERT INTO own SELECT k, v FROM t WHERE k <= 10;
+SELECT count(*) FROM own;
+SELECT t.k, own.v FROM t JOIN own USING (k) WHERE t.k > 5;
+SELECT count(*) FROM t LEFT JOIN own USING (k) WHERE own.k IS NULL;
+INSERT INTO t SELECT k + 100, v, 1 FROM own;
+SELECT count(*) FROM t WHERE k > 100;
+UPDATE t SET v = own.v || '!' FROM own WHERE own.k + 100 = t.k;
+SELECT k, v FROM t WHERE k > 100;
+UPDATE own SET v = t.v FROM t WHERE t.k = own.k + 100;
+SELECT * FROM own;
+DELETE FROM t USING own WHERE t.k = own.k + 100 AND own.k > 5;
+DELETE FROM own USING t WHERE t.k = own.k + 100;
+SELECT * FROM own;
+DELETE FROM t WHERE k > 100;
+DROP TABLE own;
+CREATE TEMP TABLE own AS SELECT k, n FROM t WHERE k <= 20;
+SELECT sum(n) FROM own;
+SELECT k, (SELECT sum(n) FROM t WHERE t.k <= own.k) FROM own WHERE k < 5;
+WITH moved AS (DELETE FROM own WHERE k < 4 RETURNING k, n)
+UPDATE t SET n = moved.n + 1 FROM moved WHERE moved.k = t.k;
+SELECT k, n FROM t WHERE k < 5;
+WITH moved AS (UPDATE t SET n = k WHERE k < 4 RETURNING k, n) INSERT INTO own SELECT * FROM moved;
+SELECT * FROM own WHERE k < 5;
+DROP TABLE own;
+-- ON COMMIT.
+BEGIN;
+CREATE TEMP TABLE brief ON COMMIT DROP AS SELECT k FROM t WHERE k < 10;
+SELECT count(*) FROM brief JOIN t USING (k);
+UPDATE t SET v = 'brief' WHERE k IN (SELECT k FROM brief);
+COMMIT;
+-- @error 42P01
+SELECT * FROM brief;
+SELECT count(*) FROM t WHERE v = 'brief';
+CREATE TEMP TABLE empties (k INT) ON COMMIT DELETE ROWS;
+BEGIN;
+INSERT INTO empties SELECT k FROM t;
+SELECT count(*) FROM empties;
+UPDATE t SET v = 't' || t.k FROM empties WHERE empties.k = t.k;
+COMMIT;
+SELECT count(*) FROM empties;
+BEGIN;
+INSERT INTO empties SELECT k FROM t;
+SAVEPOINT s;
+INSERT INTO empties SELECT k FROM t;
+ROLLBACK TO s;
+SELECT count(*) FROM empties;
+ROLLBACK;
+DROP TABLE empties;
+-- A temporary table that hides a distributed one.
+CREATE TEMP TABLE t (k INT, v TEXT, n INT);
+INSERT INTO t VALUES (1, 'temporary', 0);
+SELECT * FROM t;
+SELECT count(*) FROM public.t;
+SELECT a.v, b.v FROM t a JOIN public.t b USING (k);
+UPDATE t SET v = 'mine';
+SELECT v FROM public.t WHERE k = 1;
+UPDATE public.t SET v = 'theirs' WHERE k = 1;
+SELECT v FROM t;
+INSERT INTO public.t SELECT k + 300, v, n FROM t;
+SELECT * FROM public.t WHERE k > 300;
+CREATE TEMP TABLE u (LIKE public.u);
+INSERT INTO u SELECT * FROM public.u;
+TRUNCATE t;
+SELECT count(*) FROM public.t;
+DROP TABLE t, u;
+SELECT count(*) FROM t WHERE k = 1;
+DELETE FROM t WHERE k > 300;
+UPDATE t SET v = 't' || k;
+-- A view and a function of the session.
+CREATE TEMP VIEW few AS SELECT k, v FROM t WHERE k < 4;
+SELECT * FROM few;
+UPDATE few SET v = 'through the view' WHERE k = 2;
+SELECT v FROM t WHERE k = 2;
+CREATE FUNCTION pg_temp.twice(a INT) RETURNS INT LANGUAGE sql AS 'SELECT a * 2';
+SELECT pg_temp.twice(n) FROM t WHERE k = 4;
+SELECT sum(pg_temp.twice(n)) FROM t;
+UPDATE t SET n = pg_temp.twice(k) WHERE k < 3;
+SELECT k, n FROM t WHERE k < 3;
+DROP VIEW few;
+CREATE TEMP SEQUENCE numbers;
+INSERT INTO t SELECT 400 + nextval('numbers'), 's', 1 FROM generate_series(1, 3);
+SELECT k FROM t WHERE k > 400;
+DELETE FROM t WHERE k > 400;
+-- @tag
+DISCARD TEMP;
+-- @error 42P01
+SELECT nextval('numbers');
+UPDATE t SET v = 't' || k, n = k;
