@@ -12,6 +12,7 @@ pub mod kept;
 mod limits;
 mod message;
 pub mod proof;
+mod queue;
 mod session;
 pub mod shared;
 mod silence;

@@ -54,17 +54,24 @@ pub fn query_all_within(
 ) -> Result<Vec<Result<TextResult>>> {
     let sessions: Vec<SessionRef> = work.iter().map(|w| w.0.clone()).collect();
     start_all(work)?;
-    collect_until(&sessions, Some(Instant::now() + limit))
+    collect_until(&sessions, Some(Instant::now() + limit), false)
 }
 
 /// Collects the result of the statement that each session runs.
 pub fn collect_all(work: &[SessionRef]) -> Result<Vec<Result<TextResult>>> {
-    collect_until(work, None)
+    collect_until(work, None, false)
+}
+
+/// [`collect_all`] for statements that all have to succeed: the first failure ends the wait, and
+/// the others may be running still.
+pub fn collect_successes(work: &[SessionRef]) -> Result<Vec<TextResult>> {
+    collect_until(work, None, true)?.into_iter().collect()
 }
 
 fn collect_until(
     work: &[SessionRef],
     deadline: Option<Instant>,
+    successes: bool,
 ) -> Result<Vec<Result<TextResult>>> {
     let mut states: Vec<(Collect, bool)> =
         work.iter().map(|_| (Collect::default(), false)).collect();
@@ -73,6 +80,9 @@ fn collect_until(
         *done = collect.read(session).unwrap_or_else(|e| collect.fail(e));
     }
     loop {
+        if let Some(e) = states.iter().find_map(|s| s.0.error.as_ref()).filter(|_| successes) {
+            return Err(e.clone());
+        }
         let waiting: Vec<usize> =
             states.iter().enumerate().filter(|(_, s)| !s.1).map(|(i, _)| i).collect();
         let sessions: Vec<&SessionRef> = waiting.iter().filter_map(|i| work.get(*i)).collect();

@@ -215,8 +215,8 @@ fn together(writers: &[SessionRef]) -> Result<bool> {
     }
     let (work, _) = name_parts(&gid);
     let prepared = simple::start_all(&work).and_then(|()| {
-        for (session, result) in writers.iter().zip(simple::collect_all(writers)?) {
-            expect_tag(session, &result?.tag, "PREPARE TRANSACTION")?;
+        for (session, result) in writers.iter().zip(simple::collect_successes(writers)?) {
+            expect_tag(session, &result.tag, "PREPARE TRANSACTION")?;
         }
         gate::enter(Class::Committer, None)
     });
@@ -253,8 +253,8 @@ fn prepare(writers: &[SessionRef]) -> Result<()> {
     // The nodes work while the decision is written.
     xact::force_durable();
     record(&log, gid.xid)?;
-    for (session, result) in writers.iter().zip(simple::collect_all(writers)?) {
-        expect_tag(session, &result?.tag, "PREPARE TRANSACTION")?;
+    for (session, result) in writers.iter().zip(simple::collect_successes(writers)?) {
+        expect_tag(session, &result.tag, "PREPARE TRANSACTION")?;
     }
     gate::enter(Class::Committer, None)?;
     doubt::remember_commit(gid.xid);

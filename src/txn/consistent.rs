@@ -6,6 +6,7 @@
 //! nodes, and only on nodes that are settled (see [`doubt`](super::doubt)).
 
 use super::parts::{self, PARTS};
+use super::reach;
 use super::taking::Taking;
 use super::{doubt, Mode};
 use crate::catalog;
@@ -74,13 +75,13 @@ pub(super) fn open(needed: &[i32]) -> Result<()> {
         return Ok(());
     }
     let mut attempt = Attempt { user, done: false };
-    for (_, result) in parts::connect_each(needed, user, None)? {
+    for (_, result) in reach::connect_each(needed, user, None)? {
         result?;
     }
     let mut others = other_groups()?;
     others.retain(|g| !needed.contains(g));
     let mut skipped = Vec::new();
-    for (group, result) in parts::connect_each(&others, user, Some(REACH))? {
+    for (group, result) in reach::connect_each(&others, user, Some(REACH))? {
         if let Err(e) = result {
             others.retain(|g| *g != group);
             skipped.push((group, e));
@@ -270,7 +271,7 @@ pub fn hold(groups: &[i32], here: &dyn Fn()) -> Result<Hold> {
     });
     let user = u32::from(local::user());
     let (mut found, mut skipped) = (groups.to_vec(), Vec::new());
-    for (group, result) in parts::connect_each(groups, user, None)? {
+    for (group, result) in reach::connect_each(groups, user, None)? {
         if let Err(e) = result {
             found.retain(|g| *g != group);
             skipped.push((group, e));

@@ -16,6 +16,7 @@ mod gid;
 mod owners;
 mod parts;
 mod peers;
+mod reach;
 pub mod recovery;
 mod rollback;
 pub mod run;
@@ -24,9 +25,9 @@ mod taking;
 
 pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
 pub use parts::{
-    ask_transaction_ids, connect, flag_modified, in_transaction, join, mark_modified, session,
-    sessions,
+    ask_transaction_ids, flag_modified, in_transaction, join, mark_modified, session, sessions,
 };
+pub use reach::connect;
 
 use crate::pg::snapshot;
 use crate::pg::xact::{self, Callbacks, Event, SubEvent};

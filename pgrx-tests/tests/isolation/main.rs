@@ -17,7 +17,7 @@ use citus_tests::server::{Kind, Server};
 
 use run::{run, Place, Trace};
 use schedules::SCHEDULES;
-use table::{DIFFERENCES, LEVELS, NODES};
+use table::{CONSISTENT, DIFFERENCES, LEVELS, NODES};
 
 static PLAIN: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(0, Kind::PLAIN, ""));
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(2, Kind::FAST, ""));
@@ -84,6 +84,11 @@ fn places() -> Vec<Place> {
         distributed("same shard", |k| std::array::from_fn(|i| k[0][0][i]), ""),
         distributed("shards of a node", |k| std::array::from_fn(|i| k[0][i % 2][i]), ""),
         distributed(NODES, |k| std::array::from_fn(|i| k[i % 2][0][i]), ""),
+        distributed(
+            CONSISTENT,
+            |k| std::array::from_fn(|i| k[i % 2][0][i]),
+            "SET citus.consistent_reads = on",
+        ),
     ]
 }
 
@@ -112,7 +117,7 @@ fn anomalies_are_those_of_the_table() {
                 let got = &traces[l][s];
                 let expected = DIFFERENCES.iter().find(|d| {
                     d.level == *level
-                        && d.place == place.title
+                        && d.places.contains(&place.title)
                         && d.schedules.contains(&schedule.name)
                 });
                 let verdict = got.verdict(schedule);

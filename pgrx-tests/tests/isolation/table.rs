@@ -10,13 +10,15 @@ pub const LEVELS: [&str; 3] = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABL
 
 /// The column of rows on two nodes.
 pub const NODES: &str = "two nodes";
+/// The column of rows on two nodes, with consistent reads in READ COMMITTED, too.
+pub const CONSISTENT: &str = "two nodes, `on`";
 /// The entry of an anomaly that happened.
 pub const POSSIBLE: &str = "**possible**";
 
 /// Entries that differ from PostgreSQL's.
 pub struct Difference {
     pub level: &'static str,
-    pub place: &'static str,
+    pub places: &'static [&'static str],
     pub schedules: &'static [&'static str],
     /// The entry in the table.
     pub verdict: &'static str,
@@ -28,40 +30,15 @@ pub struct Difference {
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
         level: "READ COMMITTED",
-        place: NODES,
+        places: &[NODES],
         schedules: &["fractured read"],
         verdict: POSSIBLE,
         why: "all nodes have prepared when the first of them commits, but the others commit a \
               moment later; in the schedule this moment is made longer.",
     },
     Difference {
-        level: "REPEATABLE READ",
-        place: NODES,
-        schedules: &[
-            "G-single",
-            "G-single, condition",
-            "G-single, write",
-            "fractured read",
-        ],
-        verdict: POSSIBLE,
-        why: "a node takes its snapshot when the transaction first uses it. The snapshots of two \
-              nodes are of two moments, between which others commit.",
-    },
-    Difference {
         level: "SERIALIZABLE",
-        place: NODES,
-        schedules: &[
-            "G-single",
-            "G-single, condition",
-            "G-single, write",
-            "fractured read",
-        ],
-        verdict: POSSIBLE,
-        why: "as in REPEATABLE READ.",
-    },
-    Difference {
-        level: "SERIALIZABLE",
-        place: NODES,
+        places: &[NODES, CONSISTENT],
         schedules: &["G2-item", "G2", "G2, two edges"],
         verdict: POSSIBLE,
         why: "who read what somebody else wrote is known to each node for its own rows. A cycle with \
@@ -70,7 +47,7 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         level: "SERIALIZABLE",
-        place: NODES,
+        places: &[NODES, CONSISTENT],
         schedules: &["G1c"],
         verdict: "not seen",
         why: "none of the two saw the other's writes. PostgreSQL refuses one of them all the same \
@@ -84,7 +61,8 @@ pub fn table(places: &[Place], traces: &[Vec<Vec<Trace>>]) -> String {
     out.push_str(
         "\nEach line is a schedule of two or three transactions that run step by step \
          (`pgrx-tests/tests/isolation/schedules.rs`).\nThe columns say where the rows lie that they \
-         read and write; PostgreSQL is a single server without the extension.\n**possible**: the \
+         read and write; PostgreSQL is a single server without the extension.\n`on` \
+         is the setting of `citus.consistent_reads`, elsewhere it is the default, `repeatable_read`.\n**possible**: the \
          anomaly happened. *waits*: it did not, because a transaction had to wait for another one. \
          *error 40001*: a\ntransaction was refused and has to be repeated. *not seen*: all went \
          through, without the anomaly.\n",
@@ -108,7 +86,13 @@ pub fn table(places: &[Place], traces: &[Vec<Vec<Trace>>]) -> String {
         }
         let reasons = DIFFERENCES.iter().filter(|d| d.level == *level);
         for d in reasons {
-            let _ = write!(out, "\n*{}* on {}: {}\n", d.schedules.join("*, *"), d.place, d.why);
+            let _ = write!(
+                out,
+                "\n*{}* on {}: {}\n",
+                d.schedules.join("*, *"),
+                d.places.join(" and "),
+                d.why
+            );
         }
     }
     out
