@@ -17,7 +17,7 @@ use citus_tests::server::{Kind, Server};
 
 use run::{run, Place, Trace};
 use schedules::SCHEDULES;
-use table::{CONSISTENT, DIFFERENCES, LEVELS, NODES};
+use table::{CONSISTENT, DIFFERENCES, LEVELS, NODES, SHARDS};
 
 static PLAIN: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(0, Kind::PLAIN, ""));
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(2, Kind::FAST, ""));
@@ -82,7 +82,7 @@ fn places() -> Vec<Place> {
     vec![
         plain(),
         distributed("same shard", |k| std::array::from_fn(|i| k[0][0][i]), ""),
-        distributed("shards of a node", |k| std::array::from_fn(|i| k[0][i % 2][i]), ""),
+        distributed(SHARDS, |k| std::array::from_fn(|i| k[0][i % 2][i]), ""),
         distributed(NODES, |k| std::array::from_fn(|i| k[i % 2][0][i]), ""),
         distributed(
             CONSISTENT,

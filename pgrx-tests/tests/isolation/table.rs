@@ -8,6 +8,8 @@ use super::schedules::SCHEDULES;
 /// The isolation levels, by their SQL names.
 pub const LEVELS: [&str; 3] = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"];
 
+/// The column of rows in two shards of one node.
+pub const SHARDS: &str = "shards of a node";
 /// The column of rows on two nodes.
 pub const NODES: &str = "two nodes";
 /// The column of rows on two nodes, with consistent reads in READ COMMITTED, too.
@@ -35,6 +37,14 @@ pub const DIFFERENCES: &[Difference] = &[
         verdict: POSSIBLE,
         why: "all nodes have prepared when the first of them commits, but the others commit a \
               moment later; in the schedule this moment is made longer.",
+    },
+    Difference {
+        level: "READ COMMITTED",
+        places: &[SHARDS, NODES, CONSISTENT],
+        schedules: &["PMP, write"],
+        verdict: "waits",
+        why: "changes of several shards of a table wait for each other before they begin, so the \
+              second one sees what the first has committed.",
     },
     Difference {
         level: "SERIALIZABLE",
