@@ -110,6 +110,10 @@ fn only_who_may_makes_it_leave() {
     wait_process(&server, &mut c, "mine");
     other.run("SELECT 1");
     drop(other);
+    // An owner must not end a superuser's session, which takes a moment to go.
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = 'mine' AND backend_type = 'client backend'";
+    assert!(within(5 * SECOND, || c.value(sessions) == "0"));
     at_once(&mut owner, "DROP DATABASE mine WITH (FORCE)");
 }
 
