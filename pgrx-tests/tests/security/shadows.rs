@@ -205,8 +205,7 @@ fn internal_sql_names_what_it_means() {
     let db = &cl.database("internals");
     for node in cl.nodes() {
         let mut c = node.connect(db);
-        c.run("CREATE SCHEMA shadow_app; CREATE TYPE shadow_app.mood AS ENUM ('sad')");
-        c.run("CREATE SCHEMA shadow_trap");
+        c.run("CREATE SCHEMA shadow_app; CREATE TYPE shadow_app.mood AS ENUM ('sad'); CREATE SCHEMA shadow_trap");
         c.run(&traps());
     }
     let mut c = cl.connect(db);
