@@ -17,6 +17,9 @@ const HARMLESS: &[(&str, &str)] = &[
     ("citus_internal_ask_proof", "gives out a random text"),
     ("citus_internal_local_blocked_processes", "who waits for whom, as in pg_locks"),
     ("citus_internal_global_blocked_processes", "the same of all nodes, asked as the caller"),
+    ("citus_internal_hold_snapshot", "keeps a snapshot until the transaction's end"),
+    ("citus_internal_read_with_snapshot", "reads as of it, as REPEATABLE READ would"),
+    ("citus_internal_drop_snapshot", "ends that"),
     ("citus_source", "always an error: the planner replaces it"),
 ];
 

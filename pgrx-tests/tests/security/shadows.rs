@@ -209,8 +209,8 @@ fn internal_sql_names_what_it_means() {
         c.run(&traps());
     }
     let mut c = cl.connect(db);
-    c.run("CREATE SCHEMA s; CREATE SEQUENCE s.q; CREATE TABLE s.p (k int PRIMARY KEY)");
-    c.run("CREATE TABLE s.f (k int PRIMARY KEY, n text DEFAULT 'x' CHECK (n > ''), p int REFERENCES s.p)");
+    c.run("CREATE SCHEMA s; CREATE SEQUENCE s.q; CREATE TABLE s.p (k int PRIMARY KEY); \
+           CREATE TABLE s.f (k int PRIMARY KEY, n text DEFAULT 'x' CHECK (n > ''), p int REFERENCES s.p)");
     c.run("INSERT INTO s.f SELECT i FROM generate_series(1, 20) i");
     c.run("SET search_path = shadow_trap, pg_catalog");
     assert_eq!(error(&mut c, "SELECT 1 WHERE 1 = 1").code, "T0000", "the traps are set");
@@ -259,6 +259,7 @@ fn internal_sql_names_what_it_means() {
         "SELECT citus_remove_node('127.0.0.1', 1)",
         "TRUNCATE s.f",
         "SELECT undistribute_table('s.f', true)",
+        "SELECT create_reference_table('s.p')",
         "SELECT create_distributed_table('s.f', 'k', colocate_with => 'none')",
         "ALTER TABLE s.f SET SCHEMA public",
         "DROP TABLE public.f",
