@@ -26,7 +26,7 @@ use plan::{plan, Dice, Fault, Kind, Step};
 use trap::Trap;
 
 /// Rounds of the normal test run.
-const ROUNDS: usize = 64;
+const ROUNDS: usize = 32;
 /// Rounds between two looks at the number of connections.
 const COUNT_EVERY: usize = 12;
 
