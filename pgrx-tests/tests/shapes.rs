@@ -267,3 +267,19 @@ fn explain_and_the_switch() {
     }
     assert_eq!(p.kept(), kept);
 }
+
+#[test]
+fn kept_plans_are_limited() {
+    let mut p = Pair::new("shapes_limit");
+    let mut most = 0;
+    for i in 0..300 {
+        for k in ["k1", "k2"] {
+            p.spread.run(&format!("SELECT n AS c{i} FROM word WHERE key = '{k}'"));
+        }
+        if i % 10 == 0 || i > 240 {
+            most = most.max(p.kept());
+        }
+    }
+    assert!((200..=256).contains(&most), "{most} plans");
+    assert!(p.kept() < 100, "they were never forgotten");
+}

@@ -35,6 +35,8 @@ use std::hash::Hasher;
 const MAX_TEXTS: usize = 256;
 /// Plans for one text: it may mean different things (other schemas, types of constants).
 const MAX_PLANS: usize = 4;
+/// Plans for all texts, some 10 kB each; more and all is forgotten.
+const MAX_ALL_PLANS: usize = 256;
 /// Attempts in vain, one after the other, until a text is given up.
 const MAX_MISSES: u32 = 8;
 /// Longer statements are mostly data.
@@ -52,6 +54,7 @@ struct Known {
 #[derive(Default)]
 struct Shapes {
     generation: u64,
+    plans: usize,
     texts: FxHashMap<u64, Known>,
 }
 
@@ -97,6 +100,7 @@ fn candidate(q: Query, source: &[u8]) -> Option<u64> {
     let is_plain = text.len() <= MAX_LENGTH
         && text.get(..verb.len())?.eq_ignore_ascii_case(verb)
         && q.ctes().is_empty()
+        && (q.command_type() != CmdType::CMD_INSERT || q.from_items().is_empty())
         && !q.has_row_security()
         && q.with_check_options().is_empty()
         && settings::enable_fast_path_router_planner()
@@ -140,8 +144,10 @@ fn look(print: u64) -> Look {
     SHAPES.with(|s| {
         let mut s = s.borrow_mut();
         let generation = catalog::generation();
-        if s.generation != generation || s.texts.len() > MAX_TEXTS {
+        let full = s.texts.len() > MAX_TEXTS || s.plans >= MAX_ALL_PLANS;
+        if s.generation != generation || full {
             s.texts.clear();
+            s.plans = 0;
             s.generation = generation;
         }
         match s.texts.get(&print) {
@@ -183,7 +189,9 @@ fn make(print: u64, shape: Query) -> Result<Option<PlannedStmt>> {
     };
     // Planning may have read catalogs and thereby learned of changes.
     let kept = KeptPlan::new(shape, stmt);
-    with_known(print, |k| k.plans.push(kept));
+    if with_known(print, |k| k.plans.push(kept)).is_some() {
+        SHAPES.with(|s| s.borrow_mut().plans += 1);
+    }
     Ok(Some(stmt))
 }
 
