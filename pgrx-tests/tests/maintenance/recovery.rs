@@ -143,20 +143,23 @@ fn a_dead_node_does_not_keep_the_others_waiting() {
     swap(&mut f.c, w3.port, port);
     for n in 2..5 {
         f.leave(w1, &format!("t{n}"), &f.gid(n));
-        assert!(within(15 * SECOND, || f.prepared(w1).is_empty()), "round {n}");
+        let done = within(40 * SECOND, || f.prepared(w1).is_empty());
+        assert!(done, "round {n}\n{}", cluster.coordinator.log_tail(30));
     }
     let log = cluster.coordinator.log();
     let complaint = format!("could not connect to node 127.0.0.1:{}", w2.port);
-    // Once for each reason: it shuts down, it is gone.
-    let times = log.matches(&complaint).count();
-    assert!((1..=3).contains(&times), "logged {times} times\n{log}");
+    // Once for each reason: it shuts down, it closes the connection, it is gone.
+    let reasons: Vec<&str> =
+        log.lines().filter_map(|l| l.find(&complaint).map(|at| &l[at..])).collect();
+    let distinct: std::collections::BTreeSet<&str> = reasons.iter().copied().collect();
+    assert!(!reasons.is_empty() && reasons.len() == distinct.len(), "{reasons:?}\n{log}");
     assert!(log.contains(&format!("could not connect to node 127.0.0.1:{port}")), "{log}");
     assert!(log.contains(&format!("in database \"{}\"", f.name)), "{log}");
     // Both come back.
     swap(&mut f.c, port, w3.port);
     w2.start().unwrap();
     f.leave(w3, "late", &f.gid(9));
-    assert!(within(10 * SECOND, || f.prepared(w2).is_empty() && f.prepared(w3).is_empty()));
+    assert!(within(30 * SECOND, || f.prepared(w2).is_empty() && f.prepared(w3).is_empty()));
     assert!(f.has(w2, "decided"));
     assert!(within(5 * SECOND, || f.c.value("SELECT count(*) FROM pg_dist_transaction") == "0"));
 }
