@@ -201,6 +201,36 @@ fn a_commit_over_nodes_leaves_no_decision_in_the_log() {
     assert_eq!(c.value("SELECT sum(v) FROM t"), "0");
 }
 
+/// A node tells the id of its transaction when it writes; one that found nothing to write is asked.
+#[test]
+fn a_node_that_has_written_nothing_is_asked_for_its_id() {
+    let name = CLUSTER.database("peers_nothing");
+    let mut c = table(&name);
+    let (a, b) = two_nodes(&mut c);
+    c.run("SELECT recover_prepared_transactions()");
+    for _ in 0..3 {
+        c.run(&format!(
+            "BEGIN; UPDATE t SET v = v + 1 WHERE k = {a} AND v < 0;
+             UPDATE t SET v = v + 1 WHERE k = {b}; COMMIT"
+        ));
+        // The id of a transaction that was taken back is not the next one's.
+        c.run(&format!(
+            "BEGIN; UPDATE t SET v = v + 1 WHERE k = {a}; UPDATE t SET v = v + 1 WHERE k = {b};
+             ROLLBACK"
+        ));
+        c.run(&format!(
+            "BEGIN; SAVEPOINT s; UPDATE t SET v = v + 1 WHERE k = {b}; ROLLBACK TO s;
+             UPDATE t SET v = v + 1 WHERE k = {a}; COMMIT"
+        ));
+    }
+    assert_eq!(c.value(&format!("SELECT v FROM t WHERE k = {a}")), "3");
+    assert_eq!(c.value(&format!("SELECT v FROM t WHERE k = {b}")), "3");
+    assert_eq!(c.value("SELECT count(*) FROM pg_dist_transaction"), "0");
+    for w in &CLUSTER.workers {
+        assert_eq!(w.connect(&name).value("SELECT count(*) FROM pg_prepared_xacts"), "0");
+    }
+}
+
 #[test]
 fn a_part_that_fails_to_prepare_takes_all_back() {
     let name = CLUSTER.database("peers_fail");

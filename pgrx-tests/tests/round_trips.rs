@@ -79,7 +79,7 @@ const CASES: &[Case] = &[
             "COMMIT",
         ],
         waits: 4,
-        batches: 8,
+        batches: 6,
     },
     Case {
         what: "the same with a savepoint before each UPDATE",
@@ -92,19 +92,19 @@ const CASES: &[Case] = &[
             "COMMIT",
         ],
         waits: 4,
-        batches: 12,
+        batches: 10,
     },
     Case {
         what: "UPDATE of all shards of two nodes",
         statements: &["UPDATE t SET v = v + 1"],
         waits: 3,
-        batches: 8,
+        batches: 6,
     },
     Case {
         what: "INSERT of 100 rows into all shards",
         statements: &["INSERT INTO n VALUES {rows}"],
         waits: 3,
-        batches: 8,
+        batches: 6,
     },
     Case {
         what: "SELECT of all shards",
@@ -122,7 +122,7 @@ const CASES: &[Case] = &[
         what: "UPDATE of a reference table on two nodes",
         statements: &["UPDATE r SET v = v + 1 WHERE k = 1"],
         waits: 3,
-        batches: 8,
+        batches: 6,
     },
 ];
 

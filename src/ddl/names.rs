@@ -9,10 +9,15 @@ const MAX_NAME: usize = 63;
 /// instead, in front of the id and at a character's boundary, with a hash of the whole name so that
 /// long names that begin alike stay apart.
 pub fn shard_name(name: &str, id: i64) -> String {
-    let suffix = format!("_{id}");
-    if name.len() + suffix.len() <= MAX_NAME {
-        return format!("{name}{suffix}");
+    let (mut digits, mut short) = (itoa::Buffer::new(), String::with_capacity(MAX_NAME));
+    let digits = digits.format(id);
+    if name.len() + 1 + digits.len() <= MAX_NAME {
+        short.push_str(name);
+        short.push('_');
+        short.push_str(digits);
+        return short;
     }
+    let suffix = format!("_{digits}");
     let tail = format!("_{:08x}{suffix}", fnv1a(name.as_bytes()));
     let mut cut = MAX_NAME.saturating_sub(tail.len()).min(name.len());
     while !name.is_char_boundary(cut) {

@@ -8,16 +8,15 @@ use super::prepared::Prepared;
 use super::reach;
 use super::run::Exec;
 use super::tasks::{self, Value};
+use super::values::{Constants, Output};
 use crate::catalog::{self, Table};
-use crate::error::{Error, OrRaise, Result};
-use crate::pg::transmit::transmit;
+use crate::error::{Error, Result};
+use crate::pg::guard;
 use crate::pg::value::Typed;
-use crate::pg::{guard, nodes};
 use crate::plan::{Apply, Route, Step, Target};
 use crate::planner::{modify, values};
-use pgrx::pg_sys::{self, Datum, List, Node, Oid, PlanState, ScanState, TupleTableSlot};
+use pgrx::pg_sys::{self, Datum, List, Oid, PlanState, ScanState, TupleTableSlot};
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::{c_char, CStr};
 use std::rc::Rc;
 
 /// Text of buffered rows is sent when it reaches this size.
@@ -30,6 +29,8 @@ pub struct Inner {
     exprs: *mut List,
     child: *mut PlanState,
     columns: Vec<Output>,
+    /// Where the rows from below are known without running it.
+    constants: Option<Constants>,
     bytes: usize,
     sent: bool,
     seen: HashSet<String>,
@@ -85,35 +86,6 @@ impl Store {
     }
 }
 
-/// Output function of a column of the new rows.
-struct Output {
-    typ: Oid,
-    info: Box<pg_sys::FmgrInfo>,
-    cast: String,
-}
-
-unsafe fn outputs(tlist: *mut List) -> Vec<Output> {
-    nodes::iter::<pg_sys::TargetEntry>(tlist)
-        .filter(|t| !(**t).resjunk)
-        .map(|t| {
-            let typ = pg_sys::exprType((*t).expr as *mut Node);
-            let (mut f, mut varlena) = (Oid::INVALID, false);
-            let mut info = Box::<pg_sys::FmgrInfo>::default();
-            pg_sys::getTypeOutputInfo(typ, &mut f, &mut varlena);
-            pg_sys::fmgr_info(f, &mut *info);
-            let typmod = pg_sys::exprTypmod((*t).expr as *mut Node);
-            let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY;
-            let cast = nodes::str_of(pg_sys::format_type_extended(typ, typmod, flags as u16));
-            Output { typ, info, cast }
-        })
-        .collect()
-}
-
-extern "C-unwind" {
-    #[link_name = "OutputFunctionCall"]
-    fn raw_output(info: *mut pg_sys::FmgrInfo, d: Datum) -> *mut c_char;
-}
-
 impl Inner {
     /// A modification by the rows of `child`, whose plan has the outputs `tlist`; results have the
     /// shape of `desc`.
@@ -133,7 +105,8 @@ impl Inner {
             apply,
             exprs,
             child,
-            columns: outputs((*(*child).plan).targetlist),
+            columns: Output::of_list((*(*child).plan).targetlist),
+            constants: Constants::of(child),
             bytes: 0,
             sent: false,
             seen: HashSet::new(),
@@ -216,6 +189,9 @@ impl Inner {
 
     /// The next row of the plan below, or null.
     unsafe fn below(&mut self) -> *mut TupleTableSlot {
+        if let Some(c) = &mut self.constants {
+            return c.next();
+        }
         let child = self.child;
         let slot = guard::call(|| match (*child).ExecProcNode {
             Some(f) => f(child),
@@ -289,7 +265,7 @@ impl Inner {
         let mut id = String::new();
         for c in self.apply.identity.clone() {
             match (row.get(c), self.columns.get_mut(c as usize)) {
-                (Some(d), Some(out)) => literal(&mut id, out, d),
+                (Some(d), Some(out)) => out.literal(&mut id, d, false),
                 _ => id.push('-'),
             }
         }
@@ -341,7 +317,7 @@ impl Inner {
             }
             match row.get(sent.column) {
                 None => text.push_str("NULL"),
-                Some(d) => literal(text, out, d),
+                Some(d) => out.literal(text, d, !types),
             }
             if types {
                 text.push_str("::");
@@ -441,45 +417,4 @@ fn no_shard(table: &Table) -> Error {
         crate::error::sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("no shard of table {} covers the row's hash value", u32::from(table.relid)),
     )
-}
-
-/// A value as a quoted literal.
-unsafe fn literal(text: &mut String, out: &mut Output, d: Datum) {
-    match u32::from(out.typ) {
-        // Bare numbers need no quotes, but a sign does not stand before a cast.
-        21 => push_int(text, i64::from(d.value() as i16)),
-        23 => push_int(text, i64::from(d.value() as i32)),
-        20 => push_int(text, d.value() as i64),
-        _ => {
-            let info = &mut *out.info as *mut pg_sys::FmgrInfo;
-            let c = transmit(|| Ok(guard::call(|| raw_output(info, d)))).or_raise();
-            quote(text, &CStr::from_ptr(c).to_string_lossy());
-        }
-    }
-}
-
-/// A quoted literal, whatever the setting `standard_conforming_strings` is.
-fn quote(text: &mut String, s: &str) {
-    if !s.contains(['\'', '\\']) {
-        text.push('\'');
-        text.push_str(s);
-        text.push('\'');
-        return;
-    }
-    if s.contains('\\') {
-        text.push_str(" E");
-    }
-    text.push('\'');
-    for ch in s.chars() {
-        if ch == '\'' || ch == '\\' {
-            text.push(ch);
-        }
-        text.push(ch);
-    }
-    text.push('\'');
-}
-
-fn push_int(text: &mut String, v: i64) {
-    use std::fmt::Write;
-    let _ = write!(text, "'{v}'");
 }

@@ -17,6 +17,7 @@ pub mod reach;
 pub mod reads;
 mod run;
 mod tasks;
+mod values;
 mod with;
 
 pub use apply::apply_methods;

@@ -206,14 +206,11 @@ impl Exec {
         sessions.iter().try_for_each(|s| txn::claim(s, owner))?;
         let modifies = writes && mode == Mode::InTransaction;
         if modifies {
-            txn::flag_modified(&groups);
+            txn::mark_modified(&groups);
         }
         for (group, session) in groups.iter().zip(sessions) {
             let running = self.queue_node(&session, *group, tasks, &params);
             self.conns.push(Conn { session, tasks: running, current: 0 });
-        }
-        if modifies {
-            txn::ask_transaction_ids(&groups);
         }
         for conn in &self.conns {
             conn.session.borrow_mut().flush()?;

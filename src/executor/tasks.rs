@@ -32,6 +32,7 @@ pub struct Task {
 /// A table of the plan and its name for shard names.
 struct Named {
     table: Rc<Table>,
+    /// The schema as it stands in front of names: quoted as needed, with the dot.
     schema: String,
     name: String,
 }
@@ -197,6 +198,7 @@ fn named(relid: u32) -> Result<Named> {
             nodes::str_of(pg_sys::get_rel_name(oid)),
         )
     };
+    let schema = fmgr::quote_ident(&schema) + ".";
     Ok(Named { table, schema, name })
 }
 
@@ -206,12 +208,35 @@ fn fill(plan: &DistPlan, named: &[Named], index: usize, rows: Option<&str>) -> S
             let Some(t) = named.get(n as usize) else { return };
             let i = if t.table.kind == Kind::Hash { index } else { 0 };
             let Some(shard) = t.table.shards.get(i) else { return };
-            out.push_str(&fmgr::qualified(
-                &t.schema,
-                &crate::ddl::names::shard_name(&t.name, shard.id),
-            ));
+            let name = crate::ddl::names::shard_name(&t.name, shard.id);
+            out.push_str(&t.schema);
+            if needs_no_quotes(&name) {
+                out.push_str(&name);
+            } else {
+                out.push_str(&fmgr::quote_ident(&name));
+            }
         },
         rows,
         index as u32,
     )
+}
+
+/// Whether the name of a shard is an identifier as it is; no word of SQL ends with a number.
+fn needs_no_quotes(name: &str) -> bool {
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    starts && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_no_quotes;
+
+    #[test]
+    fn plain_names() {
+        assert!(needs_no_quotes("t_102008"));
+        assert!(needs_no_quotes("_1_102008"));
+        for name in ["T_1", "1t_1", "t\"_1", "t 1_1", "t$_1", "\u{e9}t_1", ""] {
+            assert!(!needs_no_quotes(name), "{name}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! statement that a function or procedure runs is a part of something bigger.
 
 use crate::executor::{analyze, pass};
-use crate::pg::guard;
+use crate::pg::{guard, report};
 use crate::txn;
 use pgrx::pg_sys::{
     self, DestReceiver, ParamListInfo, PlannedStmt, ProcessUtilityContext, QueryCompletion,
@@ -39,14 +39,13 @@ unsafe extern "C-unwind" fn run(
     // SAFETY: the next hook or the standard function, with what we were given; this frame owns
     // nothing.
     unsafe {
-        guard::finally(
-            || match NEXT_RUN {
-                Some(f) => f(q, direction, count, once),
-                None if pass::may_apply(q) && passed(q, direction, count) => {}
-                None => raw_executor_run(q, direction, count, once),
-            },
-            txn::leave,
-        )
+        let run = || match NEXT_RUN {
+            Some(f) => f(q, direction, count, once),
+            None if pass::may_apply(q) && passed(q, direction, count) => {}
+            None => raw_executor_run(q, direction, count, once),
+        };
+        guard::finally(run, txn::leave);
+        tell();
     }
 }
 
@@ -96,7 +95,18 @@ unsafe extern "C-unwind" fn utility(
     }
     txn::enter();
     // SAFETY: `next` calls C only; this frame owns nothing.
-    unsafe { guard::finally(next, txn::leave) }
+    unsafe {
+        guard::finally(next, txn::leave);
+        tell();
+    }
+}
+
+/// A statement has run: when it was the client's own, the client may want to know what it did.
+unsafe fn tell() {
+    if !txn::is_nested() {
+        // SAFETY: the caller's frame owns nothing.
+        unsafe { report::transaction_id() }
+    }
 }
 
 /// Installs the hooks; once per process.

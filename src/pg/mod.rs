@@ -24,6 +24,7 @@ pub mod process;
 pub mod procs;
 pub mod query;
 pub mod relation;
+pub mod report;
 pub mod rows;
 pub mod scan;
 pub mod server;

@@ -7,6 +7,7 @@ use super::simple::columns;
 use super::wire;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::guard;
+use crate::pg::report::TRANSACTION_ID;
 use pgrx::pg_sys;
 
 impl Session {
@@ -57,8 +58,9 @@ impl Session {
                     }
                 }
                 b'N' => self.notice(&frame),
-                // Settings of the node and notifications are of no interest.
-                b'S' | b'A' | b'K' => {}
+                b'S' => self.told(&frame),
+                // Notifications are of no interest.
+                b'A' | b'K' => {}
                 b'G' if !show => self.queue_copy_fail("the statement was abandoned"),
                 b'1' => {
                     self.confirm_parse();
@@ -158,6 +160,16 @@ impl Session {
         let least = super::limits::worker_min_messages();
         if report.level >= least || report.level == pg_sys::INFO {
             guard::report(&report.error, report.level);
+        }
+    }
+
+    /// ParameterStatus: the id of the transaction; settings of the node are of no interest.
+    fn told(&mut self, frame: &Frame) {
+        let (name, value) = wire::cut(self.input.slice(&frame.body));
+        let current = self.batches.front().is_some_and(|b| b.seq >= self.transaction_since);
+        if current && name == TRANSACTION_ID.to_bytes() {
+            let text = std::str::from_utf8(wire::cut(value).0).ok();
+            self.transaction_id = text.and_then(|t| t.parse().ok());
         }
     }
 

@@ -72,12 +72,17 @@ impl Session {
         }
     }
 
-    /// Queues the question for the id of the transaction.
+    /// What is queued next is of another transaction than what was queued before.
+    pub(crate) fn transaction_begins(&mut self) {
+        self.transaction_id = None;
+        self.transaction_since = self.seq;
+    }
+
+    /// Queues the question for the id of the transaction, where the node has not told it.
     pub(crate) fn queue_transaction_id(&mut self) {
         if self.open {
             self.queue_sync();
         }
-        self.transaction_id = None;
         let (name, _) = self.prepared("SELECT pg_catalog.pg_current_xact_id()", &[], 0);
         self.queue_bind("", &name, &[], &[]);
         self.queue_execute("", 0);

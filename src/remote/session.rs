@@ -126,8 +126,10 @@ pub struct Session {
     pub(super) tag: Option<super::pool::Tag>,
     /// Its place among the connections of all backends.
     pub(super) permit: Option<Permit>,
-    /// Id of the transaction there, where it was asked for.
+    /// Id of the transaction there: told by the node once it has one, or asked for.
     pub(crate) transaction_id: Option<u64>,
+    /// The first batch of that transaction.
+    pub(super) transaction_since: u64,
     /// Its entry among the backends that work for this session.
     pub(super) entry: Option<Connection>,
     /// Settings given to this session outside of transactions; kept by the transaction layer.
@@ -176,6 +178,7 @@ impl Session {
             tag: None,
             permit: None,
             transaction_id: None,
+            transaction_since: 0,
             entry: None,
             settings: Rc::default(),
             settings_unknown: false,

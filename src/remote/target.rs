@@ -69,11 +69,16 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
     if t.login != t.user {
         t.parameters.push(("role".into(), user.to_owned()));
     }
+    let pooled = t.pooled;
     let mut parameter = |name: &str, value: &str| {
         t.parameters.push((name.to_owned(), value.to_owned()));
     };
     parameter("database", &session::database_name());
     parameter("client_encoding", &session::encoding_name());
+    if !pooled {
+        // Poolers may refuse what they do not know.
+        parameter("citus.report_transaction_id", "on");
+    }
     for (name, value) in PINNED {
         parameter(name, value);
     }

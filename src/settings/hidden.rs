@@ -139,6 +139,8 @@ settings! { register_hidden;
         "Copies reference tables to a node when it is activated.";
     replication_model: choice(ReplicationModel, Streaming) Superuser HIDDEN,
         "Kept for old configurations; the replication factor decides.";
+    report_transaction_id: bool(false) User HIDDEN,
+        "Tells the client the id of a transaction block once it has one.";
     running_under_citus_test_suite: bool(false) Superuser HIDDEN,
         "Makes output independent of time and place for tests.";
     select_opens_transaction_block: bool(true) User HIDDEN,

@@ -24,9 +24,7 @@ mod settings;
 mod taking;
 
 pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
-pub use parts::{
-    ask_transaction_ids, flag_modified, in_transaction, join, mark_modified, session, sessions,
-};
+pub use parts::{in_transaction, join, mark_modified, session, sessions};
 pub use reach::connect;
 
 use crate::pg::snapshot;

@@ -20,8 +20,6 @@ pub(super) struct Part {
     pub began: bool,
     /// Takes part in two-phase commit.
     pub modified: bool,
-    /// The node was asked for the id of its transaction.
-    asked: bool,
     /// Nesting level reached there: 1 after BEGIN, one more for every savepoint.
     pub level: i32,
     /// Nesting level at which the node joined the transaction.
@@ -66,59 +64,35 @@ pub(super) fn groups_in_transaction() -> Vec<i32> {
 }
 
 /// The nodes are modified in this transaction: they take part in two-phase commit. Nothing happens
-/// where the statement was a transaction of its own. To be called before the modification is
-/// queued.
+/// where the statement was a transaction of its own.
 pub fn mark_modified(groups: &[i32]) {
-    flag_modified(groups);
-    ask_transaction_ids(groups);
-}
-
-/// The first half of [`mark_modified`], for those who call [`ask_transaction_ids`] when the
-/// modification is queued: the question then costs its answer no time.
-pub fn flag_modified(groups: &[i32]) {
     let user = u32::from(local::user());
     let named = |p: &Part| groups.contains(&p.group) && p.user == user && p.began;
     PARTS.with(|p| p.borrow_mut().iter_mut().filter(|p| named(p)).for_each(|p| p.modified = true));
 }
 
-/// Asks the nodes that were modified for the ids of their transactions, once there are several;
-/// nothing is sent to `groups` yet.
-pub fn ask_transaction_ids(groups: &[i32]) {
-    PARTS.with(|p| {
-        let mut parts = p.borrow_mut();
-        if parts.iter().filter(|p| p.modified).count() < 2 {
-            return;
-        }
-        // They decide about the commit together, see `peers`.
-        for part in parts.iter_mut().filter(|p| p.modified && !p.asked) {
-            part.asked = ask_transaction_id(&part.session, !groups.contains(&part.group));
-        }
-    });
-}
-
-/// Asks for the id of the transaction there; false when the session cannot be asked now.
-fn ask_transaction_id(session: &SessionRef, send: bool) -> bool {
-    let Ok(mut s) = session.try_borrow_mut() else { return false };
-    s.queue_transaction_id();
-    // Otherwise it travels with what is about to be queued.
-    !send || s.flush().is_ok()
-}
-
 /// The nodes that were modified, with the ids of their transactions; `None` when one is not known.
 pub(super) fn transaction_ids() -> Result<Option<Vec<(i32, u64)>>> {
-    let mut ids = Vec::new();
-    for session in select(|p| p.began && p.modified && p.asked) {
-        // What was queued after the question (savepoints that ended) travels on by itself.
-        await_internal(&session, |s| s.transaction_id.is_some())?;
+    let silent = select(|p| {
+        let knows = |s: &Session| s.transaction_id.is_some();
+        p.began && p.modified && p.session.try_borrow().is_ok_and(|s| !knows(&s))
+    });
+    // A node tells when it has written something. What was written may still be on its way, or be
+    // nothing; and not every connection lets it tell.
+    for session in &silent {
+        let mut s = session.borrow_mut();
+        s.queue_transaction_id();
+        s.flush()?;
+    }
+    for session in &silent {
+        await_internal(session, |s| s.transaction_id.is_some())?;
     }
     PARTS.with(|p| {
-        for part in p.borrow().iter().filter(|p| p.began && p.modified) {
-            match part.session.borrow().transaction_id {
-                Some(id) if part.asked => ids.push((part.group, id)),
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(ids))
+        let parts = p.borrow();
+        let modified = parts.iter().filter(|p| p.began && p.modified);
+        Ok(modified
+            .map(|p| Some((p.group, p.session.try_borrow().ok()?.transaction_id?)))
+            .collect())
     })
 }
 
@@ -247,7 +221,6 @@ impl Part {
             session,
             began: false,
             modified: false,
-            asked: false,
             level: 0,
             joined: 0,
             released: None,
@@ -285,7 +258,6 @@ impl Part {
         let mut sql = begin_command(self.read_only);
         let mut commands = 1 + constraints::on_joining(&mut sql, self.group, 1);
         self.began = true;
-        self.asked = false;
         backends::began();
         self.level = 1;
         self.joined = nest;
@@ -293,6 +265,7 @@ impl Part {
         commands += self.savepoints(&mut sql, nest, true);
         commands += self.become_read_only(&mut sql, read_only);
         s.open_with(&sql, commands);
+        s.transaction_begins();
         Ok(false)
     }
 

@@ -80,3 +80,29 @@ INSERT INTO target SELECT k + 200000 * $1, v, $1 FROM s WHERE k % 10 = $1;
 INSERT INTO s SELECT k + 1 FROM s WHERE false;
 -- @error 23502
 INSERT INTO s TABLE target ON CONFLICT DO NOTHING;
+-- Rows of constants and rows of anything else.
+INSERT INTO s (k, v, n) VALUES (20001, 'it''s', -1), (20002, E'back\\slash', 2147483647), (20003, '', -2147483648), (20004, 'äöü €', 0) RETURNING *;
+INSERT INTO s (n, k) VALUES (1, 20011), (2, 20012), (DEFAULT, 20013);
+INSERT INTO s (v, k) VALUES ('a', 20021), (NULL, 20022), ('c' || 'd', 20023), (upper('e'), 20024);
+INSERT INTO s VALUES (20031, repeat('x', 5000), 1), (20032, repeat('''', 3000), 2);
+INSERT INTO t (k, v, n) VALUES (20001, 'x', 1.005), (20002, DEFAULT, 2), (20003, 'z', 1e3) RETURNING k, v, n, twice;
+INSERT INTO o (k, v) VALUES (1, 'one'), (-2, 'two'), (NULL, NULL);
+INSERT INTO r (name, n) VALUES ('black', -5), ('white', 6) ON CONFLICT (name) DO UPDATE SET n = excluded.n;
+INSERT INTO target VALUES (20001, 'a', 1), (20002, 'b', 2), (20001, 'c', 3) ON CONFLICT (k) DO NOTHING;
+-- @error 21000
+INSERT INTO target VALUES (20005, 'a', 1), (20005, 'c', 3) ON CONFLICT (k) DO UPDATE SET v = excluded.v;
+-- @error 23502
+INSERT INTO s (k, n) VALUES (20041, 1), (20042, NULL);
+-- @error 23502
+INSERT INTO s (k, n) VALUES (20043, 1), (NULL, 1);
+-- @error 22003
+INSERT INTO s (k, n) VALUES (20044, 1), (20045, 2147483648);
+-- @error 22P02
+INSERT INTO s (k, n) VALUES (20046, 1), (20047, 'many');
+INSERT INTO s (k, n) VALUES (20051, (SELECT count(*) FROM target WHERE k < 0)), (20052, 5);
+WITH c AS (SELECT 9 AS n) INSERT INTO s (k, n) VALUES (20061, (SELECT n FROM c)), (20062, 1);
+SELECT k, v, n FROM s WHERE k > 20000 ORDER BY k;
+SELECT k, v, n, twice FROM t WHERE k > 20000 ORDER BY k;
+DELETE FROM s WHERE k > 20000;
+DELETE FROM t WHERE k > 20000;
+DELETE FROM target WHERE k IN (20001, 20002);

@@ -133,9 +133,20 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
             "RETURNING or ON CONFLICT uses a function that only this node has",
         ));
     }
+    let rows_given = take_rows(q);
     let (plan, vals) = insert_template(q.copy(), table)?;
     let (rows, checks) = as_select(q.copy(), table)?;
-    let stmt = crate::planner::plan_query(rows, standard)?;
+    let stmt = match rows_given {
+        // Nothing of ours is left to be found in them.
+        Some(given) if !rows.has_sub_links() => {
+            give_rows(rows, given);
+            standard(rows)
+        }
+        given => {
+            given.into_iter().for_each(|g| give_rows(rows, g));
+            crate::planner::plan_query(rows, standard)?
+        }
+    };
     let key_column = table.key.as_ref().and_then(|k| {
         q.target_list().iter().filter(|t| !t.resjunk()).position(|t| t.resno() == k.attno)
     });
@@ -146,9 +157,36 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
         None => Route::First,
     };
     let mut apply = Apply::one(Step { plan, route, columns, counts: true, untyped: true });
-    apply.materialize = reads_us_later(stmt);
+    apply.materialize = rows_given.is_none() && reads_us_later(stmt);
     apply.checks = checks;
     Ok(super::on_top(q, stmt, &apply, vals.exprs()))
+}
+
+/// Takes the rows out of an INSERT of VALUES that read nothing: there may be many, and most of
+/// planning has nothing to do with them.
+fn take_rows(q: Query) -> Option<List<Node>> {
+    let source = values_of(q)?;
+    let alone = q.ctes().is_empty() && !q.has_sub_links() && q.quals().is_none();
+    alone.then(|| {
+        let rows = source.values_lists();
+        source.set_values_lists(List::EMPTY);
+        rows
+    })
+}
+
+/// Puts them back, or into a copy.
+fn give_rows(q: Query, rows: List<Node>) {
+    if let Some(source) = values_of(q) {
+        source.set_values_lists(rows);
+    }
+}
+
+/// The VALUES that an INSERT takes its rows from.
+fn values_of(q: Query) -> Option<RangeTblEntry> {
+    let mut from = q.from_items().iter();
+    let (Some(only), None) = (from.next(), from.next()) else { return None };
+    let source = q.entry(only.cast::<RangeTblRef>()?.rtindex() as u32)?;
+    (source.rtekind() == RTEKind::RTE_VALUES).then_some(source)
 }
 
 /// Whether scans of ours may start after the first rows have come: they would see rows that
