@@ -6,13 +6,15 @@ use pgrx::pg_sys;
 use std::sync::OnceLock;
 
 /// All tables of the extension.
-fn tables() -> [&'static dyn Shared; 15] {
+fn tables() -> [&'static dyn Shared; 16] {
+    use crate::cluster::clients;
     use crate::remote::{backends, kept, line, shared};
     use crate::stats::{counters, statements, tenants};
     use crate::txn::{doubt, gate};
     use crate::worker::board;
     [
         &counters::TABLE,
+        &clients::TABLE,
         &statements::TABLE,
         &tenants::TABLE,
         &shared::TABLE,

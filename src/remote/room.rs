@@ -10,6 +10,7 @@ use super::pool::{self, Moment};
 use super::session::{NodeAddr, SessionRef};
 use super::shared::{self, Asks, Permit, Waiting};
 use super::target::target;
+use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::guc;
 use crate::pg::wait::{check_for_interrupts, WaitSet};
@@ -69,6 +70,8 @@ pub(super) fn sessions(
     pool::leave_at_exit();
     let limit = limit.unwrap_or(Duration::MAX).min(limits::connect_timeout());
     let mut seeker = Seeker { user, source, deadline: Instant::now() + limit, number: None };
+    let here = catalog::local_group().unwrap_or(-1);
+    nodes.iter().filter(|n| n.group >= 0 && n.group == here).for_each(shared::is_local);
     let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
     let mut open: Vec<(usize, NodeAddr)> = nodes.iter().cloned().enumerate().collect();
     loop {

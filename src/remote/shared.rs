@@ -51,7 +51,9 @@ const CAP_TIME: usize = 4;
 const NUDGED: usize = 5;
 /// Connections that nobody holds: they have been left for whoever comes (`kept`).
 const LEFT: usize = 6;
-const WORDS: usize = 7;
+/// Set for this server itself.
+const LOCAL: usize = 7;
+const WORDS: usize = 8;
 
 type Row = Slot<WORDS>;
 
@@ -118,11 +120,6 @@ fn subtract(row: &Row, word: usize, n: u64) {
 pub(super) struct Permit(Option<&'static Row>);
 
 impl Permit {
-    /// Whether it takes part in the limit.
-    pub fn is_counted(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// How long the connection may be kept although others wait for one; `None` while nobody does.
     ///
     /// Passing a connection on costs a few statements, and making another one instead (where
@@ -222,6 +219,10 @@ fn now() -> u64 {
 /// Connections that all backends together may have to one node.
 fn limit(row: &Row) -> u64 {
     let set = match settings::max_shared_pool_size() {
+        _ if row[LOCAL].load(Relaxed) != 0 => match settings::local_shared_pool_size() {
+            0 => u64::try_from(guc::max_connections() / 2).ok(),
+            n => u64::try_from(n).ok(),
+        },
         0 => u64::try_from(guc::max_connections()).ok(),
         n => u64::try_from(n).ok(),
     };
@@ -264,6 +265,13 @@ fn allowed(row: &Row, who: Asks) -> u64 {
 
 fn index_of(row: &Row) -> Option<usize> {
     TABLE.slots().iter().position(|r| std::ptr::eq(r, row))
+}
+
+/// This server itself: `citus.local_shared_pool_size` is its limit.
+pub(super) fn is_local(node: &NodeAddr) {
+    if let Some(row) = row(node) {
+        row[LOCAL].store(1, Relaxed);
+    }
 }
 
 /// A node's place in the table.
