@@ -78,10 +78,10 @@ fn leave() {
 }
 
 fn too_many(limit: u64) -> Error {
-    Error::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many client connections")
-        .detail(format!(
-            "This node takes {limit} connections of ordinary users (citus.max_client_connections) \
-             besides those of other nodes."
-        ))
+    let message = format!(
+        "sorry, too many client connections: citus.max_client_connections allows {limit}"
+    );
+    Error::new(sqlstate::TOO_MANY_CONNECTIONS, message)
+        .detail("Connections of other nodes and of superusers are not counted.")
         .hint("Close connections that are not needed, or raise citus.max_client_connections.")
 }
