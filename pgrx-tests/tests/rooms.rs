@@ -131,7 +131,8 @@ fn blocks_that_hold_each_others_connections() {
     }
     let results: Vec<_> = blocks.iter_mut().map(|c| c.receive()).collect();
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
-    let errors: Vec<String> = results.iter().filter_map(|r| r.as_ref().err()).map(|e| e.code().to_owned()).collect();
+    let errors: Vec<String> =
+        results.iter().filter_map(|r| r.as_ref().err()).map(|e| e.code().to_owned()).collect();
     // One gives way: the youngest. All others go on.
     assert_eq!(errors, ["40P01"], "{results:?}");
     let e = results[5].as_ref().unwrap_err().to_string();

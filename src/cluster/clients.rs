@@ -78,9 +78,8 @@ fn leave() {
 }
 
 fn too_many(limit: u64) -> Error {
-    let message = format!(
-        "sorry, too many client connections: citus.max_client_connections allows {limit}"
-    );
+    let message =
+        format!("sorry, too many client connections: citus.max_client_connections allows {limit}");
     Error::new(sqlstate::TOO_MANY_CONNECTIONS, message)
         .detail("Connections of other nodes and of superusers are not counted.")
         .hint("Close connections that are not needed, or raise citus.max_client_connections.")

@@ -6,8 +6,8 @@
 //! those that hold none. When a node itself says that it has no room, what it took so far is the
 //! limit for a while, and then a little more.
 
-use super::line;
 use super::limits;
+use super::line;
 use super::session::NodeAddr;
 use crate::error::{sqlstate, Error};
 use crate::pg::guc;
@@ -239,9 +239,7 @@ fn limit(row: &Row) -> u64 {
 
 /// Connections to a node that one who asks can have, those among them that nobody holds.
 pub(super) fn room(index: usize, who: Asks) -> u64 {
-    TABLE.slots().get(index).map_or(u64::MAX, |row| {
-        allowed(row, who).saturating_sub(in_use(row))
-    })
+    TABLE.slots().get(index).map_or(u64::MAX, |row| allowed(row, who).saturating_sub(in_use(row)))
 }
 
 /// Connections to a node that sessions hold, when there are no others and no more may be made.
@@ -323,7 +321,9 @@ pub(super) fn permit(node: &NodeAddr, who: Asks) -> Option<Permit> {
 /// What this process has: places of nodes, and how many connections to each, kept ones among them.
 pub(super) fn holdings() -> Vec<(usize, u64)> {
     let held = |m: &Mine| Some((index_of(m.row)?, m.permits)).filter(|h| h.1 > 0);
-    MINE.with(|m| m.try_borrow().map_or_else(|_| Vec::new(), |m| m.iter().filter_map(held).collect()))
+    MINE.with(|m| {
+        m.try_borrow().map_or_else(|_| Vec::new(), |m| m.iter().filter_map(held).collect())
+    })
 }
 
 /// The node has refused a connection for want of room.
