@@ -133,7 +133,7 @@ fn five_hundred_clients_and_a_hundred_connections() {
     let errors = storm(&cluster, &name, CLIENTS, seconds());
     assert_eq!(errors, BTreeMap::new());
     // For comparison, no more clients than there is room for.
-    let errors = storm(&cluster, &name, 60, seconds() / 2);
+    let errors = storm(&cluster, &name, 80, seconds());
     assert_eq!(errors, BTreeMap::new());
 }
 

@@ -47,6 +47,11 @@ CREATE FUNCTION pg_catalog.citus_internal_ask_proof() RETURNS text
 COMMENT ON FUNCTION pg_catalog.citus_internal_ask_proof() IS
     'a text to be used once, by which a call through a connection pooler proves where it comes from';
 
+CREATE FUNCTION pg_catalog.citus_internal_introduce(proof text) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'citus_introduce' LANGUAGE C STRICT;
+COMMENT ON FUNCTION pg_catalog.citus_internal_introduce(text) IS
+    'proves that this connection comes from a node, so that it does not count as a client''s';
+
 CREATE FUNCTION pg_catalog.citus_is_coordinator() RETURNS boolean
     LANGUAGE sql STRICT
     AS $$ SELECT groupid OPERATOR(pg_catalog.=) 0 FROM pg_catalog.pg_dist_local_group $$;

@@ -1,6 +1,7 @@
 //! Nodes that join, leave and change.
 
 pub mod checks;
+pub mod clients;
 pub mod commands;
 pub mod health;
 pub mod join;

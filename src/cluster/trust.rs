@@ -2,6 +2,7 @@
 //! `model::proof`; what a client says about itself (its `application_name`, its settings) counts
 //! for nothing.
 
+use super::clients;
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::model::proof::{self, Arguments, Circumstances};
@@ -21,6 +22,15 @@ pub fn ask() -> Result<String> {
     let text = format!("{:016x}{:016x}", session::random()?, session::random()?);
     ASKED.with(|a| *a.borrow_mut() = Some(text.clone()));
     Ok(text)
+}
+
+/// Whether the client proves to be a node: its connection is none of an ordinary user's then.
+pub fn introduce(proof: &str) -> Result<bool> {
+    let right = is_right(proof::INTRODUCTION, &Arguments::default(), proof)?;
+    if right {
+        clients::is_node();
+    }
+    Ok(right)
 }
 
 /// Refuses everybody but superusers and whoever proves to be the coordinator, calling `function`

@@ -1,6 +1,7 @@
 //! Keeps count of executions inside of each other, for [`crate::txn::must_use_transaction`]: a
 //! statement that a function or procedure runs is a part of something bigger.
 
+use crate::cluster::clients;
 use crate::executor::{analyze, pass};
 use crate::pg::{guard, report};
 use crate::txn;
@@ -71,6 +72,10 @@ unsafe extern "C-unwind" fn utility(
     dest: *mut DestReceiver,
     qc: *mut QueryCompletion,
 ) {
+    if clients::is_unknown() {
+        // SAFETY: the text is that of the statement.
+        guard::entry(|| clients::judge(unsafe { super::execution::text(text) }));
+    }
     // SAFETY: the next hook or the standard function, with what we were given.
     let next = || unsafe {
         match NEXT_UTILITY {

@@ -6,16 +6,20 @@ use pgrx::pg_sys;
 use std::sync::OnceLock;
 
 /// All tables of the extension.
-fn tables() -> [&'static dyn Shared; 13] {
-    use crate::remote::{backends, kept, shared};
+fn tables() -> [&'static dyn Shared; 16] {
+    use crate::cluster::clients;
+    use crate::remote::{backends, kept, line, shared};
     use crate::stats::{counters, statements, tenants};
     use crate::txn::{doubt, gate};
     use crate::worker::board;
     [
         &counters::TABLE,
+        &clients::TABLE,
         &statements::TABLE,
         &tenants::TABLE,
         &shared::TABLE,
+        &line::TABLE,
+        &line::NUMBERS,
         &backends::TABLE,
         &kept::TABLE,
         &kept::WATCH,

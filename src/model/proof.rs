@@ -11,6 +11,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt::Write;
 
+/// The function by which a node says that it is one.
+pub const INTRODUCTION: &str = "citus_internal_introduce";
+
 /// What a proof is about, apart from the function and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Circumstances<'a> {

@@ -73,6 +73,20 @@ pub fn is_superuser() -> bool {
     unsafe { pg_sys::superuser() }
 }
 
+/// Whether this session belongs to a client that did not log in as a superuser.
+pub fn is_of_ordinary_client() -> bool {
+    // SAFETY: plain variables set at backend start; a syscache look-up inside a transaction.
+    unsafe {
+        !pg_sys::MyProcPort.is_null() && !pg_sys::superuser_arg(pg_sys::GetAuthenticatedUserId())
+    }
+}
+
+/// Whether a role, by its name, is a superuser.
+pub fn is_superuser_role(name: &str) -> bool {
+    // SAFETY: a syscache look-up inside a transaction.
+    role_oid(name).is_some_and(|role| unsafe { pg_sys::superuser_arg(Oid::from(role)) })
+}
+
 /// Whether the current user has the privileges of a role.
 pub fn has_privileges_of(role: Oid) -> bool {
     // SAFETY: syscache look-ups inside a transaction.

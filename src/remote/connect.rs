@@ -3,7 +3,7 @@
 
 use super::backends::Connection;
 use super::message::TxStatus;
-use super::proof::Login;
+use super::proof::{Call, Login};
 use super::session::{NodeAddr, Session};
 use super::shared::Permit;
 use super::tls::{self, Files};
@@ -151,6 +151,7 @@ impl Connecting {
                 if matches!(s.transport, Transport::Plain(_)) {
                     s.identity = self.target.identity;
                 }
+                Call::introduce(&mut s);
                 Ok(s)
             }
             _ => Err(Error::internal("connection is not complete")),

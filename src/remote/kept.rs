@@ -14,7 +14,9 @@
 //! connections, changes roles, databases or nodes, closes what is kept as well.
 
 use super::backends::Connection;
+use super::connect::Target;
 use super::limits;
+use super::line;
 use super::message::TxStatus;
 use super::session::{Answers, NodeAddr, Session, SessionRef, Settings};
 use super::shared::{self, Permit};
@@ -24,6 +26,7 @@ use super::wire;
 use crate::pg::fmgr::quote_literal;
 use crate::pg::net::{poll, Address, Interest, Socket};
 use crate::pg::shmem::{Slot, Table};
+use crate::pg::wait::stop_requested;
 use crate::pg::{handover, server, session};
 use crate::settings;
 use crate::worker::board;
@@ -39,7 +42,7 @@ use std::time::{Duration, Instant};
 mod note;
 
 /// Time that the answer to `DISCARD ALL` may be waited for: less than a new connection takes.
-const PATIENCE: Duration = Duration::from_millis(5);
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 /// A connection is kept again and again, but not for ever: a node that is to be shut down waits
 /// until its sessions have left. In units of the time for which it is kept.
 const LIFE: u32 = 10;
@@ -72,7 +75,8 @@ type Row = Slot<WORDS>;
 /// What lies in the places.
 pub static TABLE: Table<WORDS> = Table::new(c"citus_kept_connections", handover::places);
 /// When the launcher looks for what has to be closed, 0 when it does not intend to.
-pub static WATCH: Table<1> = Table::new(c"citus_kept_watch", || 1);
+/// And when something was left last.
+pub static WATCH: Table<2> = Table::new(c"citus_kept_watch", || 1);
 
 /// Makes the places; from `_PG_init`.
 pub fn register() {
@@ -193,12 +197,15 @@ pub(super) fn give_up(node: &NodeAddr) -> bool {
 /// Closes what has been kept long enough; the time until there is more. The launcher calls it
 /// before it sleeps, and does not sleep longer than that.
 pub fn watch() -> Option<Duration> {
-    let [[watch]] = WATCH.slots() else { return None };
+    let [[watch, last]] = WATCH.slots() else { return None };
     // Who leaves something from here on wakes us.
     watch.store(0, SeqCst);
     let now = now();
     close_where(|row| row[ENDS].load(Relaxed) <= now);
-    let next = full().map(|(_, row)| row[ENDS].load(Relaxed)).min()?;
+    let next = full().map(|(_, row)| row[ENDS].load(Relaxed)).min();
+    // Where many are left and taken at once, not each of them wakes us.
+    let soon = limits::kept_time().map(|time| last.load(Relaxed).saturating_add(micros(time)));
+    let next = next.or(soon.filter(|soon| *soon > now))?;
     watch.store(next, SeqCst);
     // A little late rather than twice.
     Some(Duration::from_micros(next.saturating_sub(now)) + Duration::from_millis(2))
@@ -206,7 +213,8 @@ pub fn watch() -> Option<Duration> {
 
 /// Sees to it that the launcher looks in time.
 fn announce(ends: u64) {
-    let [[watch]] = WATCH.slots() else { return };
+    let [[watch, last]] = WATCH.slots() else { return };
+    last.store(now(), Relaxed);
     let next = watch.load(SeqCst);
     if next == 0 || next > ends {
         board::wake_launcher(false);
@@ -246,24 +254,39 @@ impl Session {
 /// session stays as it was, or has been told to forget everything. Never waits, never raises.
 pub(super) fn offer(session: &SessionRef) {
     let Ok(mut s) = session.try_borrow_mut() else { return };
-    let now = now();
-    let (Some(identity), Some(ends)) = (s.identity.clone(), ends(&s, now)) else { return };
     let there = || {
         let place = shared::place(&s.node);
         full().filter(|(_, row)| row[PERMIT].load(Relaxed) == place).count()
     };
-    // Without the launcher nobody would close it.
-    if !is_clean(&s)
-        || shared::is_full(&s.node)
-        || there() >= shared::keepable(&s.node)
-        || !board::launcher_works()
-    {
-        return;
+    if !shared::is_full(&s.node) && there() < shared::keepable(&s.node) {
+        leave(&mut s);
     }
-    let Some(claim) = Claim::free() else { return };
+}
+
+/// Leaves the connection to a session that waits for one; whether it could be. Otherwise as
+/// [`offer`].
+pub(super) fn pass_on(session: &SessionRef) -> bool {
+    let Ok(mut s) = session.try_borrow_mut() else { return false };
+    let left = leave(&mut s);
+    let node = shared::index(&s.node);
+    drop(s);
+    if left {
+        line::wake(node);
+    }
+    left
+}
+
+fn leave(s: &mut Session) -> bool {
+    let now = now();
+    let (Some(identity), Some(ends)) = (s.identity.clone(), ends(s, now)) else { return false };
+    // Without the launcher nobody would close it.
+    if !is_clean(s) || !board::launcher_works() {
+        return false;
+    }
+    let Some(claim) = Claim::free() else { return false };
     s.queue_internal("DISCARD ALL", Answers::Essential);
     if !matches!(s.flush(), Ok(true)) || s.is_broken() {
-        return;
+        return false;
     }
     let age = micros(s.created.elapsed());
     let note = Note {
@@ -275,7 +298,7 @@ pub(super) fn offer(session: &SessionRef) {
         identity: identity.to_string(),
     };
     if !handover::leave(claim.place, s.fd(), &note.write()) {
-        return;
+        return false;
     }
     // Not ours any more: neither a word nor an end of it.
     s.poison();
@@ -288,6 +311,7 @@ pub(super) fn offer(session: &SessionRef) {
     row[PERMIT].store(s.permit.take().unwrap_or_default().leave(), Relaxed);
     claim.publish();
     announce(ends);
+    true
 }
 
 fn pack(node: i32, pid: i32) -> u64 {
@@ -295,11 +319,13 @@ fn pack(node: i32, pid: i32) -> u64 {
 }
 
 /// A connection that some session has left, and that this one would otherwise make.
-pub(super) fn take(target: &super::connect::Target) -> Option<Session> {
+///
+/// `patience` is how long the node's answer is waited for.
+pub(super) fn take(target: &Target, patience: Duration) -> Option<Session> {
     let identity = target.identity.as_ref()?;
     limits::kept_time()?;
     let key = hash(identity);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     while let Some(claim) = newest(key) {
         let revived = claim.empty().and_then(|c| revive(target, identity, c, deadline));
         if revived.is_some() {
@@ -331,7 +357,7 @@ fn newest(key: u64) -> Option<Claim> {
 /// A session over a connection that was left, if it is what it should be and the node has
 /// forgotten what was before.
 fn revive(
-    target: &super::connect::Target,
+    target: &Target,
     identity: &Rc<str>,
     (fd, note, permit): (OwnedFd, Note, Permit),
     deadline: Instant,
@@ -378,7 +404,7 @@ fn forgets(s: &mut Session, deadline: Instant) -> bool {
             }
             Ok(false) => {
                 let mut i = [Interest { fd: s.fd(), write: false, ready: false }];
-                poll(&mut i, deadline, || false);
+                poll(&mut i, deadline, stop_requested);
                 if !i.iter().any(|i| i.ready) {
                     return false;
                 }

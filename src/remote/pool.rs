@@ -1,13 +1,13 @@
 //! Sessions that are kept between transactions.
 
-use super::backends;
 use super::connect::{Connecting, Step};
 use super::kept;
 use super::limits;
+use super::room::{self, Source};
 use super::session::{NodeAddr, Session, SessionRef};
-use super::shared::{self, Asks, Permit};
+use super::shared::Permit;
 use super::target::target;
-use crate::error::{sqlstate, Error, Result};
+use crate::error::{Error, Result};
 use crate::pg::memory;
 use crate::pg::wait::{check_for_interrupts, WaitSet};
 use crate::pg::xact;
@@ -19,10 +19,6 @@ use std::time::{Duration, Instant};
 /// A session that was used so shortly ago is not asked whether it is alive: whoever hangs up now
 /// could as well have done it a moment later, in the middle of the statement.
 const FRESH: Duration = Duration::from_millis(1);
-
-/// Milliseconds between two looks for room, at least and at most. The more wait, the less often
-/// each looks: room is found as fast, and the processors are not kept busy by looking.
-const LOOK: (u64, u64) = (2, 100);
 
 thread_local! {
     static IDLE: RefCell<Vec<SessionRef>> = const { RefCell::new(Vec::new()) };
@@ -37,15 +33,7 @@ pub fn acquire_each(
     user: &str,
     limit: Option<Duration>,
 ) -> Result<Vec<Result<SessionRef>>> {
-    let found: Vec<Option<SessionRef>> = nodes.iter().map(|n| take_idle(n, user)).collect();
-    let missing: Vec<NodeAddr> =
-        nodes.iter().zip(&found).filter(|(_, s)| s.is_none()).map(|(n, _)| n.clone()).collect();
-    if missing.is_empty() {
-        return Ok(found.into_iter().flatten().map(Ok).collect());
-    }
-    let mut made = take_or_connect(&missing, user, limit)?.into_iter();
-    let none = || Err(Error::internal("no connection was made"));
-    Ok(found.into_iter().map(|s| s.map_or_else(|| made.next().unwrap_or_else(none), Ok)).collect())
+    room::sessions(nodes, user, limit, Source::Any)
 }
 
 /// A new session that is not taken from, nor counted by, the pool.
@@ -88,7 +76,7 @@ pub fn set_tag(session: &SessionRef, tag: Tag) {
 }
 
 /// A kept session that is alive.
-fn take_idle(node: &NodeAddr, user: &str) -> Option<SessionRef> {
+pub(super) fn take_idle(node: &NodeAddr, user: &str) -> Option<SessionRef> {
     loop {
         let session = IDLE.with(|idle| {
             let mut idle = idle.borrow_mut();
@@ -157,16 +145,20 @@ pub fn give_back(session: SessionRef) {
                 // What was streamed has left holes behind.
                 memory::trim();
             }
-            // Others may be waiting: what nobody uses makes way first.
-            let others = lease(&s).is_some_and(|lease| s.created.elapsed() >= lease);
-            let may = !s.is_broken() && !expired(&s) && s.only_internal();
-            may && (!others || kept::give_up(&s.node))
+            !s.is_broken() && !expired(&s) && s.only_internal()
         }
         Err(_) => false,
     };
     if !keep {
         return;
     }
+    keep_idle(session);
+    // Others may be waiting.
+    make_way(Moment::Used);
+}
+
+/// Keeps a session, unless there are enough.
+pub(crate) fn keep_idle(session: SessionRef) {
     IDLE.with(|idle| {
         let mut idle = idle.borrow_mut();
         let new = session.borrow();
@@ -182,24 +174,75 @@ pub fn give_back(session: SessionRef) {
     });
 }
 
-/// How long after it was made a session's connection may be kept although others wait for one;
-/// `None` while nobody does.
-fn lease(s: &Session) -> Option<Duration> {
-    s.permit.as_ref().and_then(Permit::lease)
+/// Passes on kept sessions that others need more. An idle session comes here when it is woken by
+/// one that waits. Never raises.
+pub fn make_room() {
+    make_way(Moment::Idle);
 }
 
-/// Closes kept sessions that others need more. An idle session comes here when it is woken by one
-/// that waits. Never raises.
-pub fn make_room() {
-    let closed: Vec<SessionRef> = IDLE.with(|idle| {
+/// When kept sessions are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Moment {
+    /// After they were used.
+    Used,
+    /// While the client does nothing.
+    Idle,
+    /// Before this session waits.
+    Waiting,
+}
+
+/// Passes on, or closes, kept sessions that others wait for.
+pub(super) fn make_way(moment: Moment) {
+    let wanted: Vec<SessionRef> = IDLE.with(|idle| {
         let Ok(mut idle) = idle.try_borrow_mut() else { return Vec::new() };
-        let gives = |s: &mut SessionRef| {
-            let s = s.borrow();
-            lease(&s).is_some_and(|l| s.created.elapsed() >= l || s.used.elapsed() >= l / 4)
-        };
-        idle.extract_if(.., gives).collect()
+        idle.extract_if(.., |s| is_due(&s.borrow(), moment)).collect()
     });
-    drop(closed);
+    for session in wanted {
+        if !kept::pass_on(&session) && may_close(&session.borrow(), moment) {
+            continue;
+        }
+        if !session.borrow().is_broken() {
+            keep_idle(session);
+        }
+    }
+}
+
+/// Whether others wait for a session that has been used for long enough.
+fn is_due(s: &Session, moment: Moment) -> bool {
+    let Some(lease) = s.permit.as_ref().and_then(|p| p.lease(false)) else { return false };
+    match moment {
+        Moment::Used => s.taken.elapsed() >= lease,
+        Moment::Idle => s.taken.elapsed() >= lease || s.used.elapsed() >= lease / 4,
+        Moment::Waiting => true,
+    }
+}
+
+/// Whether one that cannot be passed on is to be closed for the sake of others.
+fn may_close(s: &Session, moment: Moment) -> bool {
+    let Some(lease) = s.permit.as_ref().and_then(|p| p.lease(true)) else { return false };
+    match moment {
+        Moment::Used => s.taken.elapsed() >= lease,
+        _ => s.taken.elapsed() >= lease || s.used.elapsed() >= lease / 4,
+    }
+}
+
+/// Connections that sessions kept here have, by the places of their nodes.
+pub(super) fn idle_places() -> Vec<u64> {
+    let place = |s: &SessionRef| s.borrow().permit.as_ref().map_or(0, Permit::place);
+    IDLE.with(|idle| idle.borrow().iter().map(place).collect())
+}
+
+/// Closes a session to a node that is kept for another user; false when there is none.
+pub(super) fn close_others(node: &NodeAddr, user: &str) -> bool {
+    let other = IDLE.with(|idle| {
+        let mut idle = idle.borrow_mut();
+        let at = idle.iter().position(|s| {
+            let s = s.borrow();
+            s.node.name == node.name && s.node.port == node.port && s.user != user
+        })?;
+        Some(idle.swap_remove(at))
+    });
+    other.is_some()
 }
 
 /// Closes the kept sessions to a node, or all of them.
@@ -239,89 +282,9 @@ pub fn acquire_promptly(
 
 /// Connects to all nodes at the same time; one result for each. The outer error is an interrupt.
 ///
-/// Waits while there is no room for a connection, in all sessions in the same order of nodes, and
-/// without holding anything that it does not need.
+/// Waits while there is no room for a connection.
 pub fn connect_all(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<SessionRef>>> {
-    connect_within(nodes, user, limits::connect_timeout())
-}
-
-/// [`connect_all`] within a limit of time.
-fn connect_within(
-    nodes: &[NodeAddr],
-    user: &str,
-    limit: Duration,
-) -> Result<Vec<Result<SessionRef>>> {
-    // Before the permits' own: what is left at the end takes its permit along.
-    leave_at_exit();
-    let deadline = Instant::now() + limit.min(limits::connect_timeout());
-    let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
-    let kept = IDLE.with(|idle| {
-        let counted = |s: &&SessionRef| s.borrow().permit.as_ref().is_some_and(Permit::is_counted);
-        idle.borrow().iter().filter(counted).count() as u64
-    });
-    let who = if shared::held() > kept { Asks::Holds } else { Asks::Comes };
-    let mut open: Vec<(usize, &NodeAddr)> = nodes.iter().enumerate().collect();
-    open.sort_by(|a, b| (&a.1.name, a.1.port).cmp(&(&b.1.name, b.1.port)));
-    while !open.is_empty() {
-        let mut permits = Vec::with_capacity(open.len());
-        for (_, node) in &open {
-            permits.push(await_permit(node, who, deadline)?);
-        }
-        let addresses: Vec<NodeAddr> = open.iter().map(|(_, n)| (*n).clone()).collect();
-        let mut permits = permits.into_iter();
-        let made = connect_with(&addresses, |node| {
-            let permit = permits.next().unwrap_or_else(|| Err(shared::exhausted(node)))?;
-            let mut target = target(node, user)?;
-            target.deadline = deadline;
-            Connecting::start(target, permit)
-        })?;
-        let mut again = Vec::new();
-        for ((i, node), result) in open.into_iter().zip(made) {
-            match result {
-                // Others than we take the node's room, or what we gave up is not free yet.
-                Err(e) if e.code == sqlstate::TOO_MANY_CONNECTIONS && Instant::now() < deadline => {
-                    if !kept::give_up(node) {
-                        shared::refused(node);
-                    }
-                    again.push((i, node));
-                }
-                other => put(&mut done, i, other),
-            }
-        }
-        open = again;
-        if !open.is_empty() {
-            pause(LOOK.1)?;
-        }
-    }
-    Ok(done.into_iter().flatten().collect())
-}
-
-/// [`connect_all`] with connections that former sessions have left, where there are any.
-fn take_or_connect(
-    nodes: &[NodeAddr],
-    user: &str,
-    limit: Option<Duration>,
-) -> Result<Vec<Result<SessionRef>>> {
-    leave_at_exit();
-    let mut done: Vec<Option<Result<SessionRef>>> = nodes.iter().map(|_| None).collect();
-    let mut missing = Vec::new();
-    for (slot, node) in done.iter_mut().zip(nodes) {
-        match target(node, user).map(|t| kept::take(&t)) {
-            Ok(None) => missing.push(node.clone()),
-            Ok(Some(session)) => {
-                count(Counter::ConnectionReused);
-                *slot = Some(Ok(share(session)));
-            }
-            Err(e) => *slot = Some(Err(e)),
-        }
-    }
-    if !missing.is_empty() {
-        let made = connect_within(&missing, user, limit.unwrap_or(Duration::MAX))?;
-        for (slot, result) in done.iter_mut().filter(|s| s.is_none()).zip(made) {
-            *slot = Some(result);
-        }
-    }
-    Ok(done.into_iter().flatten().collect())
+    room::sessions(nodes, user, None, Source::New)
 }
 
 /// The end of the process: what it does not need any more is left to sessions to come.
@@ -334,7 +297,7 @@ fn leave() {
     close_idle(None);
 }
 
-fn leave_at_exit() {
+pub(super) fn leave_at_exit() {
     if !EXIT_HOOK.with(|h| h.replace(true)) {
         xact::at_exit(leave);
     }
@@ -345,46 +308,7 @@ pub fn connect_urgently(nodes: &[NodeAddr], user: &str) -> Result<Vec<Result<Ses
     connect_with(nodes, |node| Connecting::start(target(node, user)?, Permit::default()))
 }
 
-/// Waits for the right to connect. The outer error is an interrupt.
-fn await_permit(node: &NodeAddr, who: Asks, deadline: Instant) -> Result<Result<Permit>> {
-    if let Some(permit) = shared::permit(node, who) {
-        return Ok(Ok(permit));
-    }
-    // What nobody uses, and what other users have used this session for.
-    while kept::give_up(node) {
-        if let Some(permit) = shared::permit(node, who) {
-            return Ok(Ok(permit));
-        }
-    }
-    close_idle(Some((&node.name, node.port)));
-    let waiting = shared::Waiting::begin(node);
-    let who = match who {
-        _ if shared::held_at(node) > 0 => Asks::Must,
-        Asks::Comes => Asks::Waits,
-        other => other,
-    };
-    loop {
-        if let Some(permit) = shared::permit(node, who) {
-            return Ok(Ok(permit));
-        }
-        if Instant::now() >= deadline {
-            return Ok(Err(shared::exhausted(node)));
-        }
-        make_room();
-        if waiting.may_nudge() {
-            backends::nudge(node.id, waiting.chance());
-        }
-        pause((waiting.all() / 4).clamp(LOOK.0, LOOK.1))?;
-    }
-}
-
-/// Waits for some milliseconds.
-fn pause(millis: u64) -> Result<()> {
-    check_for_interrupts()?;
-    WaitSet::new(0).wait(millis as i64, |_| ())
-}
-
-fn connect_with(
+pub(super) fn connect_with(
     nodes: &[NodeAddr],
     mut begin: impl FnMut(&NodeAddr) -> Result<Connecting>,
 ) -> Result<Vec<Result<SessionRef>>> {
@@ -422,7 +346,7 @@ fn connect_with(
     Ok(done.into_iter().flatten().collect())
 }
 
-fn share(s: Session) -> SessionRef {
+pub(super) fn share(s: Session) -> SessionRef {
     Rc::new(RefCell::new(s))
 }
 
@@ -431,7 +355,7 @@ fn fail(done: &mut [Option<Result<SessionRef>>], i: usize, e: Error) {
     put(done, i, Err(e));
 }
 
-fn put(done: &mut [Option<Result<SessionRef>>], i: usize, result: Result<SessionRef>) {
+pub(super) fn put(done: &mut [Option<Result<SessionRef>>], i: usize, result: Result<SessionRef>) {
     if let Some(slot) = done.get_mut(i) {
         *slot = Some(result);
     }

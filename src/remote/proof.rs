@@ -1,11 +1,12 @@
 //! Calls of functions that a node runs for other nodes only.
 
-use super::session::{Session, SessionRef};
+use super::session::{Answers, Session, SessionRef};
 use super::simple;
 use crate::catalog;
 use crate::error::Result;
 use crate::model::proof::{self, Arguments, Circumstances};
 use crate::pg::fmgr::quote_literal;
+use crate::pg::session as local;
 
 /// A call of such a function, for any number of sessions: each gets a proof of its own.
 pub struct Call {
@@ -36,6 +37,25 @@ impl Call {
         };
         let proof = session.borrow_mut().proof(self, asked);
         Ok(proof.map_or_else(|| self.unproven(), |p| self.with(&quote_literal(&p))))
+    }
+
+    /// The call by which a connection proves to be a node's, queued to travel with the first
+    /// statement. Through a pooler there is none: its connections belong to anybody.
+    pub(super) fn introduce(session: &mut Session) {
+        let Some(login) = session.login.as_ref().filter(|l| !l.pooled) else { return };
+        // Superusers are not counted.
+        if local::is_superuser_role(&login.user) {
+            return;
+        }
+        let call = Call {
+            function: proof::INTRODUCTION,
+            sql: String::new(),
+            arguments: Arguments::default(),
+        };
+        if let Some(proof) = session.proof(&call, None) {
+            let sql = format!("SELECT pg_catalog.{}({})", call.function, quote_literal(&proof));
+            session.queue_internal(&sql, Answers::Discard);
+        }
     }
 
     fn with(&self, proof: &str) -> String {

@@ -120,6 +120,8 @@ pub struct Session {
     pub(super) statements: Statements,
     pub(super) wait_set: Option<(WaitSet, i32)>,
     pub(super) created: Instant,
+    /// When this backend got it.
+    pub(super) taken: Instant,
     /// When it was given back last.
     pub(super) used: Instant,
     /// What [`super::pool::take_tagged`] finds it by.
@@ -174,6 +176,7 @@ impl Session {
             statements: Statements::default(),
             wait_set: None,
             created: Instant::now(),
+            taken: Instant::now(),
             used: Instant::now(),
             tag: None,
             permit: None,

@@ -1,12 +1,13 @@
 //! Connections of all backends together, by node (`citus.max_shared_pool_size`).
 //!
-//! Who finds no room waits. Meanwhile those who give a connection back close it rather than keep
-//! it, those who keep one and do nothing are asked for it (`pool::make_room`), and who comes later
-//! waits too. A part of the room is kept for sessions that hold connections already, so that they
-//! are not held up by those that hold none. When a node itself says that it has no room, what it
-//! took so far is the limit for a while.
+//! Who finds no room waits in line ([`line`]). Meanwhile those who have had a connection for a while
+//! pass it on, and those who keep one and do nothing are asked for it (`pool::make_room`). A part of
+//! the room is kept for sessions that hold connections already, so that they are not held up by
+//! those that hold none. When a node itself says that it has no room, what it took so far is the
+//! limit for a while, and then a little more.
 
 use super::limits;
+use super::line;
 use super::session::NodeAddr;
 use crate::error::{sqlstate, Error};
 use crate::pg::guc;
@@ -20,15 +21,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Nodes that can be counted; connections to further ones are not limited.
-const NODES: usize = 1024;
-/// Milliseconds for which a node's refusal counts.
+pub(super) const NODES: usize = 1024;
+/// Milliseconds for which a node's refusal counts, and after which one connection more is tried
+/// each time.
 const REFUSED: u64 = 5000;
-/// Connections of a node that change hands in a second while many wait.
+const RETRY: u64 = 500;
+/// Connections of a node that are made anew for others in a second while many wait.
 const PACE: u64 = 50;
 /// Milliseconds between two requests to idle sessions to give way.
-const NUDGE: u64 = 1000 / PACE;
-/// The shortest time for which a connection is kept.
-const LEAST_LEASE: Duration = Duration::from_millis(100);
+const NUDGE: u64 = 5;
+/// Milliseconds for which a connection is kept, at least, and at most where it can be passed on.
+const LEAST_LEASE: u64 = 50;
+const LEASE: u64 = 500;
+/// All that wait have their turn within one in so many of the time that they wait for.
+const ROUND: u64 = 6;
 /// The part of the room that is kept for those who hold connections already is one in so many.
 const KEPT: u64 = 8;
 
@@ -43,7 +49,11 @@ const CAP: usize = 3;
 const CAP_TIME: usize = 4;
 /// When an idle session was asked to give way.
 const NUDGED: usize = 5;
-const WORDS: usize = 6;
+/// Connections that nobody holds: they have been left for whoever comes (`kept`).
+const LEFT: usize = 6;
+/// Set for this server itself.
+const LOCAL: usize = 7;
+const WORDS: usize = 8;
 
 type Row = Slot<WORDS>;
 
@@ -95,6 +105,7 @@ fn leave() {
     for m in all.into_iter().flatten() {
         subtract(m.row, COUNT, m.permits);
         subtract(m.row, WAITERS, m.waits);
+        line::wake(index_of(m.row));
     }
 }
 
@@ -109,21 +120,22 @@ fn subtract(row: &Row, word: usize, n: u64) {
 pub(super) struct Permit(Option<&'static Row>);
 
 impl Permit {
-    /// Whether it takes part in the limit.
-    pub fn is_counted(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// How long the connection may be kept although others wait for one; `None` while nobody does.
     ///
-    /// A connection is too dear to be passed on after each transaction: making one costs a node
-    /// more than many short statements. So a node's connections are passed on at a certain pace:
-    /// the more there are, the longer each is kept.
-    pub fn lease(&self) -> Option<Duration> {
-        let row = self.0.filter(|row| row[WAITERS].load(Relaxed) > 0)?;
-        let millis = limit(row).saturating_mul(1000) / PACE;
-        let longest = (limits::connect_timeout() / 8).max(LEAST_LEASE);
-        Some(Duration::from_millis(millis).clamp(LEAST_LEASE, longest))
+    /// Passing a connection on costs a few statements, and making another one instead (where
+    /// `again` is true) as much as many. So it is kept for a while, the longer the dearer that is,
+    /// but never so long that those who wait would wait too long.
+    pub fn lease(&self, again: bool) -> Option<Duration> {
+        let row = self.0?;
+        let waiters = row[WAITERS].load(Relaxed);
+        if waiters <= mine(row, |m| m.waits).unwrap_or(0) {
+            return None;
+        }
+        let all = limit(row).min(row[COUNT].load(Relaxed)).max(1);
+        let dear = if again { all.saturating_mul(1000) / PACE } else { LEASE };
+        let patience = u64::try_from(limits::connect_timeout().as_millis()).unwrap_or(u64::MAX);
+        let fair = (patience / ROUND).saturating_mul(all) / waiters;
+        Some(Duration::from_millis(dear.min(fair).max(LEAST_LEASE)))
     }
 }
 
@@ -133,6 +145,9 @@ impl Permit {
         // What the process has given back already is not left a second time.
         let counts = self.0.is_some_and(|row| less(row, |m| &mut m.permits));
         let place = if counts { self.place() } else { 0 };
+        if let Some(row) = self.0.filter(|_| counts) {
+            row[LEFT].fetch_add(1, Relaxed);
+        }
         std::mem::forget(self);
         place
     }
@@ -142,6 +157,7 @@ impl Permit {
         let index = usize::try_from(place).ok().and_then(|p| p.checked_sub(1));
         let row = index.and_then(|i| TABLE.slots().get(i));
         if let Some(row) = row {
+            subtract(row, LEFT, 1);
             mine(row, |m| m.permits += 1);
         }
         Permit(row)
@@ -149,9 +165,7 @@ impl Permit {
 
     /// Which node it is for; 0 when that is not counted.
     pub fn place(&self) -> u64 {
-        let mut rows = TABLE.slots().iter();
-        let index = self.0.and_then(|mine| rows.position(|row| std::ptr::eq(row, mine)));
-        index.map_or(0, |i| i as u64 + 1)
+        self.0.and_then(index_of).map_or(0, |i| i as u64 + 1)
     }
 }
 
@@ -159,11 +173,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(row) = self.0.filter(|row| less(row, |m| &mut m.permits)) {
             subtract(row, COUNT, 1);
+            line::wake(index_of(row));
         }
     }
 }
 
-/// One that waits for a permit, until it is dropped.
+/// One that waits for connections to a node, until it is dropped.
 pub(super) struct Waiting(Option<&'static Row>);
 
 impl Waiting {
@@ -174,11 +189,6 @@ impl Waiting {
             row[WAITERS].fetch_add(1, Relaxed);
         }
         Waiting(row)
-    }
-
-    /// How many there are.
-    pub fn all(&self) -> u64 {
-        self.0.map_or(0, |row| row[WAITERS].load(Relaxed))
     }
 
     /// A number that differs from one look to the next.
@@ -209,16 +219,67 @@ fn now() -> u64 {
 /// Connections that all backends together may have to one node.
 fn limit(row: &Row) -> u64 {
     let set = match settings::max_shared_pool_size() {
+        _ if row[LOCAL].load(Relaxed) != 0 => match settings::local_shared_pool_size() {
+            0 => u64::try_from(guc::max_connections() / 2).ok(),
+            n => u64::try_from(n).ok(),
+        },
         0 => u64::try_from(guc::max_connections()).ok(),
         n => u64::try_from(n).ok(),
     };
     let set = set.unwrap_or(u64::MAX);
     let refused = row[CAP_TIME].load(Relaxed);
-    if refused != 0 && now().saturating_sub(refused) < REFUSED {
-        set.min(row[CAP].load(Relaxed).max(1))
-    } else {
-        set
+    if refused == 0 {
+        return set;
     }
+    // What the node takes may be more by now. That is found out by one at a time: each that is
+    // refused costs the node a process.
+    let more = now().saturating_sub(refused).saturating_sub(REFUSED) / RETRY;
+    set.min(row[CAP].load(Relaxed).max(1).saturating_add(more))
+}
+
+/// Connections to a node that one who asks can have, those among them that nobody holds.
+pub(super) fn room(index: usize, who: Asks) -> u64 {
+    TABLE.slots().get(index).map_or(u64::MAX, |row| allowed(row, who).saturating_sub(in_use(row)))
+}
+
+/// Connections to a node that sessions hold, when there are no others and no more may be made.
+pub(super) fn all_in_use(index: usize) -> Option<u64> {
+    let row = TABLE.slots().get(index)?;
+    Some(in_use(row)).filter(|n| *n >= limit(row))
+}
+
+fn in_use(row: &Row) -> u64 {
+    row[COUNT].load(Relaxed).saturating_sub(row[LEFT].load(Relaxed))
+}
+
+fn allowed(row: &Row, who: Asks) -> u64 {
+    let all = limit(row);
+    match who {
+        Asks::Comes => all - all / KEPT,
+        Asks::Holds => all,
+        Asks::Must => u64::MAX,
+    }
+}
+
+fn index_of(row: &Row) -> Option<usize> {
+    TABLE.slots().iter().position(|r| std::ptr::eq(r, row))
+}
+
+/// This server itself: `citus.local_shared_pool_size` is its limit.
+pub(super) fn is_local(node: &NodeAddr) {
+    if let Some(row) = row(node) {
+        row[LOCAL].store(1, Relaxed);
+    }
+}
+
+/// A node's place in the table.
+pub(super) fn index(node: &NodeAddr) -> Option<usize> {
+    row(node).and_then(index_of)
+}
+
+/// Whether sessions wait for connections to a node.
+pub(super) fn is_wanted(index: usize) -> bool {
+    TABLE.slots().get(index).is_some_and(|row| row[WAITERS].load(Relaxed) > 0)
 }
 
 fn row(node: &NodeAddr) -> Option<&'static Row> {
@@ -239,10 +300,8 @@ fn row(node: &NodeAddr) -> Option<&'static Row> {
 /// Who asks for a permit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asks {
-    /// One that holds no connection; it does not overtake who waits.
+    /// One that holds no connection.
     Comes,
-    /// One that has waited.
-    Waits,
     /// One that holds connections in its transaction.
     Holds,
     /// One that cannot wait: it would wait for itself.
@@ -252,27 +311,19 @@ pub(super) enum Asks {
 /// A permit, or `None` while the limit is reached.
 pub(super) fn permit(node: &NodeAddr, who: Asks) -> Option<Permit> {
     let Some(row) = row(node) else { return Some(Permit(None)) };
-    let all = limit(row);
-    let limit = match who {
-        Asks::Comes if row[WAITERS].load(Relaxed) > 0 => return None,
-        Asks::Comes | Asks::Waits => all - all / KEPT,
-        Asks::Holds => all,
-        Asks::Must => u64::MAX,
-    };
+    let limit = allowed(row, who);
     let more = |n: u64| (n < limit).then(|| n.saturating_add(1));
     row[COUNT].fetch_update(Relaxed, Relaxed, more).ok()?;
     mine(row, |m| m.permits += 1);
     Some(Permit(Some(row)))
 }
 
-/// Connections to a node that this process has, kept ones among them.
-pub(super) fn held_at(node: &NodeAddr) -> u64 {
-    row(node).and_then(|row| mine(row, |m| m.permits)).unwrap_or(0)
-}
-
-/// Connections to all nodes that this process has.
-pub(super) fn held() -> u64 {
-    MINE.with(|m| m.try_borrow().map_or(0, |m| m.iter().map(|m| m.permits).sum()))
+/// What this process has: places of nodes, and how many connections to each, kept ones among them.
+pub(super) fn holdings() -> Vec<(usize, u64)> {
+    let held = |m: &Mine| Some((index_of(m.row)?, m.permits)).filter(|h| h.1 > 0);
+    MINE.with(|m| {
+        m.try_borrow().map_or_else(|_| Vec::new(), |m| m.iter().filter_map(held).collect())
+    })
 }
 
 /// The node has refused a connection for want of room.

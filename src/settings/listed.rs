@@ -67,7 +67,7 @@ settings! { register_listed;
     local_hostname: text("localhost") Superuser 0,
         "Host name under which this node connects to itself.";
     local_shared_pool_size: int(0, -1, MAX) Sighup 0,
-        "Connections that all sessions together open to this node itself; 0 means half of max_connections, -1 no limit.";
+        "Connections that all sessions together open to this node itself, which only checks of connections do: its shards are queried without any. 0 means half of max_connections, -1 no limit.";
     local_table_join_policy: choice(LocalTableJoinPolicy, Auto) User 0,
         "Which side of a join between a local and a distributed table moves.";
     log_remote_commands: bool(false) User 0,
@@ -83,7 +83,7 @@ settings! { register_listed;
     max_cached_conns_per_worker: int(1, 0, MAX) User 0,
         "Connections to each node that a session keeps between its transactions.";
     max_client_connections: int(-1, -1, guc::max_connections()) Superuser 0,
-        "Connections that ordinary users can have besides those that nodes open; -1 no limit.";
+        "Connections on which clients of ordinary users have run a statement; those that nodes open do not count. -1 no limit.";
     max_high_priority_background_processes: int(2, 0, 10000) Superuser 0,
         "Processes whose priority one shard transfer may raise.";
     max_intermediate_result_size: kb(1_048_576, -1, MAX) User 0,

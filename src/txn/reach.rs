@@ -56,9 +56,11 @@ pub(super) fn connect_each(
     Ok(results)
 }
 
-/// The groups without a part, once those with a kept session have one.
+/// The groups without a part, once those with a kept session have one. When a session is missing,
+/// those that were kept are so as well: while this one waits, others may need them more.
 fn missing(groups: &[i32], user: u32) -> Result<Vec<i32>> {
     let mut missing: Vec<i32> = Vec::new();
+    let mut kept_ones = Vec::new();
     for group in groups {
         let known = PARTS.with(|p| -> Result<bool> {
             let mut parts = p.borrow_mut();
@@ -75,7 +77,7 @@ fn missing(groups: &[i32], user: u32) -> Result<Vec<i32>> {
             parts.swap_remove(at);
             Ok(false)
         })?;
-        if known || missing.contains(group) {
+        if known || missing.contains(group) || kept_ones.iter().any(|(g, _)| g == group) {
             continue;
         }
         let kept = match consistent::why_missing(*group, user) {
@@ -83,8 +85,16 @@ fn missing(groups: &[i32], user: u32) -> Result<Vec<i32>> {
             None => pool::take_tagged(tag(*group, user)),
         };
         match kept {
-            Some(session) => PARTS.with(|p| p.borrow_mut().push(Part::new(*group, user, session))),
+            Some(session) => kept_ones.push((*group, session)),
             None => missing.push(*group),
+        }
+    }
+    for (group, session) in kept_ones {
+        if missing.is_empty() {
+            PARTS.with(|p| p.borrow_mut().push(Part::new(group, user, session)));
+        } else {
+            pool::keep_idle(session);
+            missing.push(group);
         }
     }
     Ok(missing)

@@ -32,6 +32,16 @@ pg_function!(
 );
 
 pg_function!(
+    /// `citus_internal_introduce(proof text)`: whoever calls it without being a node remains what
+    /// he was.
+    citus_introduce,
+    |args| {
+        let proof = args.required(args.text(0), "proof")?;
+        Ok(Datum::from(trust::introduce(&proof)?))
+    }
+);
+
+pg_function!(
     /// `citus_internal.make_secret(groupid integer)`: makes this server the node of a group with a
     /// new secret, and gives it back. Closed to everybody who was not granted it: the coordinator
     /// calls it as the superuser who adds the node.

@@ -15,6 +15,7 @@ const HARMLESS: &[(&str, &str)] = &[
     ("worker_last_saved_explain_analyze", "shows what this session kept"),
     ("citus_explain_next", "keeps the plan of this session's next statement"),
     ("citus_internal_ask_proof", "gives out a random text"),
+    ("citus_internal_introduce", "changes nothing without a proof"),
     ("citus_internal_local_blocked_processes", "who waits for whom, as in pg_locks"),
     ("citus_internal_global_blocked_processes", "the same of all nodes, asked as the caller"),
     ("citus_internal_hold_snapshot", "keeps a snapshot until the transaction's end"),
