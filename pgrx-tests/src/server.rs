@@ -198,7 +198,7 @@ impl Server {
         cmd.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = process::spawn(cmd)?;
         process::register(child.id() as i32);
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(120);
         while Instant::now() < end {
             if child.try_wait()?.is_some() {
                 process::unregister(child.id() as i32);
@@ -253,7 +253,7 @@ impl Server {
 
     /// Waits until the server accepts connections again, after a backend crashed.
     pub fn wait_ready(&self) -> io::Result<()> {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(120);
         while Instant::now() < end {
             if self.try_connect("postgres").is_ok_and(|mut c| c.simple("SELECT 1").is_ok()) {
                 return Ok(());
@@ -261,6 +261,17 @@ impl Server {
             std::thread::sleep(Duration::from_millis(50));
         }
         Err(io::Error::other(format!("{} does not come back\n{}", self.name, self.log_tail(30))))
+    }
+
+    /// Lets the server read its configuration again; sessions that come afterwards have it.
+    pub fn reload(&self) {
+        let read = || self.connect("postgres").value("SELECT pg_conf_load_time()");
+        let (before, end) = (read(), Instant::now() + Duration::from_secs(60));
+        self.connect("postgres").run("SELECT pg_reload_conf()");
+        while read() == before {
+            assert!(Instant::now() < end, "{} does not read its configuration", self.name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The last lines of the server's log.

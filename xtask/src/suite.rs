@@ -10,11 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Programs that measure time, or that need all processors for themselves.
-const ALONE: [&str; 6] = ["cancel", "consistent", "dead", "faults", "kept", "storm"];
+const ALONE: [&str; 5] = ["cancel", "consistent", "faults", "round_trips", "storm"];
 
 /// Programs that take long come first, so that none of them is left for the end.
-const LONG: [&str; 8] =
-    ["isolation", "regress", "security", "oracle", "maintenance", "replicas", "tpch", "crash"];
+const LONG: [&str; 9] = [
+    "regress", "maintenance", "oracle", "replicas", "kept", "isolation", "security", "tpch", "crash",
+];
 
 /// How many of the others run at the same time.
 const LANES: usize = 2;
