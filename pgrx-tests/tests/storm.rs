@@ -38,7 +38,7 @@ fn set(cluster: &Cluster, setting: &str, value: &str) {
     let end = Instant::now() + Duration::from_secs(60);
     while cluster.connect("postgres").value(&format!("SHOW {setting}")) != value {
         assert!(Instant::now() < end, "{setting} is not reloaded");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
