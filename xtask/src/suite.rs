@@ -14,7 +14,15 @@ const ALONE: [&str; 5] = ["cancel", "consistent", "faults", "round_trips", "stor
 
 /// Programs that take long come first, so that none of them is left for the end.
 const LONG: [&str; 9] = [
-    "regress", "maintenance", "oracle", "replicas", "kept", "isolation", "security", "tpch", "crash",
+    "regress",
+    "maintenance",
+    "oracle",
+    "replicas",
+    "kept",
+    "isolation",
+    "security",
+    "tpch",
+    "crash",
 ];
 
 /// How many of the others run at the same time.

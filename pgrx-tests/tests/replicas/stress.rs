@@ -40,9 +40,8 @@ fn run(database: &str, make: impl Fn(&mut Random) -> String + Sync) -> BTreeMap<
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     let done = &done;
     // A slow machine gets more time.
-    let few = || {
-        done.load(Ordering::Relaxed) <= 50 && Instant::now() < end + Duration::from_secs(60)
-    };
+    let few =
+        || done.load(Ordering::Relaxed) <= 50 && Instant::now() < end + Duration::from_secs(60);
     let few = &few;
     scope(|s| {
         // A deadlock over nodes ends at once, and is seen.
