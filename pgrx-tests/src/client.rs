@@ -386,6 +386,12 @@ impl Conn {
                 Message::BackendKeyData(body) => {
                     (self.pid, self.secret) = (body.process_id(), body.secret_key());
                 }
+                // The server would wait a minute for an answer that this client cannot give.
+                Message::AuthenticationSasl(_)
+                | Message::AuthenticationMd5Password(_)
+                | Message::AuthenticationCleartextPassword => {
+                    return Err(io::Error::other("the server asks for a password").into());
+                }
                 Message::NoticeResponse(body) => self.notices.push(PgError::read(body.fields())?),
                 Message::ErrorResponse(body) => {
                     self.error_at = Some(Instant::now());

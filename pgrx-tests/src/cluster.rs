@@ -5,9 +5,7 @@ use std::sync::Mutex;
 
 use crate::client::Conn;
 use crate::server::{Kind, Server};
-
-/// Name of the database that new test databases are copied from.
-const TEMPLATE: &str = "citus_template";
+use crate::template::DATABASE as TEMPLATE;
 
 /// A coordinator with any number of workers; none means that shards live on the coordinator.
 pub struct Cluster {
@@ -18,7 +16,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the servers and prepares the template database on each.
+    /// Starts the servers, which have the template database.
     pub fn start(workers: usize, kind: Kind, conf: &str) -> Cluster {
         let mut names = vec!["coordinator".to_owned()];
         names.extend((1..=workers).map(|n| format!("worker{n}")));
@@ -26,9 +24,12 @@ impl Cluster {
         let coordinator = servers.remove(0);
         let cluster = Cluster { coordinator, workers: servers, making: Mutex::new(()) };
         for node in cluster.nodes() {
-            node.connect("postgres").run(&format!("CREATE DATABASE {TEMPLATE}"));
             if kind.citus {
-                node.connect(TEMPLATE).run("CREATE EXTENSION citus");
+                // It was made once for all of them, and servers have different ones.
+                node.connect(TEMPLATE).run(
+                    "UPDATE pg_dist_node_metadata SET metadata
+                       = jsonb_set(metadata, '{server_id}', to_jsonb(gen_random_uuid()::text))",
+                );
             }
         }
         cluster
@@ -76,7 +77,7 @@ impl Cluster {
 fn start_all(names: &[String], kind: Kind, conf: &str) -> Vec<Server> {
     std::thread::scope(|s| {
         let started: Vec<_> =
-            names.iter().map(|n| s.spawn(move || Server::create(n, kind, conf))).collect();
+            names.iter().map(|n| s.spawn(move || Server::with_template(n, kind, conf))).collect();
         started
             .into_iter()
             .map(|t| match t.join() {

@@ -1,6 +1,7 @@
 //! Cluster harness and differential tests of the `citus` extension.
 //!
 //! * [`server`] starts and stops PostgreSQL servers in temporary directories;
+//! * [`template`] makes their data directories;
 //! * [`cluster`] makes a coordinator and its workers out of them;
 //! * [`client`] is a small blocking client that keeps everything a test wants to compare:
 //!   command tags, transaction status, every field of an error, results as text;
@@ -23,3 +24,4 @@ pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod split;
+pub mod template;

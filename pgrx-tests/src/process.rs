@@ -134,6 +134,17 @@ pub fn fresh_dir(name: &str) -> PathBuf {
     dir
 }
 
+/// The directory for what several test processes use: that of the process that started them, which
+/// says so with `CITUS_TEST_RUN` and removes it; else [`top_dir`].
+pub fn shared_dir() -> PathBuf {
+    let run = std::env::var("CITUS_TEST_RUN").ok().and_then(|pid| pid.parse::<u32>().ok());
+    let Some(pid) = run else { return top_dir().to_path_buf() };
+    let dir = base_dir().join(format!("citus-tests-{pid}"));
+    fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    give(&dir);
+    dir
+}
+
 fn base_dir() -> PathBuf {
     std::env::var_os("CITUS_TEST_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }

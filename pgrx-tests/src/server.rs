@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Conn, Error};
 use crate::process;
+use crate::template::{self, Content};
 
 /// Settings that every test server has.
 const CONF: &str = "
@@ -69,7 +70,8 @@ pub fn pg_config_value(option: &str) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&out.stdout).trim())
 }
 
-fn bin_dir() -> &'static Path {
+/// Where the programs of the PostgreSQL under test lie.
+pub(crate) fn bin_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| pg_config_value("--bindir"))
 }
@@ -79,7 +81,8 @@ pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let (low, high) = port_range();
     let span = high - low + 1;
-    let start = (std::process::id() % u32::from(span)) as u16;
+    // Programs that run at the same time have numbers in a row: far from each other all the same.
+    let start = (u64::from(std::process::id()) * 211 % u64::from(span)) as u16;
     for _ in 0..span {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = low + (start.wrapping_add(step)) % span;
@@ -111,22 +114,25 @@ pub struct Server {
 impl Server {
     /// Makes a data directory and starts a server on it.
     pub fn create(name: &str, kind: Kind, extra_conf: &str) -> io::Result<Server> {
+        Server::create_with(Content::Bare, name, kind, extra_conf)
+    }
+
+    /// Makes a server that has a database [`crate::template::DATABASE`], with the extension if it
+    /// is preloaded.
+    pub fn with_template(name: &str, kind: Kind, extra_conf: &str) -> io::Result<Server> {
+        let content = if kind.citus { Content::Extension } else { Content::Plain };
+        Server::create_with(content, name, kind, extra_conf)
+    }
+
+    fn create_with(
+        content: Content,
+        name: &str,
+        kind: Kind,
+        extra_conf: &str,
+    ) -> io::Result<Server> {
         let dir = process::fresh_dir(name);
         let data = dir.join("data");
-        let mut init = Command::new(bin_dir().join("initdb"));
-        init.arg("-D").arg(&data);
-        init.args([
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-            "--no-instructions",
-        ]);
-        process::run(&mut init)?;
+        template::copy(content, &data)?;
         let port = free_port();
         let mut conf = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         conf.write_all(CONF.as_bytes())?;
@@ -192,7 +198,7 @@ impl Server {
         cmd.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = process::spawn(cmd)?;
         process::register(child.id() as i32);
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(120);
         while Instant::now() < end {
             if child.try_wait()?.is_some() {
                 process::unregister(child.id() as i32);
@@ -247,7 +253,7 @@ impl Server {
 
     /// Waits until the server accepts connections again, after a backend crashed.
     pub fn wait_ready(&self) -> io::Result<()> {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(120);
         while Instant::now() < end {
             if self.try_connect("postgres").is_ok_and(|mut c| c.simple("SELECT 1").is_ok()) {
                 return Ok(());
@@ -255,6 +261,17 @@ impl Server {
             std::thread::sleep(Duration::from_millis(50));
         }
         Err(io::Error::other(format!("{} does not come back\n{}", self.name, self.log_tail(30))))
+    }
+
+    /// Lets the server read its configuration again; sessions that come afterwards have it.
+    pub fn reload(&self) {
+        let read = || self.connect("postgres").value("SELECT pg_conf_load_time()");
+        let (before, end) = (read(), Instant::now() + Duration::from_secs(60));
+        self.connect("postgres").run("SELECT pg_reload_conf()");
+        while read() == before {
+            assert!(Instant::now() < end, "{} does not read its configuration", self.name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The last lines of the server's log.

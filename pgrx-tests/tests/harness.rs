@@ -5,7 +5,7 @@ use std::path::Path;
 use citus_tests::cluster::Cluster;
 use citus_tests::corpus::{Marks, Statement, Step, Unit};
 use citus_tests::oracle::{Duel, Mode, Report, Side};
-use citus_tests::server::Kind;
+use citus_tests::server::{Kind, Server};
 
 fn statement(line: usize, sql: &str) -> Statement {
     let marks = Marks { ordered: sql.contains("ORDER BY"), ..Marks::default() };
@@ -81,4 +81,18 @@ fn servers_end_with_their_owner() {
     assert!(panicked.is_err());
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert!(!dir.exists());
+}
+
+/// They are copies of one directory, and the extension must not take them for one server.
+#[test]
+fn servers_are_told_apart() {
+    let cluster = Cluster::start(1, Kind::FAST, "");
+    let facts = |server: &Server| {
+        let mut c = server.connect("citus_template");
+        let system = c.value("SELECT system_identifier FROM pg_control_system()");
+        (system, c.value("SELECT metadata ->> 'server_id' FROM pg_dist_node_metadata"))
+    };
+    let (one, other) = (facts(&cluster.coordinator), facts(&cluster.workers[0]));
+    assert!(one.0 != other.0 && one.1 != other.1, "{one:?} {other:?}");
+    assert!(!one.0.is_empty() && one.1.len() == 36, "{one:?}");
 }

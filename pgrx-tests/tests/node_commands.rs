@@ -173,7 +173,7 @@ fn waits_and_sessions_are_seen_everywhere() {
         let blocked = s.spawn(move || waiter.simple("UPDATE t SET v = 3 WHERE k = 1").is_err());
         let waits = "SELECT waiting_gpid, blocking_gpid FROM citus_lock_waits";
         let expected = format!("{waiter_gpid},{holder_gpid}");
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(60);
         while list(&mut c, waits) != expected {
             assert!(Instant::now() < end, "the wait is not seen");
             std::thread::sleep(Duration::from_millis(50));
@@ -373,14 +373,14 @@ fn an_unreachable_host_costs_bounded_time() {
         c.value(&format!("SELECT citus_check_connection_to_node('127.0.0.1', {port})")),
         "f"
     );
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     // And can be cancelled long before.
     c.run("SET citus.node_connection_timeout = '1min'; SET statement_timeout = 200");
     let start = Instant::now();
     refused(&mut c, &add(port), "57014");
     let check = format!("SELECT citus_check_connection_to_node('127.0.0.1', {port})");
     refused(&mut c, &check, "57014");
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 #[test]

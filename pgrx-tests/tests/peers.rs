@@ -135,7 +135,7 @@ fn a_part_that_still_runs_is_waited_for() {
     assert_eq!(scene.recover(), "0");
     // Its session ends without having prepared.
     drop(parts);
-    for _ in 0..100 {
+    for _ in 0..1500 {
         if scene.recover() == "1" {
             break;
         }

@@ -15,6 +15,8 @@ use citus_tests::server::Kind;
 const WAY: Duration = Duration::from_millis(20);
 /// Measured so often, the shortest time counts: the machine may have other things to do.
 const RUNS: usize = 4;
+/// How many more there are at most while it looks like more round trips than there should be.
+const MORE_RUNS: usize = 40;
 
 struct Case {
     what: &'static str,
@@ -217,8 +219,16 @@ impl Scene {
             self.settle();
             self.run(case)
         });
-        let shortest = times.min().unwrap_or_default();
-        ((shortest.as_micros() / (2 * WAY).as_micros()) as u32, batches)
+        let mut shortest = times.min().unwrap_or_default();
+        let trips = |time: Duration| (time.as_micros() / (2 * WAY).as_micros()) as u32;
+        // A busy machine makes them longer, and not each time.
+        for _ in 0..MORE_RUNS {
+            if trips(shortest) > case.waits {
+                self.settle();
+                shortest = shortest.min(self.run(case));
+            }
+        }
+        (trips(shortest), batches)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Barrier, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use citus_tests::client::{Conn, Error};
@@ -12,8 +12,11 @@ use citus_tests::server::Kind;
 const CLIENTS: usize = 500;
 const ROWS: usize = 2000;
 
-/// Workers with room for 100 connections and a coordinator with room for all clients.
-fn narrow(clients: usize, room: usize) -> (Cluster, String) {
+/// Workers with room for 100 connections and a coordinator with room for all clients. One test at a
+/// time: a storm takes all processors.
+fn narrow(clients: usize, room: usize) -> (Cluster, String, MutexGuard<'static, ()>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     let conf = format!("max_connections = {room}\nmax_locks_per_transaction = 64");
     let cluster = Cluster::start(2, Kind::FAST, &conf);
     let mut c = cluster.connect("postgres");
@@ -24,7 +27,7 @@ fn narrow(clients: usize, room: usize) -> (Cluster, String) {
     let mut c = cluster.connect(&name);
     c.run("CREATE TABLE t (k int PRIMARY KEY, v int); SELECT create_distributed_table('t', 'k', shard_count := 8)");
     c.run(&format!("INSERT INTO t SELECT i, 0 FROM generate_series(1, {ROWS}) i"));
-    (cluster, name)
+    (cluster, name, turn)
 }
 
 /// Changes a setting of the coordinator that a reload brings.
@@ -32,10 +35,10 @@ fn set(cluster: &Cluster, setting: &str, value: &str) {
     let mut c = cluster.connect("postgres");
     c.run(&format!("ALTER SYSTEM SET {setting} = '{value}'"));
     c.run("SELECT pg_reload_conf()");
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     while cluster.connect("postgres").value(&format!("SHOW {setting}")) != value {
         assert!(Instant::now() < end, "{setting} is not reloaded");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -125,19 +128,23 @@ fn seconds() -> Duration {
 
 #[test]
 fn five_hundred_clients_and_a_hundred_connections() {
-    let (cluster, name) = narrow(CLIENTS, 100);
+    let (cluster, name, _turn) = narrow(CLIENTS, 100);
+    // On a slow machine the last of them waits for longer than the usual limit.
+    let patience = format!("ALTER DATABASE {name} SET citus.node_connection_timeout = '100s'");
+    cluster.connect("postgres").run(&patience);
     // Nobody has said how many connections the nodes take: that is found out.
     let errors = storm(&cluster, &name, CLIENTS, seconds());
     assert_eq!(errors, BTreeMap::new(), "{}", cluster.workers[0].log_tail(5));
     set(&cluster, "citus.max_shared_pool_size", "80");
-    let errors = storm(&cluster, &name, CLIENTS, seconds());
+    let errors = storm(&cluster, &name, CLIENTS / 2, seconds());
     assert_eq!(errors, BTreeMap::new());
     // For comparison, no more clients than there is room for.
     let errors = storm(&cluster, &name, 80, seconds());
     assert_eq!(errors, BTreeMap::new());
 }
 
-const SOON: Duration = Duration::from_millis(1000);
+/// Who waits in vain waits for `citus.node_connection_timeout`, 30 s.
+const SOON: Duration = Duration::from_secs(15);
 
 /// Runs a statement that must succeed soon.
 #[track_caller]
@@ -149,7 +156,7 @@ fn soon(c: &mut Conn, sql: &str) {
 
 #[test]
 fn who_idles_gives_way() {
-    let (cluster, name) = narrow(100, 100);
+    let (cluster, name, _turn) = narrow(100, 100);
     set(&cluster, "citus.max_shared_pool_size", "4");
     let mut idle: Vec<Conn> = (0..4).map(|_| cluster.connect(&name)).collect();
     for c in &mut idle {
@@ -172,7 +179,7 @@ fn who_idles_gives_way() {
 
 #[test]
 fn who_works_is_waited_for() {
-    let (cluster, name) = narrow(100, 100);
+    let (cluster, name, _turn) = narrow(100, 100);
     set(&cluster, "citus.max_shared_pool_size", "2");
     let mut busy: Vec<Conn> = (0..2).map(|_| cluster.connect(&name)).collect();
     for c in &mut busy {
@@ -185,7 +192,7 @@ fn who_works_is_waited_for() {
     let e = other.simple("SELECT count(*) FROM t").unwrap_err();
     assert_eq!(e.code(), "53300", "{e}");
     assert!(e.to_string().contains("citus.max_shared_pool_size"), "{e}");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     // One that is waited for in vain, in all the ways that a wait can end, counts for nobody.
     other.run("SET citus.node_connection_timeout = '30s'; SET statement_timeout = '300ms'");
     assert_eq!(other.simple("SELECT count(*) FROM t").unwrap_err().code(), "57014");
@@ -213,7 +220,7 @@ fn who_works_is_waited_for() {
 /// A session that holds connections already is not left waiting behind those that hold none.
 #[test]
 fn blocks_in_any_order_of_nodes() {
-    let (cluster, name) = narrow(100, 100);
+    let (cluster, name, _turn) = narrow(100, 100);
     set(&cluster, "citus.max_shared_pool_size", "8");
     let mut c = cluster.connect(&name);
     let key = |c: &mut Conn, n: usize| {
@@ -249,7 +256,7 @@ fn blocks_in_any_order_of_nodes() {
 /// be waiting for oneself.
 #[test]
 fn nobody_waits_for_himself() {
-    let (cluster, name) = narrow(100, 100);
+    let (cluster, name, _turn) = narrow(100, 100);
     for node in cluster.nodes() {
         node.connect("postgres").run("CREATE ROLE other LOGIN");
     }
@@ -263,7 +270,7 @@ fn nobody_waits_for_himself() {
 
 #[test]
 fn connections_grow_old() {
-    let (cluster, name) = narrow(100, 100);
+    let (cluster, name, _turn) = narrow(100, 100);
     let mut c = cluster.connect(&name);
     let mut w = cluster.workers[0].connect(&name);
     let mut pid = |c: &mut Conn| {
@@ -293,7 +300,7 @@ fn connections_grow_old() {
 /// connections: recovery does not wait behind them.
 #[test]
 fn recovery_needs_no_room() {
-    let (cluster, name) = narrow(100, 100);
+    let (cluster, name, _turn) = narrow(100, 100);
     set(&cluster, "citus.max_shared_pool_size", "1");
     let mut busy = cluster.connect(&name);
     soon(&mut busy, "BEGIN; SELECT count(*) FROM t");
@@ -304,7 +311,7 @@ fn recovery_needs_no_room() {
         "BEGIN; CREATE TABLE orphan (k int); PREPARE TRANSACTION 'citus_0_{system}_{oid}_1_3_00000000000000aa_0'"
     ));
     set(&cluster, "citus.recover_2pc_interval", "200ms");
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     while w.value("SELECT count(*) FROM pg_prepared_xacts") != "0" {
         assert!(Instant::now() < end, "{}", cluster.coordinator.log_tail(5));
         std::thread::sleep(Duration::from_millis(20));

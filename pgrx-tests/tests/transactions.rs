@@ -208,9 +208,9 @@ fn a_time_limit_ends_statements_on_nodes() {
     c.run("BEGIN; UPDATE t SET v = 'kept' WHERE k = 1; SAVEPOINT s");
     c.run("SET LOCAL statement_timeout = '300ms'");
     let start = Instant::now();
-    let e = server_error(c.simple("SELECT count(pg_sleep(5)) FROM t"));
+    let e = server_error(c.simple("SELECT count(pg_sleep(60)) FROM t"));
     assert_eq!(e.code, "57014");
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_secs(30));
     c.run("ROLLBACK TO s; SET LOCAL statement_timeout = 0");
     assert_eq!(running(&name, "pg_sleep"), 0);
     c.run("UPDATE t SET v = 'kept' WHERE k = 2; COMMIT");
@@ -221,16 +221,16 @@ fn a_time_limit_ends_statements_on_nodes() {
 fn a_terminated_session_leaves_nothing_running() {
     let (name, mut c) = database("terminated");
     let pid = c.value("SELECT pg_backend_pid()");
-    let waiting = std::thread::spawn(move || c.simple("SELECT count(pg_sleep(30)) FROM t"));
+    let waiting = std::thread::spawn(move || c.simple("SELECT count(pg_sleep(60)) FROM t"));
     let start = Instant::now();
-    while running(&name, "pg_sleep") == 0 && start.elapsed() < Duration::from_secs(20) {
+    while running(&name, "pg_sleep") == 0 && start.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(20));
     }
     CLUSTER.connect(&name).run(&format!("SELECT pg_terminate_backend({pid})"));
     assert!(waiting.join().unwrap().is_err());
     let start = Instant::now();
     while running(&name, "pg_sleep") > 0 {
-        assert!(start.elapsed() < Duration::from_secs(3), "still running on a worker");
+        assert!(start.elapsed() < Duration::from_secs(30), "still running on a worker");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -305,8 +305,7 @@ fn passwords_come_from_the_catalog() {
     let before = std::fs::read_to_string(&file).unwrap();
     let rules = "host all r_scram all scram-sha-256\nhost all r_md5 all md5\n";
     std::fs::write(&file, format!("{rules}{before}")).unwrap();
-    worker.connect(&name).run("SELECT pg_reload_conf()");
-    std::thread::sleep(Duration::from_millis(300));
+    worker.reload();
     for role in ["r_scram", "r_md5"] {
         c.run(&format!("GRANT SELECT ON t TO {role}; SET ROLE {role}"));
         assert!(server_error(c.simple("SELECT * FROM t")).message.contains("could not connect"));
@@ -340,7 +339,7 @@ fn a_silent_node_fails_in_time() {
     let start = Instant::now();
     let e = server_error(c.simple("SELECT count(*) FROM t"));
     assert!(e.code.starts_with("08"), "{e}");
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_secs(20));
     c.run(&format!(
         "UPDATE pg_dist_node SET nodeport = {} WHERE nodeport = {port}",
         CLUSTER.workers[1].port

@@ -9,6 +9,7 @@ mod pg;
 mod server;
 mod setup;
 mod source;
+mod suite;
 mod test;
 mod tidy;
 mod unit;

@@ -4,7 +4,7 @@ use crate::install::{install, Profile};
 use crate::pg::Postgres;
 use crate::util::{cargo, fail, headline, printable, seconds, Context, Failure, Result};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 /// Installs the extension and runs all tests whose name contains `filter`.
@@ -27,16 +27,16 @@ pub fn test(pg: &Postgres, filter: Option<&str>) -> Result<()> {
     headline("testing citus: the modules that do without a server");
     summary.run(crate::unit::runner()?.args(filter).arg("--show-output"))?;
     headline("testing citus-tests");
-    let mut command = of_package("citus-tests");
     // The harness starts servers of this PostgreSQL.
-    command.env("CITUS_TEST_PG_CONFIG", &pg.pg_config).env("PG_CONFIG", &pg.pg_config);
-    summary.run(command.arg("--show-output"))?;
+    crate::suite::run(filter, &mut summary, |command| {
+        command.env("CITUS_TEST_PG_CONFIG", &pg.pg_config).env("PG_CONFIG", &pg.pg_config);
+    })?;
     summary.finish(filter, start)
 }
 
 /// The closing lines of all runners.
 #[derive(Default)]
-struct Summary {
+pub struct Summary {
     remarks: Vec<String>,
     lines: Vec<String>,
     passed: usize,
@@ -60,6 +60,18 @@ impl Summary {
             self.broken.push(name);
         }
         Ok(())
+    }
+
+    /// Shows the output of a program that has ended, and keeps its result lines.
+    pub fn add(&mut self, name: &str, output: &Output) {
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            println!("{line}");
+            self.note(line);
+        }
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            self.broken.push(name.to_owned());
+        }
     }
 
     fn note(&mut self, line: &str) {

@@ -20,7 +20,7 @@ fn lock_timeout_holds_here_and_there() {
         let e = c.simple(sql).unwrap_err();
         let took = began.elapsed();
         assert_eq!(e.code(), "55P03", "{sql}: {e}");
-        assert!(took >= Duration::from_millis(195) && took < Duration::from_secs(2), "{took:?}");
+        assert!(took >= Duration::from_millis(195) && took < Duration::from_secs(30), "{took:?}");
         // A statement that works long is not concerned.
         c.run("SELECT slow(2)");
         other.run("ROLLBACK");
@@ -36,7 +36,7 @@ fn idle_in_transaction_session_timeout_ends_all_of_it() {
     c.run("SET idle_in_transaction_session_timeout = '300ms'");
     c.run("BEGIN; UPDATE t SET v = 'lost'; INSERT INTO into_here SELECT i, i FROM generate_series(1, 50) i");
     let began = Instant::now();
-    let end = Duration::from_secs(3);
+    let end = Duration::from_secs(60);
     let mut w = g.cluster.workers[0].connect(&g.database);
     while w.value(&format!("SELECT count(*) {BUSY}")) != "0" {
         assert!(began.elapsed() < end, "the node still waits for it");

@@ -40,6 +40,9 @@ const CASES: &[Case] = &[
     Case { name: "connecting", before: "mute", sql: "SELECT count(*) FROM t", ends: false },
 ];
 
+/// What a shutdown may take on a slow machine; the statements would go on for longer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Puts a node that takes connections and says nothing in the place of a worker, or back.
 fn swap(g: &Ground, from: u16, to: u16) {
     let sql = format!("UPDATE pg_dist_node SET nodeport = {to} WHERE nodeport = {from}");
@@ -67,8 +70,11 @@ fn shut_down(g: &Ground, case: &Case, signal: i32) {
     let began = Instant::now();
     if signal == libc::SIGTERM {
         // Smart: whoever is connected goes on until he leaves.
-        std::thread::sleep(Duration::from_millis(300));
-        assert!(server.try_connect(&g.database).is_err(), "{label}");
+        let end = Instant::now() + PATIENCE;
+        while server.try_connect(&g.database).is_ok() {
+            assert!(Instant::now() < end, "{label}: still open");
+            std::thread::sleep(Duration::from_millis(50));
+        }
         if case.ends && !case.sql.is_empty() {
             c.receive().unwrap();
         }
@@ -87,7 +93,7 @@ fn shut_down(g: &Ground, case: &Case, signal: i32) {
     server.end(signal);
     let took = began.elapsed();
     println!("{label}: {:.0} ms", took.as_secs_f64() * 1000.0);
-    assert!(took < Duration::from_secs(4), "{label}: {took:?}");
+    assert!(took < PATIENCE, "{label}: {took:?}");
     server.start().unwrap();
     if mute {
         swap(g, ports.1, ports.0);
@@ -105,7 +111,7 @@ fn told(c: &mut Conn, case: &Case, signal: i32, label: &str) {
             Err(e) => break e,
         }
     };
-    assert!(began.elapsed() < Duration::from_millis(1500), "{label}: {:?}", began.elapsed());
+    assert!(began.elapsed() < PATIENCE, "{label}: {:?}", began.elapsed());
     let expected = if signal == libc::SIGINT { "57P01" } else { "57P02" };
     let quiet = case.name == "streaming" || signal == libc::SIGQUIT;
     assert!(e.code() == expected || (quiet && e.code() == "lost"), "{label}: {e}");

@@ -53,7 +53,7 @@ impl Way {
     pub fn await_held(&self, count: usize) {
         let (state, changed) = &*self.state;
         let (state, timeout) = changed
-            .wait_timeout_while(state.lock().unwrap(), Duration::from_secs(20), |s| s.held < count)
+            .wait_timeout_while(state.lock().unwrap(), Duration::from_secs(60), |s| s.held < count)
             .unwrap();
         assert!(!timeout.timed_out(), "{} of {count} messages are held", state.held);
     }

@@ -93,11 +93,11 @@ impl Scene {
         self.way.await_held(1);
         let mut first = self.connect_to(1);
         let sql = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
-        for _ in 0..500 {
+        for _ in 0..3000 {
             if first.value(sql) == "0" {
                 return late;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(20));
         }
         panic!("the first node does not commit");
     }

@@ -235,7 +235,7 @@ fn cancel_and_timeouts() {
         let start = std::time::Instant::now();
         let data: String = (0..100_000).map(|i| format!("{i}\trow {i}\n")).collect();
         assert_eq!(error(b.copy_in("COPY dist FROM STDIN", data.as_bytes())).code, "57014");
-        assert!(start.elapsed().as_millis() < 3000, "{:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
         a.run("ROLLBACK");
         b.run("RESET statement_timeout");
         assert_eq!(b.copy_in("COPY dist FROM STDIN", b"1\ta\n").unwrap()[0].tag, "COPY 1");

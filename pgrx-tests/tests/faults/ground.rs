@@ -13,7 +13,7 @@ pub const NODES: usize = 3;
 /// Sessions that run transactions at the same time, each with rows of its own to update.
 pub const LANES: usize = 3;
 /// Time for everything to come to rest by itself.
-const REST: Duration = Duration::from_secs(25);
+const REST: Duration = Duration::from_secs(60);
 
 const CONF: &str = "
 citus.recover_2pc_interval = '200ms'
@@ -75,7 +75,7 @@ pub fn within(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         if Instant::now() >= end {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(30));
     }
     true
 }
@@ -120,7 +120,7 @@ impl Ground {
         let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'citus maintenance'
                    AND datname = current_database()";
         let mut found = None;
-        within(Duration::from_secs(15), || {
+        within(Duration::from_secs(60), || {
             let rows = self.connect().and_then(|mut c| c.simple(sql)).unwrap_or_default();
             let pid = rows.into_iter().flat_map(|r| r.rows).flatten().flatten().next();
             found = pid.and_then(|p| p.parse().ok());
@@ -335,14 +335,14 @@ impl Ground {
         };
         let look = || -> Result<(), Error> {
             set("1")?;
-            let reloaded = within(Duration::from_secs(5), || {
+            let reloaded = within(Duration::from_secs(60), || {
                 let shown =
                     self.connect().and_then(|mut c| c.simple("SHOW citus.max_shared_pool_size"));
                 shown.is_ok_and(|r| r[0].rows[0][0].as_deref() == Some("1"))
             });
             assert!(reloaded);
             let mut c = self.connect()?;
-            c.simple("SET citus.node_connection_timeout = '3s'")?;
+            c.simple("SET citus.node_connection_timeout = '20s'")?;
             c.simple("SELECT count(*) FROM counters").map(|_| ())
         };
         let seen = look();

@@ -135,7 +135,7 @@ impl Campaign {
                 let outcome = campaign.run(&mut subject, 0, shape);
                 (outcome, subject)
             });
-            let limit = Duration::from_secs(if fault.step.of_recovery() { 10 } else { 5 });
+            let limit = Duration::from_secs(20);
             within(limit, || trap.sprung() || (session.is_finished() && !fault.step.of_recovery()));
             let fired = trap.heal(dice);
             let outcome = session.join();

@@ -100,7 +100,7 @@ impl<'a> Trap<'a> {
     /// Puts everything right that does not come back by itself; whether the fault had happened.
     pub fn heal(&self, dice: &mut Dice) -> bool {
         let fired = self.sprung()
-            && within(Duration::from_secs(2), || self.told.fired.load(Ordering::SeqCst));
+            && within(Duration::from_secs(20), || self.told.fired.load(Ordering::SeqCst));
         let pause = Duration::from_millis(20 + dice.below(350) as u64);
         if matches!(self.fault.kind, Kind::Hole | Kind::Stop(_)) && fired {
             std::thread::sleep(pause);

@@ -14,9 +14,9 @@ use citus_tests::server::Server;
 use super::schedules::{Schedule, END, HOLD, LET_GO};
 
 /// A step that has no answer after this time waits, for whatever it may be.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// No step takes longer.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What happened in a step.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ impl Ground {
         let mut pid = String::new();
         let sql = "SELECT pid FROM pg_stat_activity
                    WHERE backend_type = 'citus maintenance launcher'";
-        within(10 * SECOND, || {
+        within(60 * SECOND, || {
             pid = self.cluster.connect("postgres").value(sql);
             !pid.is_empty()
         });
@@ -54,7 +54,7 @@ fn the_node_stands_still() {
     g.ask(&mut c);
     let took = began.elapsed();
     process::signal(pid, libc::SIGCONT);
-    assert!(took < SECOND, "waited for the silent process: {took:?}");
+    assert!(took < 10 * SECOND, "waited for the silent process: {took:?}");
     assert!(g.there(0).len() <= 2);
     drop(c);
     g.none_left();
@@ -68,7 +68,7 @@ fn a_session_that_is_ended_leaves_nothing() {
     let pid = c.pid;
     g.cluster.connect("postgres").run(&format!("SELECT pg_terminate_backend({pid}, 5000)"));
     assert!(g.kept().is_empty());
-    assert!(within(2 * SECOND, || g.there(0).is_empty()));
+    assert!(within(60 * SECOND, || g.there(0).is_empty()));
     // After a statement that failed it ends in peace.
     let mut c = g.connect();
     g.ask(&mut c);
@@ -87,11 +87,11 @@ fn a_session_is_killed() {
     assert_eq!(d.value("SELECT count(*) FROM t"), "100");
     process::signal(c.pid, libc::SIGKILL);
     // All processes begin anew, and what was kept is closed with the memory that told of it.
-    assert!(within(20 * SECOND, || g.there(0).is_empty() && g.there(1).is_empty()));
+    assert!(within(60 * SECOND, || g.there(0).is_empty() && g.there(1).is_empty()));
     g.cluster.coordinator.wait_ready().unwrap();
     assert!(g.kept().is_empty());
     g.launcher();
-    assert!(within(5 * SECOND, || g.visit().is_some()), "nothing is kept any more");
+    assert!(within(60 * SECOND, || g.visit().is_some()), "nothing is kept any more");
     g.none_left();
 }
 
@@ -101,19 +101,19 @@ fn the_launcher_is_gone() {
     g.visit().expect("nothing was kept");
     let launcher = g.launcher();
     g.cluster.connect("postgres").run(&format!("SELECT pg_terminate_backend({launcher}, 5000)"));
-    assert!(within(SECOND, || g.there(0).is_empty()), "kept by nobody");
+    assert!(within(15 * SECOND, || g.there(0).is_empty()), "kept by nobody");
     let mut c = g.connect();
     g.ask(&mut c);
     drop(c);
     g.launcher();
-    assert!(within(5 * SECOND, || g.visit().is_some()), "nothing is kept any more");
+    assert!(within(60 * SECOND, || g.visit().is_some()), "nothing is kept any more");
     g.none_left();
 }
 
 #[test]
 fn the_launcher_stands_still() {
     let g = ground();
-    let sql = format!("ALTER DATABASE {} SET citus.kept_connection_time = '1s'", g.database);
+    let sql = format!("ALTER DATABASE {} SET citus.kept_connection_time = '5s'", g.database);
     g.connect().run(&sql);
     let launcher = g.launcher();
     let first = g.visit().expect("nothing was kept");
@@ -122,12 +122,12 @@ fn the_launcher_stands_still() {
     assert_eq!(g.visit(), Some(first));
     let took = began.elapsed();
     // Nobody closes it, but nobody takes it either when its time is over.
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(5500));
     let began = Instant::now();
     let other = g.visit();
     let later = began.elapsed();
     process::signal(launcher, libc::SIGCONT);
-    assert!(took < SECOND && later < SECOND, "{took:?} {later:?}");
+    assert!(took < 10 * SECOND && later < 10 * SECOND, "{took:?} {later:?}");
     assert!(other.is_some() && other != Some(first), "{other:?} {first}");
     g.none_left();
 }
@@ -136,7 +136,7 @@ fn the_launcher_stands_still() {
 fn the_coordinator_is_shut_down() {
     let g = ground();
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGKILL] {
-        assert!(within(5 * SECOND, || g.visit().is_some()), "nothing was kept");
+        assert!(within(60 * SECOND, || g.visit().is_some()), "nothing was kept");
         let began = Instant::now();
         g.cluster.coordinator.end(signal);
         let took = began.elapsed();
@@ -146,8 +146,8 @@ fn the_coordinator_is_shut_down() {
              AND application_name LIKE 'citus_internal%'",
             g.database
         );
-        assert!(within(3 * SECOND, || w.value(&sql) == "0"), "signal {signal}: still there");
-        assert!(took < 5 * SECOND, "signal {signal}: {took:?}");
+        assert!(within(60 * SECOND, || w.value(&sql) == "0"), "signal {signal}: still there");
+        assert!(took < 15 * SECOND, "signal {signal}: {took:?}");
         g.cluster.coordinator.start().unwrap();
         g.launcher();
     }

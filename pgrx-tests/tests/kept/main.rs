@@ -33,7 +33,7 @@ fn ground() -> Ground {
     let cluster = IT.get_or_init(|| Cluster::start(2, Kind::DURABLE, LONG));
     // What a test that failed has left.
     cluster.connect("postgres").run("ALTER SYSTEM RESET ALL");
-    cluster.connect("postgres").run("SELECT pg_reload_conf()");
+    cluster.coordinator.reload();
     let database = cluster.database("kept");
     let mut c = cluster.connect(&database);
     c.run(
@@ -84,7 +84,7 @@ impl Ground {
         let (mut look, pid) = (self.connect(), c.pid);
         drop(c);
         let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
-        assert!(within(10 * SECOND, || look.value(&sql) == "0"), "the session stays");
+        assert!(within(60 * SECOND, || look.value(&sql) == "0"), "the session stays");
         self.kept().pop()
     }
 
@@ -122,7 +122,7 @@ impl Ground {
     #[track_caller]
     fn none_left(&self) {
         self.connect().run("ALTER ROLE postgres RESET ALL");
-        let none = within(10 * SECOND, || {
+        let none = within(60 * SECOND, || {
             self.kept().is_empty() && self.there(0).is_empty() && self.there(1).is_empty()
         });
         assert!(none, "kept: {:?}, there: {:?} {:?}", self.kept(), self.there(0), self.there(1));
@@ -134,9 +134,7 @@ impl Ground {
         for setting in settings.split(';') {
             c.run(&format!("ALTER SYSTEM {setting}"));
         }
-        c.run("SELECT pg_reload_conf()");
-        // Sessions that come read it at their start, once the postmaster has.
-        std::thread::sleep(Duration::from_millis(300));
+        self.cluster.coordinator.reload();
     }
 }
 
@@ -149,7 +147,7 @@ fn within(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         if Instant::now() >= end {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(50));
     }
     true
 }
@@ -218,11 +216,12 @@ fn a_statement_on_a_kept_connection_is_cancelled() {
     let began = Instant::now();
     let e = c.simple("SELECT count(*) FROM t WHERE pg_sleep(0.3 + k * 0) IS NOT NULL").unwrap_err();
     assert_eq!(e.code(), "57014");
-    assert!(began.elapsed() < 2 * SECOND);
+    // To its end it would take nearly four seconds.
+    assert!(began.elapsed() < Duration::from_millis(3500), "{:?}", began.elapsed());
     let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'
                    AND query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()";
     let mut w = g.cluster.workers[0].connect("postgres");
-    assert!(within(2 * SECOND, || w.value(running) == "0"));
+    assert!(within(20 * SECOND, || w.value(running) == "0"));
     c.run("RESET statement_timeout");
     g.ask(&mut c);
     assert!(g.there(0).contains(&pid));

@@ -49,7 +49,7 @@ fn a_circle_is_broken_without_being_asked() {
         Err(Error::Server(e)) => assert_eq!(e.code, "40P01", "{e}"),
         other => panic!("the younger transaction should have been cancelled: {other:?}"),
     }
-    // Twice the timeout, and room for a busy machine.
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // Twice the timeout, and room for a busy machine: else it would last for ever.
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     assert_eq!(c.value("SELECT sum(v) FROM t"), "2");
 }

@@ -113,7 +113,7 @@ fn only_who_may_makes_it_leave() {
     // An owner must not end a superuser's session, which takes a moment to go.
     let sessions = "SELECT count(*) FROM pg_stat_activity
                     WHERE datname = 'mine' AND backend_type = 'client backend'";
-    assert!(within(5 * SECOND, || c.value(sessions) == "0"));
+    assert!(within(60 * SECOND, || c.value(sessions) == "0"));
     at_once(&mut owner, "DROP DATABASE mine WITH (FORCE)");
 }
 
@@ -123,7 +123,7 @@ fn it_comes_back() {
     let first = database(&server, &mut c, "a");
     assert_eq!(c.value(&format!("SELECT pg_terminate_backend({first})")), "t");
     let mut second = first;
-    let back = within(5 * SECOND, || {
+    let back = within(60 * SECOND, || {
         second = process(&mut c, "a").unwrap_or(first);
         second != first
     });
@@ -136,11 +136,12 @@ fn it_comes_back() {
                     WHERE backend_type = 'citus maintenance launcher'";
     let old = c.value(launcher);
     c.run(&format!("SELECT pg_terminate_backend({old})"));
-    assert!(within(5 * SECOND, || !["", old.as_str()].contains(&c.value(launcher).as_str())));
+    assert!(within(60 * SECOND, || !["", old.as_str()].contains(&c.value(launcher).as_str())));
     let third = database(&server, &mut c, "b");
     assert_eq!(process(&mut c, "a"), Some(second));
     os::signal(third, libc::SIGKILL);
-    std::thread::sleep(SECOND);
+    // Everybody is thrown out then.
+    assert!(within(60 * SECOND, || c.simple("SELECT 1").is_err()));
     server.wait_ready().unwrap();
     let mut c = server.connect("postgres");
     for name in ["a", "b"] {
@@ -170,7 +171,7 @@ fn shutdown_does_not_wait_for_it() {
         let start = Instant::now();
         server.end(signal);
         let took = start.elapsed();
-        assert!(took < 3 * SECOND, "signal {signal}: {took:?}");
+        assert!(took < 15 * SECOND, "signal {signal}: {took:?}");
         server.start().unwrap();
     }
     let log = server.log();
@@ -197,11 +198,11 @@ fn a_missing_slot_is_told_with_its_remedy() {
     database(&server, &mut c, "a");
     c.run("CREATE DATABASE b");
     server.connect("b").run("CREATE EXTENSION citus");
-    let told = within(20 * SECOND, || server.log().contains("Raise max_worker_processes (now 3)"));
+    let told = within(60 * SECOND, || server.log().contains("Raise max_worker_processes (now 3)"));
     assert!(told, "{}", server.log_tail(30));
     assert_eq!(process(&mut c, "b"), None);
     server.connect("a").run("DROP EXTENSION citus");
-    assert!(within(40 * SECOND, || process(&mut c, "b").is_some()), "{}", server.log_tail(30));
+    assert!(within(60 * SECOND, || process(&mut c, "b").is_some()), "{}", server.log_tail(30));
     assert_eq!(server.log().matches("Raise max_worker_processes").count(), 1);
 }
 

@@ -13,11 +13,11 @@ fn ask_for_password(node: &Server, role: &str) {
     let rules = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
     node.connect("postgres").run("SELECT pg_reload_conf()");
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if Conn::connect(node.port, role, "postgres").is_err() {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
     panic!("{} does not ask for a password", node.name);
 }

@@ -1,0 +1,150 @@
+//! The test programs of `citus-tests`: two at the same time, since most of what they do is waiting,
+//! and then one by one those that are about time.
+
+use crate::test::Summary;
+use crate::util::{capture, cargo, headline, root, seconds, Context, Failure, Result};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Programs that measure time, or that need all processors for themselves.
+const ALONE: [&str; 5] = ["cancel", "consistent", "faults", "round_trips", "storm"];
+
+/// Programs that take long come first, so that none of them is left for the end.
+const LONG: [&str; 9] = [
+    "regress",
+    "maintenance",
+    "oracle",
+    "replicas",
+    "kept",
+    "isolation",
+    "security",
+    "tpch",
+    "crash",
+];
+
+/// How many of the others run at the same time.
+const LANES: usize = 2;
+
+/// A program with tests.
+struct Program {
+    name: String,
+    path: PathBuf,
+}
+
+/// Builds the programs and runs them all; `prepare` gives each its environment.
+pub fn run(
+    filter: Option<&str>,
+    summary: &mut Summary,
+    prepare: impl Fn(&mut Command) + Sync,
+) -> Result<()> {
+    let mut build = cargo();
+    build.args(["test", "--package", "citus-tests", "--no-run"]);
+    let messages = capture(build.arg("--message-format=json-render-diagnostics"))?;
+    let programs = programs(&messages);
+    if programs.is_empty() {
+        return Err(Failure::new("cargo built no test programs"));
+    }
+    let (alone, mut others): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|p| ALONE.contains(&p.name.as_str()));
+    others.sort_by_key(|p| LONG.iter().position(|l| *l == p.name).unwrap_or(LONG.len()));
+    let shared = SharedFiles::new();
+    let one = |p: &Program| {
+        let mut command = Command::new(&p.path);
+        command.args(filter).arg("--show-output").current_dir(root().join("pgrx-tests"));
+        command.env("CITUS_TEST_RUN", std::process::id().to_string());
+        prepare(&mut command);
+        let start = Instant::now();
+        command.output().context(p.path.display()).map(|output| (output, start.elapsed()))
+    };
+    lanes(others, LANES, &one, summary)?;
+    lanes(alone, 1, &one, summary)?;
+    drop(shared);
+    Ok(())
+}
+
+type Outcome = Result<(Output, Duration)>;
+
+/// Runs programs, so many at the same time; each one's output is shown when it has ended.
+fn lanes(
+    programs: Vec<Program>,
+    count: usize,
+    one: &(impl Fn(&Program) -> Outcome + Sync),
+    summary: &mut Summary,
+) -> Result<()> {
+    let waiting = Mutex::new(VecDeque::from(programs));
+    let summary = Mutex::new(summary);
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let lane = || -> Result<()> {
+        while let Some(program) = next() {
+            headline(&format!("{} begins", program.name));
+            let (output, took) = one(&program)?;
+            let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+            headline(&format!("{} took {}", program.name, seconds(took)));
+            summary.add(&program.name, &output);
+        }
+        Ok(())
+    };
+    std::thread::scope(|s| {
+        let running: Vec<_> = (0..count).map(|_| s.spawn(lane)).collect();
+        running.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Failure::new("a lane of tests panicked")))
+        })
+    })
+}
+
+/// The programs in cargo's messages.
+fn programs(messages: &str) -> Vec<Program> {
+    let paths = messages.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        rest.split_once('"').map(|(path, _)| path)
+    });
+    let named = paths.filter_map(|path| {
+        let (name, _hash) = Path::new(path).file_name()?.to_str()?.rsplit_once('-')?;
+        Some(Program { name: name.to_owned(), path: PathBuf::from(path) })
+    });
+    named.collect()
+}
+
+/// What the programs make once for all of them, see `shared_dir` in `pgrx-tests/src/process.rs`.
+struct SharedFiles(PathBuf);
+
+impl SharedFiles {
+    fn new() -> Self {
+        let place = std::env::var_os("CITUS_TEST_TMPDIR");
+        let place = place.map_or_else(std::env::temp_dir, PathBuf::from);
+        Self(place.join(format!("citus-tests-{}", std::process::id())))
+    }
+}
+
+impl Drop for SharedFiles {
+    fn drop(&mut self) {
+        // It is not there when no server was started.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_have_names() {
+        let messages = "{\"executable\":null}\n{\"executable\":\"/t/deps/node_commands-1a2b\"}\n";
+        let found = programs(messages);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].name, "node_commands");
+        assert_eq!(found[0].path, Path::new("/t/deps/node_commands-1a2b"));
+    }
+
+    #[test]
+    fn lists_name_programs_that_exist() {
+        let tests = root().join("pgrx-tests/tests");
+        for name in ALONE.iter().chain(&LONG) {
+            let file = tests.join(name).with_extension("rs").is_file();
+            assert!(file || tests.join(name).join("main.rs").is_file(), "{name}");
+        }
+    }
+}
