@@ -46,10 +46,8 @@ pub struct SessionLock(pg_sys::LockRelId, i32);
 /// meanwhile. An error that ends the transaction ends the lock as well.
 pub fn lock_for_session(relid: Oid, mode: u32) -> SessionLock {
     // SAFETY: reads a global that is set since the connection was made.
-    let mut lock = SessionLock(
-        pg_sys::LockRelId { relId: relid, dbId: unsafe { pg_sys::MyDatabaseId } },
-        mode as i32,
-    );
+    let database = unsafe { pg_sys::MyDatabaseId };
+    let mut lock = SessionLock(pg_sys::LockRelId { relId: relid, dbId: database }, mode as i32);
     // SAFETY: waits for the lock; errors become panics. Waiting for it does not read what others
     // have changed, as it does for other locks of relations.
     unsafe {
