@@ -2,6 +2,7 @@
 
 use super::{checks, placements, probe};
 use crate::catalog::{self, Node, COORDINATOR_GROUP};
+use crate::ddl::leftovers;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{guard, session, spi, subxact};
 use crate::remote::pool;
@@ -61,6 +62,7 @@ pub fn remove(name: &str, port: i32) -> Result<()> {
         );
     }
     forget_transactions(&node)?;
+    leftovers::take(node.group)?;
     catalog::forget_secret(node.group)?;
     catalog::delete_node(node.id)
 }
@@ -94,11 +96,12 @@ fn clear(node: &Node, reachable: bool) -> Result<()> {
         // What others have prepared together with the node is decided while it can be asked.
         recovery::recover()?;
     }
-    let held = placements::forget(node.group)?;
-    match placements::drop_sql(&held) {
-        Some(sql) if reachable => run::on_group(node.group, &sql, true).map(|_| ()),
-        _ => Ok(()),
+    let names = placements::names(&placements::forget(node.group)?);
+    if !reachable {
+        return leftovers::record(node.group, &names);
     }
+    leftovers::drop_now(node.group, &names)?;
+    leftovers::drop_now(node.group, &leftovers::take(node.group)?)
 }
 
 /// Makes the worker an independent server again, if it still is one of ours.

@@ -105,14 +105,12 @@ pub fn forget(group: i32) -> Result<Vec<Held>> {
     Ok(parse_held(spi::execute_as_owner(sql, &[spi::i32(group)])?.0))
 }
 
-/// The statement that drops the tables behind placements on their node.
-pub fn drop_sql(held: &[Held]) -> Option<String> {
-    let names: Vec<String> = held
-        .iter()
+/// The tables behind placements on their node.
+pub fn names(held: &[Held]) -> Vec<String> {
+    held.iter()
         .filter_map(|h| {
             let (schema, name) = session::relation_name(h.relid)?;
             Some(fmgr::qualified(&schema, &names::shard_name(&name, h.shard)))
         })
-        .collect();
-    (!names.is_empty()).then(|| format!("DROP TABLE IF EXISTS {} CASCADE", names.join(", ")))
+        .collect()
 }

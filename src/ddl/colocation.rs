@@ -5,6 +5,7 @@ use super::layout;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::session::require_owner;
+use crate::pg::shard_lock::Level;
 use crate::pg::{relation, spi};
 use pgrx::pg_sys::{self, Oid};
 
@@ -20,6 +21,8 @@ pub fn update(relid: Oid, with: Option<Oid>) -> Result<()> {
         Some(other) => {
             let other_rel = Relation::load(other)?;
             require_owner(other, &other_rel.name)?;
+            let other_table = hash_table(other, &other_rel.name)?;
+            layout::lock_places(other_table.colocation, Level::Shared);
             let other_table = hash_table(other, &other_rel.name)?;
             require_same(&rel, &table, &other_rel, &other_table)?;
             other_table.colocation

@@ -10,6 +10,7 @@ use super::{dependencies, rows};
 use crate::catalog::{self, Kind, Table};
 use crate::cluster::join;
 use crate::error::{sqlstate, Error, Result};
+use crate::pg::shard_lock::Level;
 use crate::pg::{guard, relation, spi};
 use crate::settings;
 use pgrx::pg_sys::{self, Oid};
@@ -182,7 +183,11 @@ fn layout_for(request: &Request, plan: &Plan, partner: Option<&Table>) -> Result
     let shape = shape(request, plan);
     if let Some(p) = partner {
         warn_of_other_count(request, p);
-        return Ok(Layout { colocation: p.colocation, shards: layout::same_places(p) });
+        layout::lock_places(p.colocation, Level::Shared);
+        // Again: its shards may have been copied or moved meanwhile.
+        let now = catalog::table(p.relid).filter(|t| t.colocation == p.colocation);
+        let shards = layout::same_places(now.as_deref().unwrap_or(p));
+        return Ok(Layout { colocation: p.colocation, shards });
     }
     match (request.target, &request.colocate) {
         (Target::Local, _) => {

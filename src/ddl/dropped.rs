@@ -2,7 +2,7 @@
 //! and policies of tables, whichever statement drops them and by whatever cascade.
 
 use super::send::{self, Named};
-use super::{metadata, undistribute};
+use super::{leftovers, metadata, undistribute};
 use crate::catalog::{self, Table};
 use crate::error::{Error, Result};
 use crate::pg::fmgr::{qualified, quote_ident};
@@ -181,6 +181,7 @@ fn follow(list: Vec<Dropped>) -> Result<()> {
         }
         for d in &list {
             if let Dropped::Table(table, schema, name) = d {
+                leftovers::record_stale(table.relid, schema, name)?;
                 metadata::delete(table)?;
                 undistribute::drop_shards(table, schema, name)?;
             }

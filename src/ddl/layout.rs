@@ -4,7 +4,8 @@ use super::info;
 use crate::catalog::{self, Kind, Node, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::model::ranges;
-use crate::pg::spi;
+use crate::pg::shard_lock::{self, Class, Level};
+use crate::pg::{invalidation, spi};
 use pgrx::pg_sys::Oid;
 use std::rc::Rc;
 
@@ -43,6 +44,16 @@ pub struct Layout {
 pub fn lock() -> Result<()> {
     let sql = "LOCK TABLE pg_catalog.pg_dist_colocation IN SHARE ROW EXCLUSIVE MODE";
     spi::execute_as_owner(sql, &[]).map(|_| ())
+}
+
+/// Keeps the placements of a group's shards as they are until the end of the transaction: `Shared`
+/// for who puts another table where they are, `Exclusive` for who changes them. What was read of
+/// them before is read again.
+pub fn lock_places(colocation: i32, level: Level) {
+    if colocation != 0 {
+        shard_lock::lock(Class::Placements, u64::from(colocation as u32), level);
+        invalidation::accept();
+    }
 }
 
 /// Reads a group's shape.
@@ -181,6 +192,7 @@ pub fn default_layout(shape: Shape, table: Oid) -> Result<Layout> {
     lock()?;
     match default_group(shape)? {
         Some(colocation) => {
+            lock_places(colocation, Level::Shared);
             let shards = match table_of_group(colocation, table)? {
                 Some(t) => same_places(&t),
                 None => place_shape(shape, colocation)?,

@@ -8,12 +8,14 @@
 pub mod apply;
 pub mod checks;
 pub mod colocation;
+pub mod copies;
 pub mod create;
 pub mod definition;
 pub mod dependencies;
 pub mod dropped;
 pub mod info;
 pub mod layout;
+pub mod leftovers;
 pub mod metadata;
 pub mod names;
 pub mod registry;

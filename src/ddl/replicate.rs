@@ -7,7 +7,7 @@ use super::info::{self, Column, ForeignKey, Relation};
 use super::names::shard_name;
 use super::rows::{load_here, load_there, no_placement, stored, text_rows, FETCH, SHARD_CHUNK};
 use super::send::{self, Named};
-use super::{dependencies, metadata};
+use super::{dependencies, leftovers, metadata};
 use crate::catalog::{self, Kind, Shard, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{qualified, quote_ident, quote_literal};
@@ -89,7 +89,9 @@ pub(super) fn prepare(relid: Oid, index: usize, group: i32) -> Result<Option<Mis
     let keys = info::foreign_keys(relid)?;
     let definition = definition::read(&rel, &keys)?;
     dependencies::ensure(&rel, &columns, &[group])?;
-    drop_leftover(&rel.schema, &shard_name(&rel.name, source.id), group)?;
+    let shard = shard_name(&rel.name, source.id);
+    leftovers::forget(group, &qualified(&rel.schema, &shard))?;
+    drop_leftover(&rel.schema, &shard, group)?;
     let back = "UPDATE pg_catalog.pg_dist_placement SET shardstate = 1 \
         WHERE shardid = $1 AND groupid = $2";
     if spi::execute_as_owner(back, &[spi::i64(source.id), spi::i32(group)])?.1 == 0 {

@@ -115,6 +115,9 @@ pub fn to_shards(table: &Table, names: Vec<(String, String)>, commands: &[String
 
 /// Groups that hold shards of a table.
 pub fn groups_of(table: &Table) -> Vec<i32> {
+    // As for `batches`: what was read before a lock was waited for is old.
+    let now = catalog::table(table.relid);
+    let table = now.as_deref().unwrap_or(table);
     let mut groups: Vec<i32> =
         table.shards.iter().flat_map(|s| &s.placements).map(|p| p.group).collect();
     groups.sort_unstable();

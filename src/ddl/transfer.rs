@@ -4,10 +4,11 @@
 //! tables wait until the end of the transaction, readers go on.
 
 use super::replicate::{self, Missing};
-use super::{info, layout};
+use super::{info, layout, leftovers};
 use crate::catalog::{self, Kind, Node, Shard, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::qualified;
+use crate::pg::shard_lock::Level;
 use crate::pg::{relation, session, spi};
 use crate::txn::run;
 use pgrx::pg_sys::{self, Oid};
@@ -27,11 +28,11 @@ pub struct Copy<'a> {
 }
 
 /// A group of co-located shards.
-struct Unit {
+pub(super) struct Unit<'a> {
     /// The tables, in the order in which everybody locks them.
-    tables: Vec<Oid>,
+    pub tables: &'a [Oid],
     /// Position of the shard in each of them.
-    index: usize,
+    pub index: usize,
 }
 
 /// Refuses a way of copying that does not exist (yet).
@@ -45,16 +46,39 @@ pub fn check_mode(mode: &str) -> Result<()> {
 
 /// Copies a shard and those co-located with it.
 pub fn copy_shard(request: &Copy) -> Result<()> {
+    let (tables, index) = begin(request, pg_sys::ExclusiveLock)?;
+    run_copy(&Unit { tables: &tables, index }, request)?;
+    note_replication(&tables)
+}
+
+/// Moves a shard and those co-located with it: they are copied, and the old ones go. With
+/// `deferred` the maintenance process drops these when nobody can be reading them any more; else
+/// they go in this transaction, and readers wait for its end as well.
+pub fn move_shard(request: &Copy, deferred: bool) -> Result<()> {
+    let mode = if deferred { pg_sys::ExclusiveLock } else { pg_sys::AccessExclusiveLock };
+    let (tables, index) = begin(request, mode)?;
+    let unit = Unit { tables: &tables, index };
+    run_copy(&unit, request)?;
+    let old = forget_placements(&unit, request.source.group)?;
+    match deferred {
+        true => leftovers::record(request.source.group, &old)?,
+        false => leftovers::drop_now(request.source.group, &old)?,
+    }
+    Ok(())
+}
+
+/// Locks and checks what is to be copied: the co-located tables and the shard's position.
+fn begin(request: &Copy, mode: u32) -> Result<(Vec<Oid>, usize)> {
     catalog::require_coordinator()?;
-    let (table, index) = find(request.shard)?;
+    let (table, _) = find(request.shard)?;
     check_table(&table)?;
     replicate::require_fresh_snapshots()?;
     catalog::lock_nodes_shared()?;
-    let unit = lock(&table, index)?;
+    let tables = lock(&table, mode)?;
     // Again: it may have changed while others were waited for.
-    let (table, _) = find(request.shard)?;
+    let (table, index) = find(request.shard)?;
     check(&table, index, request)?;
-    run_copy(&unit, request)
+    Ok((tables, index))
 }
 
 /// Gives each shard of a table as many healthy placements as wanted; how many copies were made.
@@ -111,12 +135,13 @@ fn find(shard: i64) -> Result<(Rc<Table>, usize)> {
     Ok((table, index))
 }
 
-fn not_distributed(relid: Oid) -> Error {
+pub(super) fn not_distributed(relid: Oid) -> Error {
     let name = info::name_of(relid);
     Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a distributed table"))
 }
 
-fn check_table(table: &Table) -> Result<()> {
+/// Refuses tables that are not spread over the nodes, and who does not own the table.
+pub(super) fn check_table(table: &Table) -> Result<()> {
     let name = info::name_of(table.relid);
     match table.kind {
         Kind::Hash => {}
@@ -132,21 +157,34 @@ fn check_table(table: &Table) -> Result<()> {
     session::require_owner(table.relid, &name)
 }
 
-/// Keeps writers away from all co-located tables.
-fn lock(table: &Table, index: usize) -> Result<Unit> {
+/// Keeps writers away from all co-located tables, and others from becoming co-located; with the
+/// mode AccessExclusiveLock readers, too. The tables, in the order in which everybody locks them.
+pub(super) fn lock(table: &Table, mode: u32) -> Result<Vec<Oid>> {
+    let mut locked: Vec<Oid> = Vec::new();
+    loop {
+        let tables = colocated(table)?;
+        let new: Vec<Oid> = tables.iter().copied().filter(|t| !locked.contains(t)).collect();
+        for t in &new {
+            session::require_owner(*t, &info::name_of(*t))?;
+            relation::lock(*t, mode);
+        }
+        // Whoever adds a table to the group does not need these locks: first them, then this.
+        layout::lock_places(table.colocation, Level::Exclusive);
+        let first = locked.is_empty();
+        locked.extend(&new);
+        if new.is_empty() && !first {
+            return Ok(tables);
+        }
+    }
+}
+
+/// A table and those co-located with it.
+fn colocated(table: &Table) -> Result<Vec<Oid>> {
     let sql = "SELECT logicalrelid::oid FROM pg_catalog.pg_dist_partition \
         WHERE logicalrelid = $1 OR (colocationid = $2 AND colocationid <> 0) ORDER BY 1";
     let params = [spi::oid(table.relid), spi::i32(table.colocation)];
     let parse = |v: String| v.parse::<u32>().ok().map(Oid::from);
-    let tables: Vec<Oid> =
-        spi::query(sql, &params)?.into_iter().flatten().flatten().filter_map(parse).collect();
-    for t in &tables {
-        if let Some(t) = catalog::table(*t) {
-            session::require_owner(t.relid, &info::name_of(t.relid))?;
-        }
-        relation::lock(*t, pg_sys::ExclusiveLock);
-    }
-    Ok(Unit { tables, index })
+    Ok(spi::query(sql, &params)?.into_iter().flatten().flatten().filter_map(parse).collect())
 }
 
 fn no_source(shard: i64) -> Error {
@@ -192,10 +230,11 @@ fn check(table: &Table, index: usize, c: &Copy) -> Result<()> {
     Ok(())
 }
 
-fn run_copy(unit: &Unit, c: &Copy) -> Result<()> {
+/// Makes the copies. The tables are locked.
+pub(super) fn run_copy(unit: &Unit, c: &Copy) -> Result<()> {
     wait_for_writers(unit, c.source)?;
     let mut made: Vec<Missing> = Vec::new();
-    for t in &unit.tables {
+    for t in unit.tables {
         forget(*t, unit.index, c.target.group)?;
         if let Some(m) = replicate::prepare(*t, unit.index, c.target.group)? {
             replicate::copy(&m, c.source.group, c.target.group)?;
@@ -206,7 +245,6 @@ fn run_copy(unit: &Unit, c: &Copy) -> Result<()> {
     for m in &made {
         replicate::finish(m, c.target.group)?;
     }
-    note_replication(unit)?;
     relation::command_counter_increment();
     Ok(())
 }
@@ -215,7 +253,7 @@ fn run_copy(unit: &Unit, c: &Copy) -> Result<()> {
 /// until recovery has decided.
 fn wait_for_writers(unit: &Unit, source: &Node) -> Result<()> {
     let mut names = Vec::new();
-    for t in &unit.tables {
+    for t in unit.tables {
         let shard = catalog::table(*t).and_then(|t| t.shards.get(unit.index).cloned());
         if let (Some((schema, name)), Some(shard)) = (session::relation_name(*t), shard) {
             if !shard.placements.iter().any(|p| p.group == source.group) {
@@ -246,12 +284,34 @@ fn forget(relid: Oid, index: usize, group: i32) -> Result<()> {
     Ok(())
 }
 
-/// The tables' replication model says that shards have more than one placement.
-fn note_replication(unit: &Unit) -> Result<()> {
-    for t in &unit.tables {
+/// Forgets a node's placements of shards, and tells which tables they were there.
+pub(super) fn forget_placements(unit: &Unit, group: i32) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut ids = Vec::new();
+    for t in unit.tables {
+        let shard = catalog::table(*t).and_then(|t| t.shards.get(unit.index).map(|s| s.id));
+        if let (Some((schema, name)), Some(shard)) = (session::relation_name(*t), shard) {
+            names.push(qualified(&schema, &super::names::shard_name(&name, shard)));
+            ids.push(shard.to_string());
+        }
+    }
+    let sql = "DELETE FROM pg_catalog.pg_dist_placement \
+        WHERE shardid = ANY ($1::int8[]) AND groupid = $2";
+    let list = format!("{{{}}}", ids.join(","));
+    spi::execute_as_owner(sql, &[spi::text(&list), spi::i32(group)])?;
+    relation::command_counter_increment();
+    Ok(names)
+}
+
+/// The tables' replication model says that shards have more than one placement where any has.
+pub(super) fn note_replication(tables: &[Oid]) -> Result<()> {
+    for t in tables {
         let sql = "UPDATE pg_catalog.pg_dist_partition SET repmodel = 'c' \
             WHERE logicalrelid = $1 AND repmodel = 's'";
-        spi::execute_as_owner(sql, &[spi::oid(*t)])?;
+        if catalog::table(*t).is_some_and(|t| t.replicated) {
+            spi::execute_as_owner(sql, &[spi::oid(*t)])?;
+        }
     }
+    relation::command_counter_increment();
     Ok(())
 }

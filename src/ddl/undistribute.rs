@@ -2,7 +2,7 @@
 
 use super::info::{self, Relation};
 use super::send;
-use super::{metadata, rows};
+use super::{leftovers, metadata, rows};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::session::require_owner;
@@ -70,6 +70,7 @@ pub fn to_plain(relid: Oid) -> Result<()> {
     let columns = info::columns(relid)?;
     relation::empty(relid)?;
     rows::move_from_shards(&rel, &columns, &table)?;
+    leftovers::record_stale(relid, &rel.schema, &rel.name)?;
     metadata::delete(&table)?;
     drop_shards(&table, &rel.schema, &rel.name)
 }

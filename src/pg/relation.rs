@@ -39,6 +39,33 @@ pub fn lock(relid: Oid, mode: u32) {
     unsafe { guard::call(|| pg_sys::LockRelationOid(relid, mode as i32)) }
 }
 
+/// A lock that outlives transactions.
+pub struct SessionLock(pg_sys::LockRelId, i32);
+
+/// Locks a relation of this database until the value is dropped, whatever transactions end
+/// meanwhile. An error that ends the transaction ends the lock as well.
+pub fn lock_for_session(relid: Oid, mode: u32) -> SessionLock {
+    // SAFETY: reads a global that is set since the connection was made.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    let mut lock = SessionLock(pg_sys::LockRelId { relId: relid, dbId: database }, mode as i32);
+    // SAFETY: waits for the lock; errors become panics. Waiting for it does not read what others
+    // have changed, as it does for other locks of relations.
+    unsafe {
+        guard::call(|| {
+            pg_sys::LockRelationIdForSession(&mut lock.0, lock.1);
+            pg_sys::AcceptInvalidationMessages();
+        })
+    };
+    lock
+}
+
+impl Drop for SessionLock {
+    fn drop(&mut self) {
+        // SAFETY: the lock is held: while an error passes, the transaction has not ended yet.
+        unsafe { guard::call(|| pg_sys::UnlockRelationIdForSession(&mut self.0, self.1)) }
+    }
+}
+
 /// The kind of a relation (`r`, `v`, ...), 0 when it does not exist.
 pub fn kind(relid: Oid) -> u8 {
     // SAFETY: syscache look-up.

@@ -137,10 +137,7 @@ pub fn recover() -> Result<i32> {
 /// A round of the maintenance process: [`recover`] as `citus.superuser` or the extension's owner.
 /// Problems are not reported but handed over.
 pub fn round() -> Result<Report> {
-    let user = match settings::superuser() {
-        name if name.is_empty() => spi::as_owner(|| Ok(local::user_name()))?,
-        name => name,
-    };
+    let user = maintainer()?;
     let report = if settings::node_connection_timeout() > CONNECT {
         let limit = CONNECT.to_string();
         spi::with_setting("citus.node_connection_timeout", &limit, || recover_as(&user, false))?
@@ -148,6 +145,14 @@ pub fn round() -> Result<Report> {
         recover_as(&user, false)?
     };
     Ok(report)
+}
+
+/// As whom the maintenance process connects to nodes: `citus.superuser` or the extension's owner.
+pub fn maintainer() -> Result<String> {
+    match settings::superuser() {
+        name if name.is_empty() => spi::as_owner(|| Ok(local::user_name())),
+        name => Ok(name),
+    }
 }
 
 /// A node that can be reached.

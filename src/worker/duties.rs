@@ -1,5 +1,6 @@
 //! What a maintenance process does, and when.
 
+use crate::ddl::leftovers;
 use crate::error::{Error, Result};
 use crate::pg::guc;
 use crate::settings;
@@ -36,6 +37,11 @@ pub const DUTIES: &[Duty] = &[
         name: RECOVERY,
         interval: || millis(settings::recover_2pc_interval()),
         run: || recovery::round().map(|r| Round { unfinished: r.unfinished, problems: r.problems }),
+    },
+    Duty {
+        name: "removal of tables that shards left behind",
+        interval: || millis(settings::defer_shard_delete_interval()),
+        run: || leftovers::clean(true).map(|r| Round { unfinished: false, problems: r.problems }),
     },
 ];
 

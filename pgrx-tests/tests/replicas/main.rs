@@ -1,7 +1,10 @@
 //! Tables with copies of their shards on several nodes: whatever many sessions do at the same time,
 //! all copies hold the same rows; a copy that missed something is not read, and can be repaired.
 
+mod definitions;
+mod factor;
 mod failure;
+mod leftovers;
 mod stress;
 mod values;
 

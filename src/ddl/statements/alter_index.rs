@@ -2,7 +2,7 @@
 
 use super::alter_table::options_text;
 use super::refuse::not_supported;
-use super::{plainly, Managed};
+use super::{hold_copies, plainly, Managed};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{qualified, quote_ident};
@@ -24,6 +24,7 @@ pub fn alter_index(call: Call, index: Oid) -> Result<()> {
             None => return Err(not_supported("this form of ALTER INDEX", &m.rel.name)),
         }
     }
+    hold_copies(vec![m.rel.oid]);
     plainly(&call)?;
     let index = qualified(&schema, &name);
     let commands: Vec<String> = pieces.iter().map(|p| format!("ALTER INDEX {index} {p}")).collect();

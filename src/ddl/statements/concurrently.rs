@@ -14,11 +14,17 @@ use crate::hooks::utility::Call;
 use crate::pg::fmgr::qualified;
 use crate::pg::statement::Name;
 use crate::pg::{relation, session, spi, xact};
-use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::{self, Oid};
 
 /// CREATE INDEX CONCURRENTLY on a managed table.
 pub fn create_index(call: Call, m: Managed) -> Result<()> {
     let relid = m.rel.oid;
+    if session::require_owner(relid, &m.rel.name).is_err() {
+        // The server refuses it.
+        return plainly(&call);
+    }
+    // What no transaction holds from the first step to the last: shards are not copied meanwhile.
+    let _held = relation::lock_for_session(relid, pg_sys::ShareUpdateExclusiveLock);
     let before = indexes(relid)?;
     plainly(&call)?;
     // The server has committed its part and begun a new transaction.
@@ -76,6 +82,7 @@ pub fn drop_index(call: Call) -> Result<()> {
         return plainly(&call);
     }
     let Some((schema, name)) = session::relation_name(index) else { return plainly(&call) };
+    let _held = relation::lock_for_session(m.rel.oid, pg_sys::ShareUpdateExclusiveLock);
     let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", qualified(&schema, &name));
     on_shards(&m, &[(schema, name)], &sql)?;
     xact::ensure_snapshot();

@@ -1,6 +1,6 @@
 //! DROP, TRUNCATE, DROP OWNED, REASSIGN OWNED.
 
-use super::{concurrently, plainly, Managed};
+use super::{concurrently, hold_copies, plainly, Managed};
 use crate::catalog;
 use crate::ddl::info::{self, Relation};
 use crate::ddl::names::shard_name;
@@ -155,6 +155,7 @@ pub fn drop_owned(call: Call) -> Result<()> {
             AND pg_get_userbyid(a.grantee)::text = ANY ($1::text[]))",
         &roles,
     )?;
+    hold_copies(granted.clone());
     plainly(&call)?;
     for relid in granted {
         if !crate::pg::relation::exists(relid) {

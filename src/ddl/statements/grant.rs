@@ -1,20 +1,21 @@
 //! GRANT and REVOKE on tables and schemas.
 
-use super::{plainly, Managed};
+use super::{hold_copies, plainly, tables_of_schema, Managed};
 use crate::catalog;
-use crate::ddl::info;
 use crate::ddl::{dependencies, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::quote_ident;
 use crate::pg::relation::command_counter_increment;
-use crate::pg::spi;
 use crate::pg::statement::{GrantView, Name};
 use pgrx::pg_sys::{ObjectType, Oid};
 
 /// GRANT and REVOKE.
 pub fn grant(call: Call) -> Result<()> {
     let view = call.statement().grant();
+    if let Some(g) = &view {
+        hold_copies(tables_of(g)?);
+    }
     plainly(&call)?;
     let Some(g) = view else { return Ok(()) };
     match g.objects {
@@ -36,17 +37,23 @@ pub fn grant_role(call: Call) -> Result<()> {
     dependencies::follow_memberships(grant, &pairs)
 }
 
-fn on_tables(g: &GrantView) -> Result<()> {
-    let mut tables: Vec<Oid> = g.relations.iter().filter_map(|n| Name::find(*n)).collect();
-    if g.all_in_schema {
+/// The tables that a statement is about, itself or through their schema.
+fn tables_of(g: &GrantView) -> Result<Vec<Oid>> {
+    let on_schemas = matches!(g.objects, ObjectType::OBJECT_SCHEMA);
+    let mut tables = Vec::new();
+    if matches!(g.objects, ObjectType::OBJECT_TABLE) {
+        tables.extend(g.relations.iter().filter_map(|n| Name::find(*n)));
+    }
+    if on_schemas || (g.all_in_schema && matches!(g.objects, ObjectType::OBJECT_TABLE)) {
         for schema in &g.names {
-            let sql = "SELECT c.oid FROM pg_dist_partition p \
-                JOIN pg_class c ON c.oid = p.logicalrelid \
-                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 ORDER BY 1";
-            tables.extend(info::rows(sql, &[spi::text(schema)])?.iter().map(|r| r.oid(0)));
+            tables.extend(tables_of_schema(schema)?);
         }
     }
-    for t in tables {
+    Ok(tables)
+}
+
+fn on_tables(g: &GrantView) -> Result<()> {
+    for t in tables_of(g)? {
         let Some(m) = Managed::load(t)? else { continue };
         let roles: Vec<String> = g.grantees.iter().flatten().cloned().collect();
         if g.grant {

@@ -1,6 +1,6 @@
 //! CREATE INDEX, REINDEX, CREATE and ALTER STATISTICS.
 
-use super::{concurrently, plainly, Managed};
+use super::{concurrently, hold_copies, plainly, Managed};
 use crate::ddl::checks;
 use crate::ddl::{info, send};
 use crate::error::Result;
@@ -143,6 +143,7 @@ pub fn alter_statistics(call: Call) -> Result<()> {
         return plainly(&call);
     };
     let found = object::find_statistics(&names);
+    hold_copies(found.iter().map(|f| f.0).collect());
     plainly(&call)?;
     let Some((relid, schema, name)) = found else { return Ok(()) };
     let Some(m) = Managed::load(relid)? else { return Ok(()) };

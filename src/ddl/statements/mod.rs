@@ -27,14 +27,14 @@ pub use refuse::{move_all, refuse};
 pub use rename::{rename, set_schema};
 pub use types::alter_type;
 
-use super::info::Relation;
+use super::info::{self, Relation};
 use super::{dropped, send};
 use crate::catalog::{self, Table};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::statement::Name;
-use crate::pg::{relation, session};
-use pgrx::pg_sys::Oid;
+use crate::pg::{relation, session, spi};
+use pgrx::pg_sys::{self, Oid};
 use std::rc::Rc;
 
 /// A managed table that a statement is about.
@@ -86,6 +86,25 @@ impl Managed {
     pub fn apply_with(&self, other: (String, String), commands: &[String]) -> Result<()> {
         send::to_shards(&self.table, vec![self.rel.pair(), other], commands)
     }
+}
+
+/// Keeps shards of tables from being copied to other nodes until the end of the transaction: for
+/// statements that the server runs without a lock on the table. They wait for a copy that is being
+/// made and reach it, or the copy is made of what they leave. Everybody locks in this order.
+fn hold_copies(mut tables: Vec<Oid>) {
+    tables.sort_unstable_by_key(|t| u32::from(*t));
+    tables.dedup();
+    for t in tables.into_iter().filter(|t| catalog::table(*t).is_some()) {
+        relation::lock(t, pg_sys::RowShareLock);
+    }
+}
+
+/// Managed tables of a schema.
+fn tables_of_schema(schema: &str) -> Result<Vec<Oid>> {
+    let sql = "SELECT c.oid FROM pg_dist_partition p \
+        JOIN pg_class c ON c.oid = p.logicalrelid \
+        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 ORDER BY 1";
+    Ok(info::rows(sql, &[spi::text(schema)])?.iter().map(|r| r.oid(0)).collect())
 }
 
 /// What the server does, followed by the shards where something was dropped.

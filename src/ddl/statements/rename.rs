@@ -1,7 +1,7 @@
 //! ALTER ... RENAME and ALTER ... SET SCHEMA.
 
-use super::{plainly, types, Managed};
-use crate::ddl::{dependencies, send};
+use super::{hold_copies, plainly, tables_of_schema, types, Managed};
+use crate::ddl::{dependencies, leftovers, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{qualified, quote_ident};
@@ -30,6 +30,9 @@ fn rename_in_relation(call: Call, view: &RenameView) -> Result<()> {
     let table = m.rel.qualified();
     let (old, new) = (quote_ident(&view.old), quote_ident(&view.new));
     let named = session::relation_name(oid);
+    if oid != m.rel.oid {
+        hold_copies(vec![m.rel.oid]);
+    }
     plainly(&call)?;
     match view.kind {
         ObjectType::OBJECT_COLUMN => {
@@ -48,7 +51,10 @@ fn rename_in_relation(call: Call, view: &RenameView) -> Result<()> {
                     let sql = format!("ALTER INDEX {name} RENAME TO {new}");
                     m.apply_with((schema, index), &[sql])
                 }
-                _ => m.apply(&[format!("ALTER TABLE {table} RENAME TO {new}")]),
+                _ => {
+                    leftovers::record_stale(m.rel.oid, &m.rel.schema, &m.rel.name)?;
+                    m.apply(&[format!("ALTER TABLE {table} RENAME TO {new}")])
+                }
             }
         }
         _ => Ok(()),
@@ -57,6 +63,7 @@ fn rename_in_relation(call: Call, view: &RenameView) -> Result<()> {
 
 fn rename_statistics(call: Call, view: &RenameView) -> Result<()> {
     let found = object::find_statistics(&view.object);
+    hold_copies(found.iter().map(|f| f.0).collect());
     plainly(&call)?;
     let Some((relid, schema, name)) = found else { return Ok(()) };
     let Some(m) = Managed::load(relid)? else { return Ok(()) };
@@ -69,6 +76,7 @@ fn rename_statistics(call: Call, view: &RenameView) -> Result<()> {
 }
 
 fn rename_schema(call: Call, view: &RenameView) -> Result<()> {
+    hold_copies(tables_of_schema(&view.old)?);
     let groups = super::drop::remote_groups_of_schema(&view.old)?;
     plainly(&call)?;
     let sql =
@@ -91,6 +99,7 @@ pub fn set_schema(call: Call) -> Result<()> {
     if m.rel.schema == new {
         return Ok(());
     }
+    leftovers::record_stale(m.rel.oid, &m.rel.schema, &m.rel.name)?;
     dependencies::ensure_schema(&new, &send::groups_of(&m.table))?;
     m.apply(&[format!("ALTER TABLE {} SET SCHEMA {}", m.rel.qualified(), quote_ident(&new))])
 }

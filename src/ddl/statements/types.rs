@@ -1,7 +1,7 @@
 //! Changes of types that columns of managed tables have: other nodes have the types too.
 
-use super::plainly;
 use super::refuse::not_supported;
+use super::{hold_copies, plainly};
 use crate::catalog;
 use crate::ddl::{dependencies, info, send};
 use crate::error::Result;
@@ -15,6 +15,7 @@ use pgrx::pg_sys::Oid;
 /// the other nodes that hold shards with columns of the type.
 pub fn alter_type(call: Call) -> Result<()> {
     let Some((typ, change)) = call.statement().type_change() else { return plainly(&call) };
+    hold_copies(tables_using(typ)?);
     let groups = groups_using(typ)?;
     let name = spi::value("SELECT format_type($1, NULL)", &[spi::oid(typ)])?.unwrap_or_default();
     let before = constraints(typ)?;
@@ -99,19 +100,32 @@ pub fn refuse_composite(relid: Oid) -> Result<()> {
     Ok(())
 }
 
-/// Other nodes' groups with shards that have a column of the type, or of an array, domain or
-/// composite type made of it.
+/// The types that are made of a type: itself, arrays, domains and composite types.
+const MADE_OF: &str = "WITH RECURSIVE t(oid) AS ( \
+        SELECT $1::oid UNION \
+        SELECT y.oid FROM t JOIN pg_type y \
+            ON y.typelem = t.oid AND y.typcategory = 'A' OR y.typbasetype = t.oid \
+            OR y.typrelid IN (SELECT attrelid FROM pg_attribute WHERE atttypid = t.oid)) ";
+
+/// Managed tables that have a column of the type, or of one made of it.
+fn tables_using(typ: Oid) -> Result<Vec<Oid>> {
+    let sql = format!(
+        "{MADE_OF} SELECT DISTINCT p.logicalrelid::oid FROM t JOIN pg_attribute a \
+            ON a.atttypid = t.oid AND NOT a.attisdropped \
+         JOIN pg_dist_partition p ON p.logicalrelid = a.attrelid ORDER BY 1"
+    );
+    Ok(info::rows(&sql, &[spi::oid(typ)])?.iter().map(|r| r.oid(0)).collect())
+}
+
+/// Other nodes' groups with shards that have a column of the type, or of one made of it.
 fn groups_using(typ: Oid) -> Result<Vec<i32>> {
-    let sql = "WITH RECURSIVE t(oid) AS ( \
-            SELECT $1::oid UNION \
-            SELECT y.oid FROM t JOIN pg_type y \
-                ON y.typelem = t.oid AND y.typcategory = 'A' OR y.typbasetype = t.oid \
-                OR y.typrelid IN (SELECT attrelid FROM pg_attribute WHERE atttypid = t.oid)) \
-        SELECT DISTINCT l.groupid FROM t JOIN pg_attribute a ON a.atttypid = t.oid \
+    let sql = format!(
+        "{MADE_OF} SELECT DISTINCT l.groupid FROM t JOIN pg_attribute a ON a.atttypid = t.oid \
             AND NOT a.attisdropped \
-        JOIN pg_dist_shard s ON s.logicalrelid = a.attrelid \
-        JOIN pg_dist_placement l ON l.shardid = s.shardid ORDER BY 1";
+         JOIN pg_dist_shard s ON s.logicalrelid = a.attrelid \
+         JOIN pg_dist_placement l ON l.shardid = s.shardid ORDER BY 1"
+    );
     let local = catalog::local_group()?;
-    let groups = info::rows(sql, &[spi::oid(typ)])?;
+    let groups = info::rows(&sql, &[spi::oid(typ)])?;
     Ok(groups.iter().map(|r| r.num(0)).filter(|g| *g != local).collect())
 }
