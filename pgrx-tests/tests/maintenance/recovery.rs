@@ -44,6 +44,15 @@ impl Forge {
         self.c.run(&format!("INSERT INTO pg_dist_transaction VALUES ({group}, '{gid}', '3')"));
     }
 
+    /// Leaves a prepared transaction and the decision to commit it. Recovery has to see both or
+    /// none: it forgets a decision that no node waits for.
+    fn leave_decided(&mut self, node: &Server, table: &str, gid: &str) {
+        self.c.run("BEGIN; LOCK TABLE pg_dist_transaction IN SHARE UPDATE EXCLUSIVE MODE");
+        self.leave(node, table, gid);
+        self.decide(node, gid);
+        self.c.run("COMMIT");
+    }
+
     /// Prepared transactions on a node.
     fn prepared(&self, node: &Server) -> Vec<String> {
         let sql =
@@ -73,8 +82,7 @@ fn orphans_are_finished_and_others_left_alone() {
         f.leave(w1, &format!("other_{n}"), gid);
     }
     let (decided, undecided) = (f.gid(1), f.gid(2));
-    f.decide(w1, &decided);
-    f.leave(w1, "decided", &decided);
+    f.leave_decided(w1, "decided", &decided);
     f.leave(w2, "undecided", &undecided);
     // Decisions that nobody waits for: of a node that is done, and of a group that is gone.
     let done = f.gid(3);
@@ -130,8 +138,7 @@ fn a_dead_node_does_not_keep_the_others_waiting() {
     let mut f = Forge::new(&cluster, "dead");
     let [w1, w2, w3] = [0, 1, 2].map(|i| &cluster.workers[i]);
     let decided = f.gid(1);
-    f.decide(w2, &decided);
-    f.leave(w2, "decided", &decided);
+    f.leave_decided(w2, "decided", &decided);
     // (It may have been committed already.)
     w2.end(libc::SIGINT);
     // Accepts connections and never answers.
