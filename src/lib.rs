@@ -37,6 +37,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::guard::watch_reports();
     executor::register();
     hooks::copy::register();
+    hooks::analysis::register();
     hooks::planner::register();
     hooks::execution::register();
     hooks::utility::register();

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::rights::{self, Others};
 use super::tasks::{Task, Value};
 use crate::ddl::unshard::unshard_local_error;
 use crate::error::{Error, Result};
@@ -45,17 +46,17 @@ unsafe fn params(plan: &DistPlan, values: &[Value]) -> pg_sys::ParamListInfo {
     list
 }
 
-/// Runs a task; its rows go to `store`. Answers the number of rows processed. A task that only
-/// reads can be given a snapshot.
+/// Runs a task; its rows go to `store`. Answers the number of rows processed. Its tables may be
+/// checked as others, and a task that only reads can be given a snapshot.
 pub unsafe fn run(
     plan: &DistPlan,
     task: &Task,
     values: &[Value],
     store: *mut pg_sys::Tuplestorestate,
     context: pg_sys::MemoryContext,
-    snapshot: Option<pg_sys::Snapshot>,
+    (others, snapshot): (Option<&Others>, Option<pg_sys::Snapshot>),
 ) -> Result<u64> {
-    let run = |fixed| run_here(plan, task, values, store, context, fixed);
+    let run = |fixed| run_here(plan, task, values, (store, context), fixed, others);
     let run = || match snapshot {
         Some(snapshot) => crate::pg::snapshot::with_active(snapshot, || run(true)),
         None => run(false),
@@ -82,9 +83,9 @@ unsafe fn run_here(
     plan: &DistPlan,
     task: &Task,
     values: &[Value],
-    store: *mut pg_sys::Tuplestorestate,
-    context: pg_sys::MemoryContext,
+    (store, context): (*mut pg_sys::Tuplestorestate, pg_sys::MemoryContext),
     fixed: bool,
+    others: Option<&Others>,
 ) -> Result<u64> {
     let sql = spi::cstring(&task.sql)?;
     let params = params(plan, values);
@@ -105,7 +106,7 @@ unsafe fn run_here(
     }
     let text = sql.as_ptr();
     let options = &options as *const _;
-    let rc = guard::call(|| raw_execute(text, options));
+    let rc = rights::here(others, &sql, || guard::call(|| raw_execute(text, options)));
     let processed = pg_sys::SPI_processed;
     guard::call(|| pg_sys::SPI_finish());
     if rc < 0 {

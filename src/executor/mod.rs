@@ -15,6 +15,7 @@ pub mod pass;
 mod prepared;
 pub mod reach;
 pub mod reads;
+pub mod rights;
 mod run;
 mod tasks;
 mod values;
@@ -32,7 +33,10 @@ pub fn register() {
     node::register();
     apply::register();
     with::register();
-    reads::register();
+    crate::txn::on_end(|level| {
+        reads::forget(level);
+        rights::forget(level);
+    });
 }
 
 /// The methods whose name EXPLAIN shows: a single task, or many in parallel.

@@ -94,17 +94,12 @@ pub fn hold_of(snapshot: Snapshot) -> Option<Rc<consistent::Hold>> {
 }
 
 /// Statements of an aborted (sub)transaction do not end by themselves.
-fn forget(level: i32) {
+pub fn forget(level: i32) {
     STATEMENTS.with(|s| {
         if let Ok(mut s) = s.try_borrow_mut() {
             s.retain(|s| s.level < level);
         }
     });
-}
-
-/// Registers what has to be done when transactions end; once per process.
-pub fn register() {
-    txn::on_end(forget);
 }
 
 /// Whether a table of this server is read that is not under our management.

@@ -21,6 +21,7 @@ use super::decode::Decoder;
 use super::local;
 use super::order;
 use super::prepared::Prepared;
+use super::rights::Others;
 use super::tasks::{Task, Value};
 use crate::catalog;
 use crate::error::Result;
@@ -79,6 +80,8 @@ pub struct Exec {
     next: usize,
     query: Option<Rc<Query>>,
     reads: Reads,
+    /// Tables whose rights are checked as somebody else.
+    others: Option<Others>,
 }
 
 impl Exec {
@@ -110,6 +113,7 @@ impl Exec {
             next: 0,
             query: query::enter(context as usize),
             reads: Reads::default(),
+            others: None,
         }
     }
 
@@ -158,6 +162,7 @@ impl Exec {
     }
 
     unsafe fn run_tasks(&mut self, tasks: Vec<Task>, values: &[Value]) -> Result<()> {
+        self.others = Others::of(&self.plan)?;
         let here = catalog::local_group()?;
         let (local, remote): (Vec<Task>, Vec<Task>) =
             tasks.into_iter().partition(|t| t.group == here);
@@ -167,7 +172,8 @@ impl Exec {
         for t in &local {
             self.ensure_store();
             let with = self.reads.here();
-            let run = || local::run(&self.plan, t, values, self.store, self.context, with);
+            let of = (self.others.as_ref(), with);
+            let run = || local::run(&self.plan, t, values, self.store, self.context, of);
             let n = match self.analysis.as_mut().filter(|_| !t.mute) {
                 Some(a) => a.here(t, run)?,
                 None => run()?,
@@ -186,6 +192,8 @@ impl Exec {
         let writes = self.plan.operation == Operation::Modify;
         let alone = !self.in_transaction
             && self.reads.hold().is_none()
+            // What the node is told holds to the end of a transaction at most.
+            && self.others.is_none()
             && !txn::must_use_transaction()
             // Locks are taken for something that follows.
             && self.plan.operation != Operation::SelectForUpdate
@@ -204,12 +212,13 @@ impl Exec {
         }
         let params = wire_params(&self.plan, values);
         sessions.iter().try_for_each(|s| txn::claim(s, owner))?;
+        let told = self.telling(&sessions)?;
         let modifies = writes && mode == Mode::InTransaction;
         if modifies {
             txn::mark_modified(&groups);
         }
-        for (group, session) in groups.iter().zip(sessions) {
-            let running = self.queue_node(&session, *group, tasks, &params);
+        for ((group, session), told) in groups.iter().zip(sessions).zip(told) {
+            let running = self.queue_node(&session, *group, tasks, &params, told.as_deref());
             self.conns.push(Conn { session, tasks: running, current: 0 });
         }
         for conn in &self.conns {

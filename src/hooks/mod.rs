@@ -1,5 +1,6 @@
 //! PostgreSQL's hooks; the only writers of hook pointers.
 
+pub mod analysis;
 pub mod copy;
 pub mod database;
 pub mod execution;

@@ -51,6 +51,11 @@ fn role_name(role: Oid) -> String {
     }
 }
 
+/// Name of a role, `None` when it does not exist.
+pub fn name_of_role(role: Oid) -> Option<String> {
+    Some(role_name(role)).filter(|n| !n.is_empty())
+}
+
 /// OID of the current user.
 pub fn user() -> Oid {
     // SAFETY: reads a variable.

@@ -1,6 +1,6 @@
 //! What a node does with the rows of the plan below it.
 
-use super::DistPlan;
+use super::{CheckAs, DistPlan};
 use crate::error::{sqlstate, Error};
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,17 @@ impl Apply {
             materialize: true,
             checks: Vec::new(),
             keep: Vec::new(),
+        }
+    }
+
+    /// Says as whom the rights of the statements on their only table are checked, 0 for the
+    /// current user.
+    pub fn check_as(&mut self, alias: &str, role: u32) {
+        if role == 0 {
+            return;
+        }
+        for step in &mut self.steps {
+            step.plan.check_as = vec![CheckAs { table: 0, alias: alias.to_owned(), role }];
         }
     }
 

@@ -81,6 +81,17 @@ pub struct SortKey {
     pub nulls_first: bool,
 }
 
+/// A table of a statement whose rights and policies are somebody's, whoever runs the statement.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CheckAs {
+    /// Its number among the plan's tables.
+    pub table: u32,
+    /// Its alias in the text, which no other table there has.
+    pub alias: String,
+    /// OID of the role that is checked.
+    pub role: u32,
+}
+
 /// A query that runs on shard groups independently, its results concatenated.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DistPlan {
@@ -110,6 +121,8 @@ pub struct DistPlan {
     pub append: bool,
     /// Value of the distribution column of a single-shard plan, where statistics ask for it.
     pub tenant: Option<String>,
+    /// Tables that came in by a view or rule: their rights are checked as its owner.
+    pub check_as: Vec<CheckAs>,
 }
 
 impl DistPlan {
@@ -136,6 +149,7 @@ impl DistPlan {
             locks: vec![table],
             append,
             tenant: None,
+            check_as: Vec::new(),
         }
     }
 

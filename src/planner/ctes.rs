@@ -96,6 +96,7 @@ fn reader(number: u64, columns: List<TargetEntry>) -> Result<Query> {
         locks: Vec::new(),
         append: false,
         tenant: None,
+        check_as: Vec::new(),
     };
     let rte = source::entry(&plan, &[], columns)?;
     let q = query::select();

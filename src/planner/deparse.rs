@@ -8,7 +8,7 @@ use crate::pg::query::{
     self, CoerceViaIO, CollateExpr, FuncExpr, Kind, List, Node, Param, Query, RangeTblEntry, Visit,
 };
 use crate::pg::{column, lookup};
-use crate::plan::{ParamSpec, Piece, Template};
+use crate::plan::{CheckAs, ParamSpec, Piece, Template};
 use pgrx::pg_sys::{self, NodeTag, Oid, RTEKind};
 use std::cell::Cell;
 
@@ -20,6 +20,8 @@ pub struct Deparsed {
     pub tables: Vec<u32>,
     /// Types of the parameters.
     pub params: Vec<ParamSpec>,
+    /// Tables that are checked as the owner of a view or rule.
+    pub check_as: Vec<CheckAs>,
 }
 
 /// Deparses a query (which is modified) whose distributed and reference tables become slots and
@@ -27,12 +29,12 @@ pub struct Deparsed {
 pub fn deparse(q: Query, values: &mut Values) -> Result<Deparsed> {
     parametrize(q, values)?;
     let mut tables = Vec::new();
-    let mut slots = Vec::new();
-    mark_tables(q, &mut tables, &mut slots);
+    let (mut slots, mut check_as) = (Vec::new(), Vec::new());
+    mark_tables(q, &mut tables, &mut slots, &mut check_as);
     let text = query::query_text(q)?;
     let template = cut(&text, &slots)?;
     let params = values.exprs().iter().map(|e| param_spec(e.typ())).collect();
-    Ok(Deparsed { template, tables, params })
+    Ok(Deparsed { template, tables, params, check_as })
 }
 
 fn param_spec(typ: Oid) -> ParamSpec {
@@ -59,7 +61,12 @@ pub fn token() -> String {
     format!("citus_{:x}_{:x}_", n & 0xffff, std::process::id())
 }
 
-fn mark_tables(q: Query, tables: &mut Vec<u32>, slots: &mut Vec<Slot>) {
+fn mark_tables(
+    q: Query,
+    tables: &mut Vec<u32>,
+    slots: &mut Vec<Slot>,
+    check_as: &mut Vec<CheckAs>,
+) {
     let mut entries: Vec<RangeTblEntry> = Vec::new();
     let mut names: Vec<String> = Vec::new();
     q.walk(|n| {
@@ -92,10 +99,19 @@ fn mark_tables(q: Query, tables: &mut Vec<u32>, slots: &mut Vec<Slot>) {
         // Inheritance was settled when the shards were made: a shard has no children of its own
         // that the shell's ONLY would not name, too.
         let alias = alias(rte, &mut names);
-        let piece = Piece::Table(number as u32);
-        slots.push(Slot { name: relation_name(rte), token, alias, piece });
+        let table = number as u32;
+        let piece = Piece::Table(table);
+        let quoted = crate::pg::fmgr::quote_ident(&alias);
+        slots.push(Slot { name: relation_name(rte), token, alias: quoted, piece });
+        let role = u32::from(rte.check_as_user());
+        if role != 0 {
+            check_as.push(CheckAs { table, alias, role });
+        }
     }
 }
+
+/// Bytes of an alias that get a number behind them; PostgreSQL's limit is 63 with it.
+const MAX_ALIAS: usize = 52;
 
 /// The name by which the statement calls a table: the user's where it is the only one of its
 /// kind, so that the node's EXPLAIN and messages read as usual.
@@ -103,14 +119,20 @@ fn alias(rte: RangeTblEntry, names: &mut Vec<String>) -> String {
     let own = rte.eref().map_or_else(String::new, |e| e.aliasname().to_string());
     let taken = |n: &str, names: &[String]| names.iter().filter(|x| *x == n).count();
     if taken(&own, names) <= 1 {
-        return crate::pg::fmgr::quote_ident(&own);
+        return own;
     }
+    // A name beyond PostgreSQL's limit would be cut by the node, and then be another's, too.
+    let mut cut = own.len().min(MAX_ALIAS);
+    while !own.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    let stem = own.get(..cut).unwrap_or_default();
     let mut i = 1;
     loop {
-        let name = format!("{own}_{i}");
+        let name = format!("{stem}_{i}");
         if taken(&name, names) == 0 {
             names.push(name.clone());
-            return crate::pg::fmgr::quote_ident(&name);
+            return name;
         }
         i += 1;
     }

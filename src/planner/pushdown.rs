@@ -64,6 +64,7 @@ pub fn dist_plan(q: Query, place: Place) -> Result<(DistPlan, Values)> {
             && q.on_conflict().is_none()
             && !q.has_modifying_cte(),
         tenant,
+        check_as: deparsed.check_as,
     };
     Ok((plan, values))
 }

@@ -207,6 +207,7 @@ fn table_query(
         },
         append: false,
         tenant: None,
+        check_as: deparsed.check_as,
     };
     Ok((plan, values.exprs().to_vec()))
 }

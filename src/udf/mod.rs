@@ -8,6 +8,7 @@ mod monitor;
 mod nodes;
 mod partial_state;
 mod placements;
+mod rights;
 mod sizes;
 mod snapshots;
 mod stats;

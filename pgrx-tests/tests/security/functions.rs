@@ -21,11 +21,16 @@ const HARMLESS: &[(&str, &str)] = &[
     ("citus_internal_hold_snapshot", "keeps a snapshot until the transaction's end"),
     ("citus_internal_read_with_snapshot", "reads as of it, as REPEATABLE READ would"),
     ("citus_internal_drop_snapshot", "ends that"),
+    ("citus_internal_check_as_self", "takes back what a node was told about rights"),
     ("citus_source", "always an error: the planner replaces it"),
 ];
 
 /// Functions in pg_catalog that only nodes and superusers get done.
-const PROVEN: &[&str] = &["citus_internal_apply_shard_ddl", "citus_internal_ensure_objects"];
+const PROVEN: &[&str] = &[
+    "citus_internal_apply_shard_ddl",
+    "citus_internal_check_as",
+    "citus_internal_ensure_objects",
+];
 
 /// Name, schema, and a call with a NULL of its type for each argument.
 fn internal_functions(c: &mut Conn) -> Vec<(String, String, String)> {
@@ -88,7 +93,8 @@ fn on(node: &Server, database: &str, ordinary: &str) {
             };
             let e = refused(&mut c, &good, "42501");
             assert!(e.message.contains(name.as_str()), "{e}");
-            admin.run(&good.replace("SELECT 1", "CREATE TEMP TABLE x ()"));
+            let works = good.replace("SELECT 1", "CREATE TEMP TABLE x ()");
+            admin.run(&format!("BEGIN; {works}; COMMIT"));
             admin.run("DROP TABLE IF EXISTS x");
             refused(&mut c, &good.replace("NULL)", "'1:00')"), "28000");
         } else {

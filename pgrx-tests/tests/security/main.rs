@@ -4,6 +4,7 @@
 
 mod functions;
 mod names;
+mod owners;
 mod passwords;
 mod proofs;
 mod rights;

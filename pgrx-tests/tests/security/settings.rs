@@ -17,6 +17,7 @@ const ATTACKS: &[&str] = &[
     "SELECT citus_internal_ensure_objects('{}', NULL)",
     "SELECT citus_internal_ensure_objects('{}', '1:00')",
     "SELECT citus_internal_apply_shard_ddl('{a}', '{a}', '{1}', '{DROP TABLE a.a}', NULL)",
+    "SELECT citus_internal_check_as('{spoof_rich,gold,g,spoof_rich}', NULL)",
     "SELECT recover_prepared_transactions()",
     "SELECT check_distributed_deadlocks()",
     "SELECT citus_internal.query_nodes('SELECT 1')",

@@ -1,6 +1,7 @@
 //! What is sent to a node: its tasks, and as of when they read.
 
 use super::super::reads;
+use super::super::rights;
 use super::super::tasks::Task;
 use super::{Exec, Running};
 use crate::error::Result;
@@ -66,6 +67,13 @@ impl Exec {
             && !txn::has_company()
     }
 
+    /// What each session is told before its tasks: as whom tables are checked.
+    pub(super) fn telling(&self, sessions: &[SessionRef]) -> Result<Vec<Option<String>>> {
+        let Some(others) = &self.others else { return Ok(vec![None; sessions.len()]) };
+        let call = others.call();
+        sessions.iter().map(|s| call.statement(s).map(Some)).collect()
+    }
+
     /// Queues a node's tasks.
     pub(super) fn queue_node(
         &mut self,
@@ -73,11 +81,15 @@ impl Exec {
         group: i32,
         tasks: &[Task],
         params: &[Option<Vec<u8>>],
+        told: Option<&str>,
     ) -> Vec<Running> {
         let of_group = || tasks.iter().filter(|t| t.group == group);
         let hold = self.reads.hold.clone();
         if let Some(hold) = &hold {
             session.borrow_mut().queue_internal(&hold.reading(), Answers::Internal);
+        }
+        if let Some(told) = told {
+            session.borrow_mut().queue_internal(told, Answers::Internal);
         }
         let mut running: Vec<Running> = of_group().map(Running::of).collect();
         if self.analysis.is_some() {
@@ -89,6 +101,9 @@ impl Exec {
         } else {
             of_group().for_each(|t| self.queue(session, t, params));
             session.borrow_mut().queue_sync();
+        }
+        if told.is_some() {
+            session.borrow_mut().queue_internal(rights::CHECK_AS_SELF, Answers::Discard);
         }
         if let Some(hold) = &hold {
             session.borrow_mut().queue_internal(hold.read(), Answers::Discard);
@@ -108,7 +123,8 @@ impl Exec {
             params.iter().map(|p| Param { format: 0, value: p.as_deref() }).collect();
         let mut s = session.borrow_mut();
         let formats = self.decoder.formats();
-        if self.plan.prepare {
+        // A function that the task calls could EXECUTE a statement that has a name.
+        if self.plan.prepare && self.others.is_none() {
             let (name, _) = s.prepared(&task.sql, types, self.plan.shape);
             s.queue_bind("", &name, &bind, formats);
         } else {

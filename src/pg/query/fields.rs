@@ -186,6 +186,8 @@ fields! {
         inFromCl: in_from_cl, set_in_from_cl, bool;
         tablesample: tablesample, set_tablesample, Node;
         securityQuals: security_quals, set_security_quals, List<Node>;
+        checkAsUser: check_as_user, set_check_as_user, Oid;
+        security_barrier: security_barrier, set_security_barrier, bool;
     }
     Alias {
         aliasname: aliasname, set_aliasname, Text;

@@ -142,6 +142,10 @@ impl Analyzer<'_> {
         if !rte.security_quals().is_empty() {
             return Err(Reject("row-level security"));
         }
+        if rte.security_barrier() {
+            // The text of the statement would not tell the node of it.
+            return Err(Reject("security barrier of a view"));
+        }
         match rte.rtekind() {
             RTEKind::RTE_RELATION => self.relation(rti, rte, filters),
             RTEKind::RTE_SUBQUERY => match rte.subquery() {

@@ -156,6 +156,7 @@ fn by_place(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         // Only DO NOTHING: the rows are read all the same.
         apply.steps.push(place::by_identity(table, &id, &[], true, &[]));
     }
+    apply.check_as(place::ALIAS, place::owner_of_target(s));
     let s = rows.into_query(s);
     let stmt = rest::plan(s, standard)?;
     Ok(super::on_top(q, stmt, &apply, &[]))

@@ -175,6 +175,14 @@ pub fn by_identity(
     }
 }
 
+/// By which name statements call the table that they change.
+pub const ALIAS: &str = "t";
+
+/// As whom the rights on the target of a modification are checked: 0 for whoever runs it.
+pub fn owner_of_target(q: Query) -> u32 {
+    u32::from(q.target().map_or(Oid::INVALID, |rte| rte.check_as_user()))
+}
+
 /// The statement that inserts rows with all the given columns.
 pub fn insert_step(table: &Table, columns: &[(i16, u32)], key: Option<u32>) -> Step {
     let names: Vec<String> =
@@ -182,7 +190,7 @@ pub fn insert_step(table: &Table, columns: &[(i16, u32)], key: Option<u32>) -> S
     let pieces = vec![
         Piece::Text("INSERT INTO ".into()),
         Piece::Table(0),
-        Piece::Text(format!(" ({}) OVERRIDING SYSTEM VALUE VALUES ", names.join(", "))),
+        Piece::Text(format!(" AS {ALIAS} ({}) OVERRIDING SYSTEM VALUE VALUES ", names.join(", "))),
         Piece::Rows,
     ];
     Step {
@@ -213,6 +221,7 @@ fn statement(table: &Table, pieces: Vec<Piece>, columns: Vec<Column>) -> DistPla
         locks: vec![anchor],
         append: false,
         tenant: None,
+        check_as: Vec::new(),
     }
 }
 
@@ -237,6 +246,7 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         check.column = rows.add(condition);
         apply.checks.push(check);
     }
+    apply.check_as(ALIAS, owner_of_target(s));
     let s = rows.into_query(s);
     let stmt = rest::plan(s, standard)?;
     Ok(super::on_top(q, stmt, &apply, &[]))
