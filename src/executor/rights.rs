@@ -240,9 +240,13 @@ mod tests {
         let long = "a".repeat(63);
         let shard = crate::ddl::names::shard_name(&long, 102008);
         assert!(is_shard_of("events", "events_102008") && is_shard_of(&long, &shard));
-        for (table, name) in
-            [("events", "events"), ("event", "events_102008"), ("e", "e_x"), ("e", "e_01"), (&long, &long)]
-        {
+        for (table, name) in [
+            ("events", "events"),
+            ("event", "events_102008"),
+            ("e", "e_x"),
+            ("e", "e_01"),
+            (&long, &long),
+        ] {
             assert!(!is_shard_of(table, name), "{table} {name}");
         }
     }

@@ -28,6 +28,7 @@ pub struct Deparsed {
 /// whose outside values become parameters, numbered as in `values`.
 pub fn deparse(q: Query, values: &mut Values) -> Result<Deparsed> {
     parametrize(q, values)?;
+    rename_excluded(q);
     let mut tables = Vec::new();
     let (mut slots, mut check_as) = (Vec::new(), Vec::new());
     mark_tables(q, &mut tables, &mut slots, &mut check_as);
@@ -107,6 +108,18 @@ fn mark_tables(
         if role != 0 {
             check_as.push(CheckAs { table, alias, role });
         }
+    }
+}
+
+/// An INSERT through a view has two entries called "excluded", the view's and its table's. The text
+/// can call only the one that counts by this name.
+fn rename_excluded(q: Query) {
+    let Some(counts) = q.on_conflict().and_then(|c| q.entry(c.excl_rel_index() as u32)) else {
+        return;
+    };
+    let name = |rte: RangeTblEntry| rte.eref().map(|e| e.aliasname().to_string());
+    for rte in q.rtable().iter().filter(|r| *r != counts && name(*r) == name(counts)) {
+        rte.set_alias(Some(query::alias(&token(), List::EMPTY)));
     }
 }
 

@@ -26,11 +26,8 @@ const HARMLESS: &[(&str, &str)] = &[
 ];
 
 /// Functions in pg_catalog that only nodes and superusers get done.
-const PROVEN: &[&str] = &[
-    "citus_internal_apply_shard_ddl",
-    "citus_internal_check_as",
-    "citus_internal_ensure_objects",
-];
+const PROVEN: &[&str] =
+    &["citus_internal_apply_shard_ddl", "citus_internal_check_as", "citus_internal_ensure_objects"];
 
 /// Name, schema, and a call with a NULL of its type for each argument.
 fn internal_functions(c: &mut Conn) -> Vec<(String, String, String)> {
