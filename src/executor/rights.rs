@@ -21,7 +21,7 @@ use crate::ddl::names::shard_name;
 use crate::error::{sqlstate, Error, Result};
 use crate::model::proof::Arguments;
 use crate::pg::fmgr::quote_literal;
-use crate::pg::query::{Query, RangeTblEntry, Ref, Visit};
+use crate::pg::query::{Kind, Query, RangeTblEntry, Ref, Visit};
 use crate::pg::{lookup, nodes, session, xact};
 use crate::plan::DistPlan;
 use crate::remote::proof::Call;
@@ -212,12 +212,28 @@ pub unsafe fn analyzed(state: *mut ParseState, query: *mut pg_sys::Query) {
         }
         Visit::Descend
     });
+    query.walk(|n| {
+        if let Kind::Query(q) = n.kind() {
+            excluded(q);
+        }
+        Visit::Descend
+    });
+}
+
+/// The row that ON CONFLICT calls EXCLUDED is the statement's own, and whoever is checked for its
+/// table is checked for that.
+fn excluded(q: Query) {
+    let Some(conflict) = q.on_conflict() else { return };
+    if let (Some(target), Some(rte)) = (q.target(), q.entry(conflict.excl_rel_index() as u32)) {
+        rte.set_check_as_user(target.check_as_user());
+    }
 }
 
 impl Rule {
     fn is_for(&self, rte: RangeTblEntry) -> bool {
         let named = || rte.eref().is_some_and(|e| e.aliasname().to_string() == self.alias);
-        if rte.rtekind() != RTEKind::RTE_RELATION || !named() {
+        let is_table = rte.rtekind() == RTEKind::RTE_RELATION && rte.relkind() != b'c';
+        if !is_table || !named() {
             return false;
         }
         let (schema, name) = lookup::relation_names(rte.relid());

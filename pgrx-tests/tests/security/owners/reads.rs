@@ -152,6 +152,7 @@ fn what_is_revoked_is_gone_at_once() {
     w.run(&mut owner, "GRANT SELECT (k, v) ON {s}.t TO {v}");
     check(&mut u, true);
     // The user loses the view.
+    let mut admin = w.session("admin");
     w.run(&mut admin, "REVOKE SELECT ON {s}.some FROM {u}");
     check(&mut u, false);
     w.run(&mut admin, "GRANT SELECT ON {s}.some TO {u}");
