@@ -35,6 +35,33 @@ fn query() -> String {
     format!("SELECT t.k, g FROM t, generate_series(1, {}) g", rows() / KEYS)
 }
 
+#[test]
+fn rows_that_make_room_for_another_query_are_not_lost() {
+    let (cluster, name) = ground();
+    let mut c = cluster.connect(&name);
+    c.run(&format!(
+        "SELECT citus_set_node_property('127.0.0.1', {}, 'shouldhaveshards', true);
+         CREATE TABLE h (k int);
+         SELECT create_distributed_table('h', 'k', shard_count := 6, colocate_with := 'none');
+         INSERT INTO h SELECT generate_series(1, 60)",
+        cluster.coordinator.port
+    ));
+    // The rows of shards here come first, and are at their end before the others stream.
+    let here = "SELECT count(*) FROM pg_dist_shard JOIN pg_dist_placement USING (shardid)
+        WHERE logicalrelid = 'h'::regclass AND groupid = 0";
+    assert_eq!(c.value(here), "2");
+    for first in [10, 40, 59] {
+        c.run("BEGIN; DECLARE c CURSOR FOR SELECT k FROM h");
+        let mut all = c.rows(&format!("FETCH {first} FROM c"));
+        assert_eq!(c.value("SELECT count(*) FROM h"), "60");
+        all.extend(c.rows("FETCH ALL FROM c"));
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 60, "after {first} rows");
+        c.run("COMMIT");
+    }
+}
+
 /// Anonymous memory of a process in kB.
 fn memory(pid: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -67,6 +67,8 @@ pub struct Exec {
     /// Rows read ahead.
     store: *mut Tuplestorestate,
     store_slot: *mut TupleTableSlot,
+    /// All rows of the store were read.
+    exhausted: bool,
     started: bool,
     in_transaction: bool,
     count: Count,
@@ -103,6 +105,7 @@ impl Exec {
             owner: None,
             store: std::ptr::null_mut(),
             store_slot: std::ptr::null_mut(),
+            exhausted: false,
             started: false,
             in_transaction: false,
             count: Count::default(),
@@ -229,6 +232,10 @@ impl Exec {
 
     unsafe fn ensure_store(&mut self) {
         if !self.store.is_null() {
+            if std::mem::take(&mut self.exhausted) {
+                // A reader that has seen the end does not see what is added behind it.
+                pg_sys::tuplestore_clear(self.store);
+            }
             return;
         }
         let old = pg_sys::MemoryContextSwitchTo(self.context);
@@ -269,6 +276,7 @@ impl Exec {
         let more = pg_sys::tuplestore_gettupleslot(self.store, true, false, self.store_slot);
         pg_sys::MemoryContextSwitchTo(old);
         if !more {
+            self.exhausted = true;
             return false;
         }
         let from = self.store_slot;
@@ -414,6 +422,7 @@ impl Exec {
         if !self.store.is_null() {
             clear(self.store_slot);
             pg_sys::tuplestore_clear(self.store);
+            self.exhausted = false;
         }
         self.started = false;
     }
