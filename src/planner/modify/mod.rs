@@ -21,7 +21,7 @@ use super::{pushdown, whole, Standard};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::lookup;
-use crate::pg::query::{self, List, Node, PlannedStmt, Query, Var};
+use crate::pg::query::{self, List, Node, PlannedStmt, Query, RangeTblRef, Var};
 use crate::plan::{Apply, Target};
 use pgrx::pg_sys::{CmdType, NodeTag};
 use std::rc::Rc;
@@ -34,10 +34,7 @@ pub fn target_of(q: Query) -> Option<Rc<Table>> {
 /// Plans a modification of a table of ours.
 pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
     check(q)?;
-    // The table of a view was a FROM item of the view's query.
-    if let Some(rte) = q.target() {
-        rte.set_in_from_cl(false);
-    }
+    settle_from_items(q);
     match q.command_type() {
         CmdType::CMD_INSERT => {
             conflict::name_arbiters(q)?;
@@ -59,9 +56,7 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     if returning::needs_lowering(q) {
         return Ok(None);
     }
-    if let Some(rte) = q.target() {
-        rte.set_in_from_cl(false);
-    }
+    settle_from_items(q);
     match q.command_type() {
         CmdType::CMD_INSERT if insert::is_single_row(q) && q.with_check_options().is_empty() => {
             conflict::name_arbiters(q)?;
@@ -70,6 +65,21 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
         }
         CmdType::CMD_UPDATE | CmdType::CMD_DELETE => pushed(q, table),
         _ => Ok(None),
+    }
+}
+
+/// Says which entries are FROM items: the table of a view was one of the view's query, and a view
+/// whose rule changes other tables was none of the statement that the rule replaces.
+fn settle_from_items(q: Query) {
+    if q.command_type() != CmdType::CMD_INSERT {
+        for r in q.from_items().iter().filter_map(|n| n.cast::<RangeTblRef>()) {
+            if let Some(rte) = q.entry(r.rtindex() as u32) {
+                rte.set_in_from_cl(true);
+            }
+        }
+    }
+    if let Some(rte) = q.target() {
+        rte.set_in_from_cl(false);
     }
 }
 

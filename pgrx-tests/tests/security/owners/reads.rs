@@ -137,7 +137,7 @@ fn what_is_revoked_is_gone_at_once() {
         assert_eq!(a, b);
         b
     };
-    let mut check = |u: &mut Conn, wanted: bool| {
+    let check = |u: &mut Conn, wanted: bool| {
         let (rows, row) =
             if wanted { ("SELECT 1 [3]", "[[Some(\"3\")]]") } else { ("42501", "42501") };
         for _ in 0..7 {
