@@ -46,7 +46,7 @@ struct Rule {
 
 /// The tables of a plan that are checked as somebody else than the current user.
 pub struct Others {
-    rules: Rc<Vec<Rule>>,
+    rules: Rules,
     /// Schema, table, alias and role of each.
     texts: Vec<String>,
 }
@@ -89,16 +89,20 @@ pub fn arguments(texts: &[String]) -> Arguments {
     all
 }
 
+type Rules = Rc<Vec<Rule>>;
+/// The address of a statement's text, and its rules.
+type OfText = Option<(*const c_char, Rules)>;
+
 /// What the coordinator has told this node.
 struct Told {
     level: i32,
-    rules: Rc<Vec<Rule>>,
+    rules: Rules,
 }
 
 thread_local! {
     static TOLD: RefCell<Option<Told>> = const { RefCell::new(None) };
     /// For the statement at this address, which runs in this backend.
-    static HERE: RefCell<Option<(*const c_char, Rc<Vec<Rule>>)>> = const { RefCell::new(None) };
+    static HERE: RefCell<OfText> = const { RefCell::new(None) };
     /// Whether there is one of both.
     static ANY: Cell<bool> = const { Cell::new(false) };
 }
@@ -154,7 +158,7 @@ pub fn forget(level: i32) {
 
 /// Runs a statement of this backend whose tables are checked as others.
 pub fn here<R>(others: Option<&Others>, text: &CStr, run: impl FnOnce() -> R) -> R {
-    struct Back(Option<(*const c_char, Rc<Vec<Rule>>)>);
+    struct Back(OfText);
     impl Drop for Back {
         fn drop(&mut self) {
             HERE.with(|h| *h.borrow_mut() = self.0.take());
@@ -174,13 +178,11 @@ pub fn may_concern() -> bool {
 }
 
 /// The rules for a statement with this text.
-unsafe fn rules_for(text: *const c_char) -> Option<Rc<Vec<Rule>>> {
+unsafe fn rules_for(text: *const c_char) -> Option<Rules> {
     if text.is_null() {
         return None;
     }
-    let here = |h: &Option<(*const c_char, Rc<Vec<Rule>>)>| {
-        h.as_ref().filter(|h| std::ptr::eq(h.0, text)).map(|h| h.1.clone())
-    };
+    let here = |h: &OfText| h.as_ref().filter(|h| std::ptr::eq(h.0, text)).map(|h| h.1.clone());
     if let Some(rules) = HERE.with(|h| here(&h.borrow())) {
         return Some(rules);
     }
