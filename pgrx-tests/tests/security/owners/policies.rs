@@ -33,6 +33,20 @@ fn barriers_stand_on_the_nodes_too() {
     assert_eq!(e.code, "22012");
 }
 
+const WRITES: &[&str] = &[
+    "INSERT INTO {s}.mine VALUES (9, '{u}', 9)",
+    "INSERT INTO {s}.mine VALUES (9, '{v}', 9)",
+    "INSERT INTO {s}.mine VALUES (10, '{v}', 9), (11, '{v}', 9)",
+    "INSERT INTO {s}.owners VALUES (12, 'any', 12)",
+    "UPDATE {s}.mine SET v = v + 1",
+    "UPDATE {s}.mine SET who = '{u}' WHERE k = 9",
+    "UPDATE {s}.mine SET v = 0 WHERE k = 1",
+    "UPDATE {s}.owners SET v = v + 1 WHERE k = 1",
+    "DELETE FROM {s}.mine WHERE k = 10",
+    "DELETE FROM {s}.t WHERE k = 9",
+    "DELETE FROM {s}.mine USING {s}.w WHERE mine.k = w.k",
+];
+
 #[test]
 fn policies_are_those_of_the_views_owner() {
     let w = World::new("policy", false);
@@ -80,19 +94,7 @@ fn policies_are_those_of_the_views_owner() {
     w.answers(&mut admin, "SELECT v FROM {s}.mine", "SELECT 2 [3 5]");
     w.answers(&mut admin, "SELECT v FROM {s}.mine WHERE k = 1", "SELECT 0 []");
     w.answers(&mut admin, "SELECT sum(v) FROM {s}.t", "SELECT 1 [15]");
-    for sql in [
-        "INSERT INTO {s}.mine VALUES (9, '{u}', 9)",
-        "INSERT INTO {s}.mine VALUES (9, '{v}', 9)",
-        "INSERT INTO {s}.mine VALUES (10, '{v}', 9), (11, '{v}', 9)",
-        "INSERT INTO {s}.owners VALUES (12, 'any', 12)",
-        "UPDATE {s}.mine SET v = v + 1",
-        "UPDATE {s}.mine SET who = '{u}' WHERE k = 9",
-        "UPDATE {s}.mine SET v = 0 WHERE k = 1",
-        "UPDATE {s}.owners SET v = v + 1 WHERE k = 1",
-        "DELETE FROM {s}.mine WHERE k = 10",
-        "DELETE FROM {s}.t WHERE k = 9",
-        "DELETE FROM {s}.mine USING {s}.w WHERE mine.k = w.k",
-    ] {
+    for sql in WRITES {
         w.same(&mut u, sql);
         w.same_content(&mut admin);
     }
