@@ -89,9 +89,9 @@ pub fn plan(
 fn divide(clauses: List<RestrictInfo>) -> (Vec<Node>, Vec<Node>) {
     let (mut remote, mut local) = (Vec::new(), Vec::new());
     for ri in clauses.iter().filter(|ri| !ri.pseudoconstant()) {
-        // A condition of a security barrier must not run after one that could leak rows to it:
-        // all or nothing goes to the node, in order.
-        if pushable(ri.clause()) && (local.is_empty() || ri.security_level() == 0) {
+        // Behind a security barrier nothing may run that could tell of rows which the barrier hides.
+        // The node does not know of the barrier, and runs conditions in the order that it likes.
+        if pushable(ri.clause()) && (ri.security_level() == 0 || ri.leakproof()) {
             remote.push(ri.clause());
         } else {
             local.push(ri.clause());

@@ -426,5 +426,6 @@ fields! {
         clause: clause, set_clause, Node;
         pseudoconstant: pseudoconstant, set_pseudoconstant, bool;
         security_level: security_level, set_security_level, u32;
+        leakproof: leakproof, set_leakproof, bool;
     }
 }
