@@ -23,6 +23,8 @@ thread_local! {
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
     /// The one that statements read with, 0 for none.
     static READS_WITH: Cell<i32> = const { Cell::new(0) };
+    /// The nesting level at which that was said.
+    static SAID_AT: Cell<i32> = const { Cell::new(0) };
 }
 
 fn missing(id: i32) -> Error {
@@ -61,6 +63,7 @@ pub fn read_with(id: i32) -> Result<()> {
         return Err(missing(id));
     }
     READS_WITH.with(|r| r.set(id));
+    SAID_AT.with(|l| l.set(xact::nest_level()));
     Ok(())
 }
 
@@ -100,9 +103,12 @@ pub fn after_abort() {
     HELD.with(|h| h.borrow_mut().clear());
 }
 
-/// The subtransaction of this level was rolled back, and with it the statements that read.
+/// The subtransaction of this level was rolled back: what was said within it is forgotten. One that
+/// a statement makes for itself, as a function that catches an error does, changes nothing.
 pub fn sub_aborted(level: i32) {
-    READS_WITH.with(|r| r.set(0));
+    if SAID_AT.with(Cell::get) >= level {
+        READS_WITH.with(|r| r.set(0));
+    }
     if !HELD.with(|h| h.borrow().is_empty()) {
         drop_where(|h| h.level >= level);
     }

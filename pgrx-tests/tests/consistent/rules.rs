@@ -252,6 +252,9 @@ fn snapshots_are_held_by_number() {
         w.run(&format!("SELECT citus_internal_read_with_snapshot({number})"));
         assert_eq!(w.value("SELECT v FROM p"), seen, "{number}");
     }
+    // An error that a function catches takes back what the function did, and no more.
+    w.run("DO $$ BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END $$");
+    assert_eq!(w.value("SELECT v FROM p"), "1");
     // Writes and locks are of this moment.
     assert_eq!(w.value("SELECT v FROM p FOR UPDATE"), "3");
     w.run("UPDATE p SET v = v + 1; SELECT citus_internal_drop_snapshot(1)");
