@@ -13,6 +13,7 @@ use crate::catalog::{self, Table};
 use crate::error::{Error, Result};
 use crate::pg::guard;
 use crate::pg::value::Typed;
+use crate::pg::wait::check_for_interrupts;
 use crate::plan::{Apply, Route, Step, Target};
 use crate::planner::{modify, values};
 use pgrx::pg_sys::{self, Datum, List, Oid, PlanState, ScanState, TupleTableSlot};
@@ -159,6 +160,7 @@ impl Inner {
         }
         let econtext = (*ss).ps.ps_ExprContext;
         loop {
+            check_for_interrupts()?;
             pg_sys::MemoryContextReset((*econtext).ecxt_per_tuple_memory);
             let slot = if self.apply.materialize { self.rows.next() } else { self.below() };
             if slot.is_null() {

@@ -106,3 +106,9 @@ SELECT k, v, n, twice FROM t WHERE k > 20000 ORDER BY k;
 DELETE FROM s WHERE k > 20000;
 DELETE FROM t WHERE k > 20000;
 DELETE FROM target WHERE k IN (20001, 20002);
+-- A condition that reads the table does not see rows that the statement has written before.
+CREATE VIEW alone AS SELECT k, v, n FROM target WHERE NOT EXISTS (SELECT FROM target o WHERE o.k < 0 AND o.k <> target.k) WITH CHECK OPTION;
+INSERT INTO alone VALUES (-1, repeat('x', 4500000), 1), (-2, 'y', 2);
+SELECT k, length(v), n FROM target WHERE k < 0 ORDER BY k;
+DELETE FROM target WHERE k < 0;
+DROP VIEW alone;

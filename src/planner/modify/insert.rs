@@ -136,17 +136,10 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
     let rows_given = take_rows(q);
     let (plan, vals) = insert_template(q.copy(), table)?;
     let (rows, checks) = as_select(q.copy(), table)?;
-    let stmt = match rows_given {
-        // Nothing of ours is left to be found in them.
-        Some(given) if !rows.has_sub_links() => {
-            give_rows(rows, given);
-            standard(rows)
-        }
-        given => {
-            given.into_iter().for_each(|g| give_rows(rows, g));
-            crate::planner::plan_query(rows, standard)?
-        }
-    };
+    // Nothing of ours is left to be found in them.
+    let plain = rows_given.is_some() && !rows.has_sub_links();
+    rows_given.into_iter().for_each(|given| give_rows(rows, given));
+    let stmt = if plain { standard(rows) } else { crate::planner::plan_query(rows, standard)? };
     let key_column = table.key.as_ref().and_then(|k| {
         q.target_list().iter().filter(|t| !t.resjunk()).position(|t| t.resno() == k.attno)
     });
@@ -157,7 +150,7 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
         None => Route::First,
     };
     let mut apply = Apply::one(Step { plan, route, columns, counts: true, untyped: true });
-    apply.materialize = rows_given.is_none() && reads_us_later(stmt);
+    apply.materialize = !plain && reads_us_later(stmt);
     apply.checks = checks;
     Ok(super::on_top(q, stmt, &apply, vals.exprs()))
 }
