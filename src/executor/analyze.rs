@@ -324,7 +324,8 @@ mod tests {
     }
 
     fn run(a: &mut Analysis, shard: i64, duration: f64) {
-        let task = Task { group: 1, sql: "SELECT 1".into(), mute: false, shard, copies: 1 };
+        let task =
+            Task { group: 1, sql: "SELECT 1".into(), mute: false, shard, copies: 1, rows: None };
         let i = a.begin(&task);
         a.complete(i, format!("plan of {shard}"), duration);
     }

@@ -3,6 +3,7 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 use super::analyze::Analysis;
+use super::batch::{self, Batch};
 use super::order;
 use super::prepared::Prepared;
 use super::reach;
@@ -45,8 +46,10 @@ pub struct Inner {
 /// A step at work.
 struct Run {
     exec: Exec,
-    /// Rows as text by shard number.
-    buffers: BTreeMap<u32, String>,
+    /// Rows by shard number.
+    buffers: BTreeMap<u32, Batch>,
+    /// What stands for rows that travel as arrays; empty until there are some.
+    select: String,
 }
 
 /// A tuple store that exists when it is needed.
@@ -100,6 +103,7 @@ impl Inner {
         let run = |step: &Step| Run {
             exec: Exec::new(Prepared::once(step.plan.clone()), desc, context),
             buffers: BTreeMap::new(),
+            select: String::new(),
         };
         Inner {
             runs: apply.steps.iter().map(run).collect(),
@@ -306,28 +310,29 @@ impl Inner {
             return Err(Error::internal("a step that does not exist"));
         };
         let shard = self.shard(plan.route, table, row)?;
-        let text = self.runs[step].buffers.entry(shard).or_default();
-        let before = text.len();
-        text.push_str(if before == 0 { "(" } else { ", (" });
-        let types = before == 0 && !plan.untyped;
-        for (i, sent) in plan.columns.iter().enumerate() {
-            let Some(out) = self.columns.get_mut(sent.column as usize) else {
-                return Err(Error::internal("a column that does not exist"));
-            };
-            if i > 0 {
-                text.push_str(", ");
+        let sent = || plan.columns.iter().filter_map(|s| self.columns.get(s.column as usize));
+        if !self.runs[step].buffers.contains_key(&shard) {
+            let arrays = plan.untyped && self.runs[step].exec.takes_arrays(table, shard)?;
+            let batch = Batch::new(sent(), arrays);
+            if matches!(batch, Batch::Arrays(_)) && self.runs[step].select.is_empty() {
+                self.runs[step].select = batch::select_of(sent());
             }
-            match row.get(sent.column) {
-                None => text.push_str("NULL"),
-                Some(d) => out.literal(text, d, !types),
-            }
-            if types {
-                text.push_str("::");
-                text.push_str(if sent.as_text { "pg_catalog.text" } else { &out.cast });
-            }
+            self.runs[step].buffers.insert(shard, batch);
         }
-        text.push(')');
-        self.bytes += text.len() - before;
+        let added = match self.runs[step].buffers.get_mut(&shard) {
+            Some(Batch::Literals(text)) => literals(text, plan, &mut self.columns, row)?,
+            Some(Batch::Arrays(arrays)) => {
+                let mut added = 0;
+                for (sent, array) in plan.columns.iter().zip(arrays) {
+                    if let Some(out) = self.columns.get_mut(sent.column as usize) {
+                        added += array.push(out, row.get(sent.column));
+                    }
+                }
+                added
+            }
+            None => 0,
+        };
+        self.bytes += added;
         Ok(())
     }
 
@@ -350,12 +355,15 @@ impl Inner {
         self.bytes = 0;
         let busy = self.runs.iter().filter(|r| !r.buffers.is_empty()).count();
         for run in &mut self.runs {
-            let buffers = std::mem::take(&mut run.buffers);
-            if buffers.is_empty() {
+            let batches = std::mem::take(&mut run.buffers);
+            if batches.is_empty() {
                 continue;
             }
-            let shards: Vec<u32> = buffers.keys().copied().collect();
-            let rows = |i: u32| buffers.get(&i).cloned().unwrap_or_default();
+            let shards: Vec<u32> = batches.keys().copied().collect();
+            let select = run.select.as_str();
+            let ready: BTreeMap<u32, _> =
+                batches.into_iter().map(|(i, b)| (i, b.finish(select))).collect();
+            let rows = |i: u32| ready.get(&i).map_or(("", None), |(t, p)| (&**t, p.clone()));
             let mut failed = Vec::new();
             let tasks = loop {
                 let tasks = tasks::tasks_with_rows(&run.exec.plan, &shards, Some(&rows))?;
@@ -363,7 +371,7 @@ impl Inner {
                     break tasks;
                 }
             };
-            drop(buffers);
+            drop(ready);
             run.exec.must_use_transaction(!last || self.sent || busy > 1);
             self.sent = true;
             let params = if run.exec.plan.params.is_empty() { &[] } else { params };
@@ -391,6 +399,40 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Adds a row as literals, and answers how many bytes it takes.
+unsafe fn literals(
+    text: &mut String,
+    step: &Step,
+    columns: &mut [Output],
+    row: &Row,
+) -> Result<usize> {
+    let before = text.len();
+    let types = before == 0 && !step.untyped;
+    text.push_str(match (before, step.untyped) {
+        (0, true) => "VALUES (",
+        (0, false) => "(",
+        _ => ", (",
+    });
+    for (i, sent) in step.columns.iter().enumerate() {
+        let Some(out) = columns.get_mut(sent.column as usize) else {
+            return Err(Error::internal("a column that does not exist"));
+        };
+        if i > 0 {
+            text.push_str(", ");
+        }
+        match row.get(sent.column) {
+            None => text.push_str("NULL"),
+            Some(d) => out.literal(text, d, !types),
+        }
+        if types {
+            text.push_str("::");
+            text.push_str(if sent.as_text { "pg_catalog.text" } else { &out.cast });
+        }
+    }
+    text.push(')');
+    Ok(text.len() - before)
 }
 
 /// A row from below, its columns read.

@@ -281,7 +281,14 @@ unsafe fn ask(
         on((*es).summary && !(*es).analyze),
         without_unknown(&t.sql, &exec.plan, parameters),
     );
-    let task = Task { group: t.group, sql: sql.into(), mute: false, shard: t.shard, copies: 1 };
+    let task = Task {
+        group: t.group,
+        sql: sql.into(),
+        mute: false,
+        shard: t.shard,
+        copies: 1,
+        rows: None,
+    };
     let mut plan = DistPlan::clone(&exec.plan);
     plan.operation = Operation::Select;
     plan.columns = vec![Column { typ: pg_sys::TEXTOID.into(), typmod: -1 }];

@@ -5,6 +5,7 @@
 pub mod analyze;
 mod apply;
 mod apply_rows;
+mod batch;
 pub mod capture;
 mod decode;
 mod explain;

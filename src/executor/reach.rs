@@ -130,6 +130,7 @@ pub fn settle_table(relid: Oid) -> Result<()> {
         mute: false,
         shard: shard.id,
         copies: shard.placements.len(),
+        rows: None,
     };
     let tasks: Vec<Task> = table
         .shards

@@ -1,5 +1,6 @@
 //! From a plan and its parameter values to statements on groups of nodes.
 
+use super::batch::Array;
 use super::prepared::Prepared;
 use super::reach::{self, Chooser};
 use crate::catalog::{self, Kind, Table};
@@ -27,7 +28,13 @@ pub struct Task {
     pub shard: i64,
     /// Healthy placements of the shard.
     pub copies: usize,
+    /// Its rows, where they are parameters of the statement.
+    pub rows: Option<Rc<[Array]>>,
 }
+
+/// The rows of an INSERT for one shard: what stands for them in the statement, and what is sent
+/// beside it.
+pub type Rows<'a> = (&'a str, Option<Rc<[Array]>>);
 
 /// A table of the plan and its name for shard names.
 struct Named {
@@ -92,11 +99,11 @@ pub fn indices(plan: &DistPlan, params: &[Value]) -> Result<Vec<u32>> {
     Ok(set)
 }
 
-/// Tasks on given shards, with the text of rows for INSERT.
-pub fn tasks_with_rows(
+/// Tasks on given shards, with rows for INSERT.
+pub fn tasks_with_rows<'a>(
     plan: &DistPlan,
     shards: &[u32],
-    rows: Option<&dyn Fn(u32) -> String>,
+    rows: Option<&dyn Fn(u32) -> Rows<'a>>,
 ) -> Result<Vec<Task>> {
     let named = plan.tables.iter().map(|t| named(*t)).collect::<Result<Vec<_>>>()?;
     let mut out = Vec::with_capacity(shards.len());
@@ -109,14 +116,15 @@ pub fn tasks_with_rows(
                     .shards
                     .get(i as usize)
                     .ok_or_else(|| Error::internal("shard number out of range"))?;
-                let text = rows.map(|r| r(i));
+                let (text, rows) = rows.map(|r| r(i)).unzip();
                 let groups: Vec<i32> = shard.placements.iter().map(|p| p.group).collect();
                 if groups.is_empty() {
                     return Err(no_placement(shard.id));
                 }
-                let sql = fill(plan, &named, i as usize, text.as_deref());
+                let sql = fill(plan, &named, i as usize, text);
                 let groups = common(plan, &named, i as usize, groups);
-                push(plan, &mut out, &mut chooser, (&groups, table.kind), (sql, shard.id))?;
+                let task = (sql, shard.id, rows.flatten());
+                push(plan, &mut out, &mut chooser, (&groups, table.kind), task)?;
             }
         }
         Target::Statement { .. } => {}
@@ -127,9 +135,10 @@ pub fn tasks_with_rows(
                 .first()
                 .ok_or_else(|| Error::internal("a reference table without shard"))?;
             let groups: Vec<i32> = shard.placements.iter().map(|p| p.group).collect();
-            let text = rows.map(|r| r(0));
-            let sql = fill(plan, &named, 0, text.as_deref());
-            push(plan, &mut out, &mut chooser, (&groups, table.kind), (sql, shard.id))?;
+            let (text, rows) = rows.map(|r| r(0)).unzip();
+            let sql = fill(plan, &named, 0, text);
+            let task = (sql, shard.id, rows.flatten());
+            push(plan, &mut out, &mut chooser, (&groups, table.kind), task)?;
         }
     }
     Ok(out)
@@ -165,17 +174,21 @@ fn push(
     out: &mut Vec<Task>,
     chooser: &mut Chooser,
     (groups, kind): (&[i32], Kind),
-    (sql, shard): (String, i64),
+    (sql, shard, rows): (String, i64, Option<Rc<[Array]>>),
 ) -> Result<()> {
     let sql: Rc<str> = sql.into();
     let copies = groups.len();
+    let task = |group, mute| {
+        let (sql, rows) = (sql.clone(), rows.clone());
+        Task { group, sql, mute, shard, copies, rows }
+    };
     if let [group] = groups {
-        out.push(Task { group: *group, sql, mute: false, shard, copies });
+        out.push(task(*group, false));
         return Ok(());
     }
     if plan.operation == Operation::Select {
         let group = chooser.choose(groups, kind == Kind::Reference, catalog::local_group()?);
-        out.push(Task { group, sql, mute: false, shard, copies });
+        out.push(task(group, false));
         return Ok(());
     }
     let used = match plan.operation {
@@ -183,7 +196,7 @@ fn push(
         _ => reach::reachable(groups),
     };
     for (n, group) in used.into_iter().enumerate() {
-        out.push(Task { group, sql: sql.clone(), mute: n > 0, shard, copies });
+        out.push(task(group, n > 0));
     }
     Ok(())
 }

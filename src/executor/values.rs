@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::batch::Elements;
 use crate::error::OrRaise;
 use crate::pg::transmit::transmit;
 use crate::pg::{guard, nodes};
@@ -73,6 +74,8 @@ pub struct Output {
     info: Box<pg_sys::FmgrInfo>,
     /// The type's name behind a cast.
     pub cast: String,
+    /// How its values travel in an array.
+    pub elements: Option<Elements>,
 }
 
 impl Output {
@@ -89,7 +92,7 @@ impl Output {
                 let typmod = pg_sys::exprTypmod((*t).expr as *mut Node);
                 let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY;
                 let cast = nodes::str_of(pg_sys::format_type_extended(typ, typmod, flags as u16));
-                Output { typ, info, cast }
+                Output { typ, info, cast, elements: Elements::of(typ) }
             })
             .collect()
     }
@@ -101,21 +104,34 @@ impl Output {
             // What a number means without quotes, when it has no sign.
             23 => push_int(text, i64::from(d.value() as i32), bare),
             20 => push_int(text, d.value() as i64, false),
-            25 | 1043 => {
-                let plain = guard::call(|| pg_sys::pg_detoast_datum_packed(d.cast_mut_ptr()));
-                let bytes = std::slice::from_raw_parts(
-                    pgrx::vardata_any(plain).cast::<u8>(),
-                    pgrx::varsize_any_exhdr(plain),
-                );
-                quote(text, &String::from_utf8_lossy(bytes));
-            }
-            _ => {
-                let info = &mut *self.info as *mut pg_sys::FmgrInfo;
-                let c = transmit(|| Ok(guard::call(|| raw_output(info, d)))).or_raise();
-                quote(text, &CStr::from_ptr(c).to_string_lossy());
-            }
+            25 | 1043 => quote(text, &String::from_utf8_lossy(bytes_of(d))),
+            _ => quote(text, &self.text(d).to_string_lossy()),
         }
     }
+
+    /// A value as text, in the current memory context.
+    pub unsafe fn text<'a>(&mut self, d: Datum) -> &'a CStr {
+        let info = &mut *self.info as *mut pg_sys::FmgrInfo;
+        let c = transmit(|| Ok(guard::call(|| raw_output(info, d)))).or_raise();
+        CStr::from_ptr(c)
+    }
+
+    /// The type's name, whatever its modifier.
+    pub fn plain_type(&self) -> String {
+        let flags = pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY;
+        // SAFETY: a look-up of a type that exists; the text is copied.
+        unsafe { nodes::str_of(pg_sys::format_type_extended(self.typ, -1, flags as u16)) }
+    }
+}
+
+/// What is in a value of variable length; in the current memory context where it has to be
+/// fetched.
+pub unsafe fn bytes_of<'a>(d: Datum) -> &'a [u8] {
+    let plain = guard::call(|| pg_sys::pg_detoast_datum_packed(d.cast_mut_ptr()));
+    std::slice::from_raw_parts(
+        pgrx::vardata_any(plain).cast::<u8>(),
+        pgrx::varsize_any_exhdr(plain),
+    )
 }
 
 /// A quoted literal, whatever the setting `standard_conforming_strings` is.

@@ -68,7 +68,8 @@ pub struct Step {
     pub columns: Vec<Sent>,
     /// Whether its rows count for the command tag.
     pub counts: bool,
-    /// Rows are literals without types: the statement gives them the columns' own.
+    /// The statement inserts the rows as they are: it gives literals the columns' own types, and
+    /// the slot is for all that stands where `VALUES` or a query does.
     pub untyped: bool,
 }
 

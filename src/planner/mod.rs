@@ -46,10 +46,7 @@ pub fn concerns_us(q: Query) -> bool {
     if !catalog::extension_ready() {
         return false;
     }
-    let is_flat = !q.has_sub_links()
-        && q.ctes().is_empty()
-        && q.rtable().iter().all(|r| r.rtekind() != RTEKind::RTE_SUBQUERY);
-    if is_flat {
+    if is_flat(q) {
         // Most queries: there is no other place for a table.
         return q.rtable().iter().any(is_ours);
     }
@@ -57,6 +54,13 @@ pub fn concerns_us(q: Query) -> bool {
         Some(rte) if is_ours(rte) => Visit::Stop,
         _ => Visit::Descend,
     })
+}
+
+/// Whether there is no other query in a query.
+fn is_flat(q: Query) -> bool {
+    !q.has_sub_links()
+        && q.ctes().is_empty()
+        && q.rtable().iter().all(|r| r.rtekind() != RTEKind::RTE_SUBQUERY)
 }
 
 /// Plans a query that mentions our tables. `text` is what the client sent, when the query has no
@@ -90,6 +94,9 @@ fn plan_query(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
 
 /// Folds constants in all expressions, so that what is known is a constant for the rules, too.
 fn simplify(q: Query) {
+    if is_flat(q) {
+        return simplify_level(q);
+    }
     q.walk(|n| {
         if let Kind::Query(level) = n.kind() {
             simplify_level(level);

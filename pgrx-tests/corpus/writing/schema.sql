@@ -17,3 +17,15 @@ INSERT INTO s SELECT i, 's' || i, i * 2 FROM generate_series(1, 40) i;
 INSERT INTO o (k, v) SELECT i % 15, 'o' || i % 4 FROM generate_series(1, 50) i;
 INSERT INTO r (name) VALUES ('red'), ('green'), ('blue');
 INSERT INTO p SELECT i, 'p' || i, i FROM generate_series(35, 45) i;
+-- Rows of many types: how they travel differs with the type.
+CREATE TYPE mood AS ENUM ('sad', 'so "so"', 'NULL');
+CREATE TYPE pair AS (a INT, b TEXT);
+CREATE DOMAIN small_list AS INT[] CHECK (cardinality(VALUE) < 4);
+CREATE DOMAIN word AS VARCHAR(8) CHECK (VALUE <> 'bad');
+CREATE TABLE kinds (k BIGINT, b BOOL, i2 SMALLINT, i4 INT, f4 REAL, f8 DOUBLE PRECISION, x TEXT, vc VARCHAR(5), c CHAR(4), w word, by BYTEA, num NUMERIC(10,3),
+    d DATE, tm TIME(1), ts TIMESTAMP, tz TIMESTAMPTZ, iv INTERVAL, u UUID, js JSON, jb JSONB, bi BIT(3), m mood, p pair, ip INET, r INT4RANGE, nm NAME, o OID);
+-- @distribute kinds k
+CREATE TABLE lists (k INT, a INT[], t TEXT[], l small_list, v TEXT);
+-- @distribute lists k
+CREATE TABLE shapes (k TEXT, bx BOX, pt POINT);
+-- @distribute shapes k

@@ -1,9 +1,11 @@
 //! What is sent to a node: its tasks, and as of when they read.
 
+use super::super::batch::{self, Array};
 use super::super::reads;
 use super::super::rights;
 use super::super::tasks::Task;
 use super::{Exec, Running};
+use crate::catalog::{self, Table};
 use crate::error::Result;
 use crate::pg::xact;
 use crate::plan::Operation;
@@ -12,6 +14,9 @@ use crate::txn;
 use crate::txn::consistent::Hold;
 use pgrx::pg_sys;
 use std::rc::Rc;
+
+/// Tasks of one statement that get named statements on nodes: more would push out each other.
+const MAX_NAMED: usize = 128;
 
 /// As of when an execution reads.
 pub(super) struct Reads {
@@ -95,7 +100,7 @@ impl Exec {
         if self.analysis.is_some() {
             running = self.queue_analyzed(session, group, tasks, params);
             session.borrow_mut().queue_sync();
-        } else if self.is_script() {
+        } else if self.is_script() && of_group().all(|t| t.rows.is_none()) {
             let script: Vec<&str> = of_group().map(|t| &*t.sql).collect();
             session.borrow_mut().queue_query(&script.join(";"));
         } else {
@@ -119,12 +124,19 @@ impl Exec {
 
     pub(super) fn queue(&self, session: &SessionRef, task: &Task, params: &[Option<Vec<u8>>]) {
         let types = &self.plan.types;
-        let bind: Vec<Param> =
-            params.iter().map(|p| Param { format: 0, value: p.as_deref() }).collect();
+        let bind: Vec<Param> = match &task.rows {
+            Some(arrays) => arrays.iter().map(Array::param).collect(),
+            None => params.iter().map(|p| Param { format: 0, value: p.as_deref() }).collect(),
+        };
         let mut s = session.borrow_mut();
         let formats = self.decoder.formats();
         // A function that the task calls could EXECUTE a statement that has a name.
-        if self.plan.prepare && self.others.is_none() {
+        let named = self.others.is_none()
+            && match task.rows {
+                Some(_) => self.traffic.last <= MAX_NAMED && batch::comes_again(&task.sql),
+                None => self.plan.prepare,
+            };
+        if named {
             let (name, _) = s.prepared(&task.sql, types, self.plan.shape);
             s.queue_bind("", &name, &bind, formats);
         } else {
@@ -132,5 +144,16 @@ impl Exec {
             s.queue_bind("", "", &bind, formats);
         }
         s.queue_execute("", 0);
+    }
+
+    /// Whether new rows of a shard may be parameters of its statement: where it is on other nodes
+    /// only, and nobody wants to read what is sent.
+    pub fn takes_arrays(&self, table: &Table, shard: u32) -> Result<bool> {
+        if !self.plan.params.is_empty() || self.analysis.is_some() {
+            return Ok(false);
+        }
+        let here = catalog::local_group()?;
+        let shard = table.shards.get(shard as usize);
+        Ok(shard.is_some_and(|s| s.placements.iter().all(|p| p.group != here)))
     }
 }

@@ -87,6 +87,7 @@ types! {
     RowExpr: T_RowExpr,
     PlannedStmt: T_PlannedStmt,
     CustomScan: T_CustomScan,
+    ValuesScan: T_ValuesScan,
     RelOptInfo: T_RelOptInfo,
     PathTarget: T_PathTarget,
     RestrictInfo: T_RestrictInfo,
@@ -409,6 +410,11 @@ fields! {
         scan.plan.targetlist: targetlist, set_targetlist, List<TargetEntry>;
         scan.plan.qual: qual, set_qual, List<Node>;
         scan.plan.startup_cost: startup_cost, set_startup_cost, f64;
+        scan.plan.total_cost: total_cost, set_total_cost, f64;
+        scan.plan.plan_rows: plan_rows, set_plan_rows, f64;
+    }
+    ValuesScan {
+        values_lists: values_lists, set_values_lists, List<Node>;
         scan.plan.total_cost: total_cost, set_total_cost, f64;
         scan.plan.plan_rows: plan_rows, set_plan_rows, f64;
     }

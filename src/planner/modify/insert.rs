@@ -1,8 +1,9 @@
 //! INSERT: one row, or rows from below routed to their shards.
 
 use super::checks;
+use super::rows::{self, Form};
 use super::{key_change, shard_without_key};
-use crate::catalog::{Kind as TableKind, Table};
+use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{Error, Result};
 use crate::pg::query::{
     self, CustomScan, Kind, List, Node, OnConflictExpr, Param, PlannedStmt, Query, RangeTblEntry,
@@ -133,13 +134,18 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
             "RETURNING or ON CONFLICT uses a function that only this node has",
         ));
     }
-    let rows_given = take_rows(q);
-    let (plan, vals) = insert_template(q.copy(), table)?;
-    let (rows, checks) = as_select(q.copy(), table)?;
+    let rows_given = rows::take(q);
+    let (plan, vals) = template(q, table, rows_given.is_some())?;
+    let (select, checks) = as_select(q.copy(), table)?;
     // Nothing of ours is left to be found in them.
-    let plain = rows_given.is_some() && !rows.has_sub_links();
-    rows_given.into_iter().for_each(|given| give_rows(rows, given));
-    let stmt = if plain { standard(rows) } else { crate::planner::plan_query(rows, standard)? };
+    let plain = rows_given.is_some() && !select.has_sub_links();
+    let stmt = match rows_given {
+        Some(given) if plain => rows::plan(select, given, standard),
+        given => {
+            given.into_iter().for_each(|given| rows::give(select, given));
+            crate::planner::plan_query(select, standard)?
+        }
+    };
     let key_column = table.key.as_ref().and_then(|k| {
         q.target_list().iter().filter(|t| !t.resjunk()).position(|t| t.resno() == k.attno)
     });
@@ -153,33 +159,6 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
     apply.materialize = !plain && reads_us_later(stmt);
     apply.checks = checks;
     Ok(super::on_top(q, stmt, &apply, vals.exprs()))
-}
-
-/// Takes the rows out of an INSERT of VALUES that read nothing: there may be many, and most of
-/// planning has nothing to do with them.
-fn take_rows(q: Query) -> Option<List<Node>> {
-    let source = values_of(q)?;
-    let alone = q.ctes().is_empty() && !q.has_sub_links() && q.quals().is_none();
-    alone.then(|| {
-        let rows = source.values_lists();
-        source.set_values_lists(List::EMPTY);
-        rows
-    })
-}
-
-/// Puts them back, or into a copy.
-fn give_rows(q: Query, rows: List<Node>) {
-    if let Some(source) = values_of(q) {
-        source.set_values_lists(rows);
-    }
-}
-
-/// The VALUES that an INSERT takes its rows from.
-fn values_of(q: Query) -> Option<RangeTblEntry> {
-    let mut from = q.from_items().iter();
-    let (Some(only), None) = (from.next(), from.next()) else { return None };
-    let source = q.entry(only.cast::<RangeTblRef>()?.rtindex() as u32)?;
-    (source.rtekind() == RTEKind::RTE_VALUES).then_some(source)
 }
 
 /// Whether scans of ours may start after the first rows have come: they would see rows that
@@ -225,6 +204,20 @@ fn as_select(q: Query, table: &Table) -> Result<(Query, Vec<Check>)> {
     Ok((q, checked))
 }
 
+/// [`insert_template`], or what it was for another statement of the same form.
+fn template(q: Query, table: &Rc<Table>, constant: bool) -> Result<(DistPlan, Values)> {
+    let form = if constant { Form::of(q) } else { None };
+    if let Some(known) = form.as_ref().and_then(Form::known) {
+        return Ok((known, Values::default()));
+    }
+    let generation = catalog::generation();
+    let (plan, vals) = insert_template(q.copy(), table)?;
+    if let Some(form) = form.filter(|_| vals.exprs().is_empty()) {
+        form.remember(&plan, generation);
+    }
+    Ok((plan, vals))
+}
+
 /// `INSERT INTO shard (columns) VALUES` with a slot for the rows. Nodes turn the values into the
 /// columns' types themselves, so rows are plain literals.
 fn insert_template(q: Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
@@ -256,7 +249,7 @@ fn insert_template(q: Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
     };
     let place = Place { target, values: Values::default(), rows: 1000.0 };
     let (mut plan, vals) = pushdown::dist_plan(q, place)?;
-    if !plan.template.split_rows(&format!("('{token}'::pg_catalog.text)")) {
+    if !plan.template.split_rows(&format!("VALUES ('{token}'::pg_catalog.text)")) {
         return Err(Error::internal("rows not found in deparsed INSERT"));
     }
     plan.prepare = false;

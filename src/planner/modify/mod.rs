@@ -14,6 +14,7 @@ mod merge;
 mod once;
 mod place;
 mod returning;
+mod rows;
 
 pub use place::SHARD_ATTRIBUTE;
 

@@ -190,7 +190,7 @@ pub fn insert_step(table: &Table, columns: &[(i16, u32)], key: Option<u32>) -> S
     let pieces = vec![
         Piece::Text("INSERT INTO ".into()),
         Piece::Table(0),
-        Piece::Text(format!(" AS {ALIAS} ({}) OVERRIDING SYSTEM VALUE VALUES ", names.join(", "))),
+        Piece::Text(format!(" AS {ALIAS} ({}) OVERRIDING SYSTEM VALUE ", names.join(", "))),
         Piece::Rows,
     ];
     Step {
