@@ -109,6 +109,24 @@ const CASES: &[Case] = &[
         batches: 6,
     },
     Case {
+        what: "INSERT of a query's rows beside them, all shards of two nodes",
+        statements: &["INSERT INTO n SELECT k, v FROM t"],
+        waits: 3,
+        batches: 6,
+    },
+    Case {
+        what: "INSERT of a query's rows beside them, one shard",
+        statements: &["INSERT INTO n SELECT k, v FROM t WHERE k = {a}"],
+        waits: 1,
+        batches: 1,
+    },
+    Case {
+        what: "INSERT of a query's rows into other shards",
+        statements: &["INSERT INTO n SELECT k + 1, v FROM t"],
+        waits: 4,
+        batches: 8,
+    },
+    Case {
         what: "SELECT of all shards",
         statements: &["SELECT k, v FROM t"],
         waits: 1,

@@ -130,11 +130,18 @@ const WRITES: &[(&str, &[&str])] = &[
     ("INSERT INTO item (id, tenant, name, open) VALUES ({}, 6, 'once', true) ON CONFLICT (tenant, name) WHERE open DO NOTHING", &["1000", "1001", "1002"]),
     ("INSERT INTO item (id, tenant, name) VALUES (1, {}, 'far') RETURNING *", &["50", "51", "50", "NULL", "52"]),
     ("INSERT INTO line VALUES (1, 2, {}), (2, 3, 4)", &["1", "2", "3"]),
+    ("INSERT INTO line SELECT tenant, id, {} FROM item WHERE tenant = 4", &["1", "2", "3"]),
+    ("INSERT INTO line SELECT tenant, id, 7 FROM item WHERE tenant = {} AND id < 30", &["1", "2", "99", "NULL", "3"]),
+    ("INSERT INTO line SELECT {0}, count(*), 1 FROM item WHERE tenant = {0}", &["1", "2", "99", "3"]),
+    ("INSERT INTO line SELECT {} % 7, 3, 1 FROM item WHERE tenant = 2 AND id < 50", &["2", "9", "3", "10"]),
+    ("INSERT INTO line SELECT 2, amount, {0} FROM line WHERE tenant = 2 ORDER BY amount LIMIT {0}", &["2", "1", "0"]),
+    ("INSERT INTO item (id, tenant, name) SELECT {}, 5, max(tag) FROM item WHERE tenant = 5 ON CONFLICT (tenant, id) DO UPDATE SET name = excluded.name || item.id RETURNING *", &["2000", "2001", "2000"]),
+    ("INSERT INTO item (id, tenant, name, price) SELECT 3000 + id, 6, name, {} FROM item WHERE tenant = 6 AND id < 40", &["1", "900000", "2"]),
 ];
 
 /// Fills the slots of a statement. Braces of JSON stay.
 fn fill(sql: &str, value: &str) -> String {
-    sql.replace("{}", value)
+    sql.replace("{}", value).replace("{0}", value)
 }
 
 #[test]
@@ -161,6 +168,22 @@ fn constants_change_and_nothing_else() {
         }
     }
     p.both("ROLLBACK");
+    p.same_content();
+}
+
+#[test]
+fn plans_of_inserts_of_queries_are_kept() {
+    let mut p = Pair::new("shapes_inserts");
+    for (sql, keeps) in [
+        ("INSERT INTO line SELECT tenant, id, {} FROM item WHERE tenant = 1", true),
+        ("INSERT INTO item (tenant, id, name) SELECT tenant, 1000 + {}, 'n' FROM line WHERE tenant = 2 LIMIT 1", true),
+        ("INSERT INTO line SELECT tenant, id, {} FROM item", false),
+        ("INSERT INTO line SELECT tenant + 1, id, {} FROM item WHERE tenant = 1", false),
+    ] {
+        let before = p.kept();
+        ["1", "2", "3"].iter().for_each(|v| p.both(&fill(sql, v)));
+        assert_eq!(p.kept() > before, keeps, "whether a plan is kept for {sql}");
+    }
     p.same_content();
 }
 

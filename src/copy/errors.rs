@@ -44,7 +44,8 @@ pub fn translate(
         e.constraint = Some(base.to_owned());
     }
     if let Some(context) = &e.context {
-        e.context = Some(relate(context, names, chunk, format, prefix));
+        let context = relate(context, names, chunk, format, prefix);
+        e.context = (!context.is_empty()).then_some(context);
     }
     e.rethrow = true;
     e
@@ -65,12 +66,15 @@ fn relate(
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (number, tail) = rest.split_at(digits);
     // The node's own address follows; the line says enough.
-    let tail = tail.rfind("\nwhile executing command on ").map_or(tail, |n| &tail[..n]);
+    let (tail, node) =
+        tail.rfind("\nwhile executing command on ").map_or((tail, ""), |n| tail.split_at(n));
     let before = rename(before, names);
     let row = number.parse().ok().and_then(|n| find(chunk, format, n));
     let Some((line, text)) = row else {
         // Rows that did not come from a client have no line.
-        return before.trim_end_matches('\n').to_owned();
+        return format!("{}{node}", before.trim_end_matches('\n'))
+            .trim_start_matches('\n')
+            .to_owned();
     };
     let whole_line = tail.starts_with(": \"");
     if whole_line && !format.is_binary() {
@@ -136,6 +140,12 @@ mod tests {
         );
         assert_eq!(context("COPY t_102008, line 2").as_deref(), Some("COPY t, line 17"));
         assert_eq!(context("elsewhere").as_deref(), Some("elsewhere"));
+        // Rows of a query have none.
+        assert_eq!(context("COPY t_102008, line 9, column a: \"x\""), None);
+        assert_eq!(
+            context("COPY t_102008, line 9\nwhile executing command on h:1").as_deref(),
+            Some("while executing command on h:1")
+        );
     }
 
     #[test]

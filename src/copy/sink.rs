@@ -105,6 +105,11 @@ impl RowSink {
                 self.keys.of_value(key)?
             }
         };
+        self.push_to(shard, values, nulls)
+    }
+
+    /// Adds a row to a shard, given by its number.
+    pub fn push_to(&mut self, shard: usize, values: &[Datum], nulls: &[bool]) -> Result<()> {
         let RowSink { router, writer, pushed, .. } = self;
         router.add_with(shard, None, |out| writer.write(values, nulls, out))?;
         *pushed += 1;

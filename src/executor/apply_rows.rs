@@ -2,6 +2,8 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+mod copying;
+
 use super::analyze::Analysis;
 use super::batch::{self, Batch};
 use super::order;
@@ -11,6 +13,7 @@ use super::run::Exec;
 use super::tasks::{self, Value};
 use super::values::{Constants, Output};
 use crate::catalog::{self, Table};
+use crate::copy::RowSink;
 use crate::error::{Error, Result};
 use crate::pg::guard;
 use crate::pg::value::Typed;
@@ -39,6 +42,9 @@ pub struct Inner {
     /// Rows from below, or the result where it is kept here.
     rows: Store,
     kept: Store,
+    /// Where the rest of the rows goes, once there are many.
+    sink: Option<RowSink>,
+    copied: u64,
     /// Whether everything is written.
     pub done: bool,
 }
@@ -117,6 +123,8 @@ impl Inner {
             seen: HashSet::new(),
             rows: Store::none(),
             kept: Store::none(),
+            sink: None,
+            copied: 0,
             done: false,
         }
     }
@@ -135,11 +143,12 @@ impl Inner {
 
     /// Rows written.
     pub fn affected(&self) -> u64 {
-        self.counting().map(Exec::affected).sum()
+        self.counting().map(Exec::affected).sum::<u64>() + self.copied
     }
 
     /// Frees everything, also in the middle of results.
     pub unsafe fn end(&mut self) {
+        self.sink = None;
         self.runs.iter_mut().for_each(|r| r.exec.end());
         self.rows.close();
         self.kept.close();
@@ -163,6 +172,7 @@ impl Inner {
             self.materialize(context);
         }
         let econtext = (*ss).ps.ps_ExprContext;
+        let limit = if self.may_copy() { copying::COPY_BYTES } else { FLUSH_BYTES };
         loop {
             check_for_interrupts()?;
             pg_sys::MemoryContextReset((*econtext).ecxt_per_tuple_memory);
@@ -174,12 +184,18 @@ impl Inner {
             if ((*slot).tts_nvalid as usize) < self.columns.len() {
                 pg_sys::slot_getsomeattrs_int(slot, self.columns.len() as i32);
             }
-            let r = self.take(&table, slot);
+            let r = if self.sink.is_none() { self.take(&table, slot) } else { Ok(()) };
             pg_sys::MemoryContextSwitchTo(old);
             r?;
-            if self.bytes >= FLUSH_BYTES {
+            if self.sink.is_some() {
+                self.copy(&table, slot)?;
+            } else if self.bytes >= limit {
                 self.flush(&params, false)?;
+                self.begin_copy(&table, context)?;
             }
+        }
+        if let Some(sink) = self.sink.take() {
+            self.copied = sink.finish()?;
         }
         self.rows.close();
         self.flush(&params, true)?;

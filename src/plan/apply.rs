@@ -24,6 +24,9 @@ pub struct Apply {
     pub checks: Vec<Check>,
     /// Columns that are the result themselves, where no step delivers it.
     pub keep: Vec<u32>,
+    /// The table's columns (attribute numbers) that those of the rows are for, when COPY may bring
+    /// the rows into the shards; empty when it has to be the statement.
+    pub copy: Vec<i16>,
 }
 
 /// A condition that a view or policy sets for new rows.
@@ -105,6 +108,7 @@ impl Apply {
             materialize: true,
             checks: Vec::new(),
             keep: Vec::new(),
+            copy: Vec::new(),
         }
     }
 

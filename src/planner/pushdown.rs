@@ -152,7 +152,8 @@ fn rejected(r: Reject) -> Result<Option<Place>> {
     Ok(None)
 }
 
-fn debug(text: &str) {
+/// Tells those who look at DEBUG2 why a plan is not a better one.
+pub(super) fn debug(text: &str) {
     crate::pg::guard::report(&Error::new(crate::error::SqlState(0), text), pgrx::pg_sys::DEBUG2);
 }
 
@@ -161,7 +162,7 @@ fn estimate(part: &Part) -> f64 {
 }
 
 /// The one shard group that all distributed tables are pinned to.
-fn single_shard(leaves: &[Leaf]) -> Option<(Rc<Table>, Prune)> {
+pub(super) fn single_shard(leaves: &[Leaf]) -> Option<(Rc<Table>, Prune)> {
     let first = leaves.first()?;
     let mut prune = first.prune.clone();
     for l in leaves {

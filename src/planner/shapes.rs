@@ -100,12 +100,17 @@ fn candidate(q: Query, source: &[u8]) -> Option<u64> {
     let is_plain = text.len() <= MAX_LENGTH
         && text.get(..verb.len())?.eq_ignore_ascii_case(verb)
         && q.ctes().is_empty()
-        && (q.command_type() != CmdType::CMD_INSERT || q.from_items().is_empty())
+        && (q.command_type() != CmdType::CMD_INSERT || !has_rows(q))
         && !q.has_row_security()
         && q.with_check_options().is_empty()
         && settings::enable_fast_path_router_planner()
         && !query::wants_tenant();
     is_plain.then(|| fingerprint(text))
+}
+
+/// Whether an INSERT has a list of rows.
+fn has_rows(q: Query) -> bool {
+    q.rtable().iter().any(|r| r.rtekind() == RTEKind::RTE_VALUES)
 }
 
 /// A hash of a statement's text without numbers and strings.

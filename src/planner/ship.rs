@@ -1,8 +1,8 @@
 //! What may be evaluated on another node with the same answer.
 
 use crate::pg::lookup;
-use crate::pg::query::{Const, Kind, Node, Visit};
-use pgrx::pg_sys::{self, NodeTag, Oid, ParamKind};
+use crate::pg::query::{self, Const, Kind, Node, Visit};
+use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, ParamKind};
 
 /// What an expression contains, sub-queries not included.
 #[derive(Clone, Copy, Default, Debug)]
@@ -143,6 +143,21 @@ pub fn own(n: Node) -> Class {
         _ => n.functions(&mut |f| look(f, &mut c)),
     }
     c
+}
+
+/// Whether a node is the part of an assignment that a SELECT cannot be written with: elements of
+/// arrays and fields of rows that get a value, and the cast to a length that refuses what is too
+/// long. As a cast in a text it would cut it.
+pub fn is_assignment(n: Node) -> bool {
+    match n.kind() {
+        Kind::SubscriptingRef(s) => s.refassgnexpr().is_some(),
+        Kind::FuncExpr(f) => {
+            let implicit = f.funcformat() == CoercionForm::COERCE_IMPLICIT_CAST;
+            implicit && f.args().len() == 3 && f.args().at(2).equals(query::boolean(false))
+        }
+        Kind::Other(tag) => tag == NodeTag::T_FieldStore,
+        _ => false,
+    }
 }
 
 /// Whether a node itself (not what is below it) calls a volatile function.

@@ -136,12 +136,15 @@ fn other_statements_that_read() {
     let mut c = scene.connect();
     c.run(
         "CREATE TABLE copy_of (k int, v int); SELECT create_distributed_table('copy_of', 'k');
+         CREATE TABLE beside (k int, v int);
+         SELECT create_distributed_table('beside', 'k', colocate_with := 't');
          CREATE TABLE here (k int, v int);",
     );
     another(&scene);
     let commit = scene.half_commit();
     let forms = [
         ("INSERT INTO copy_of SELECT v, k FROM t", "SELECT sum(k) FROM copy_of"),
+        ("INSERT INTO beside SELECT k, v FROM t", "SELECT sum(v) FROM beside"),
         ("INSERT INTO here SELECT k, v FROM t", "SELECT sum(v) FROM here"),
         ("CREATE TABLE made AS SELECT k, v FROM t", "SELECT sum(v) FROM made"),
         ("SELECT 1", "SELECT (SELECT sum(v) FROM t a) + 0 * (SELECT sum(v) FROM t b)"),

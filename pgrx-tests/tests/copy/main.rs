@@ -2,6 +2,7 @@
 //! same counts, the same errors with the same lines.
 
 mod from;
+mod inserts;
 mod malformed;
 mod to;
 

@@ -1,6 +1,7 @@
 //! EXPLAIN of distributed queries: what it shows, and that it leaves nothing behind.
 
 mod documents;
+mod inserts;
 mod options;
 mod shapes;
 mod traces;

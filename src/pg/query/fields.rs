@@ -85,6 +85,8 @@ types! {
     CaseWhen: T_CaseWhen,
     NullTest: T_NullTest,
     RowExpr: T_RowExpr,
+    SubscriptingRef: T_SubscriptingRef,
+    CoerceToDomain: T_CoerceToDomain,
     PlannedStmt: T_PlannedStmt,
     CustomScan: T_CustomScan,
     ValuesScan: T_ValuesScan,
@@ -379,6 +381,13 @@ fields! {
         row_format: row_format, set_row_format, CoercionForm::Type;
         colnames: colnames, set_colnames, List<Node>;
         location: location, set_location, i32;
+    }
+    SubscriptingRef {
+        refassgnexpr: refassgnexpr, set_refassgnexpr, Node;
+    }
+    CoerceToDomain {
+        arg: arg, set_arg, Node;
+        coercionformat: coercionformat, set_coercionformat, CoercionForm::Type;
     }
     PlannedStmt {
         commandType: command_type, set_command_type, CmdType::Type;

@@ -3,7 +3,7 @@
 
 use super::terms::Term;
 use super::{Analyzer, Part};
-use crate::pg::query::{List, Query, SortGroupClause};
+use crate::pg::query::{List, Node, Query, SortGroupClause};
 use pgrx::pg_sys::CmdType;
 
 impl Analyzer<'_> {
@@ -21,22 +21,24 @@ impl Analyzer<'_> {
             }
             return out;
         }
-        let reach = part.filters.closure(&part.keys);
-        self.stack.push(id);
         let list = if q.command_type() == CmdType::CMD_SELECT {
             q.target_list()
         } else {
             q.returning_list()
         };
-        for tle in list.iter() {
-            if let Some(t) = self.term(id, tle.expr()) {
-                if matches!(t, Term::Col(_)) && reach.contains(&t) {
-                    out.push(tle.resno());
-                }
-            }
-        }
-        self.stack.pop();
+        out.extend(list.iter().filter(|t| self.is_key(q, part, t.expr())).map(|t| t.resno()));
         out
+    }
+
+    /// Whether an expression over the FROM of a query that was analyzed equals the distribution key
+    /// in every row.
+    pub fn is_key(&mut self, q: Query, part: &Part, e: Node) -> bool {
+        let id = self.queries.iter().position(|x| *x == q).unwrap_or(0);
+        self.stack.push(id);
+        let term = self.term(id, e);
+        self.stack.pop();
+        let is_column = |t: &Term| matches!(t, Term::Col(_));
+        term.filter(is_column).is_some_and(|t| part.filters.closure(&part.keys).contains(&t))
     }
 
     /// Whether an expression list contains the key, so that its groups are local to a shard.

@@ -20,6 +20,7 @@ impl Analyzer<'_> {
         let id = self.current();
         let scope = filters.extended(&part.filters);
         let mut bad = None;
+        let selects = q.command_type() == CmdType::CMD_SELECT;
         let mut subs: Vec<(SubLink, bool)> = Vec::new();
         let top: Vec<Node> =
             if q.jointree().is_none() { Vec::new() } else { q.quals().conjuncts() };
@@ -33,6 +34,10 @@ impl Analyzer<'_> {
             _ => {
                 if let Some(b) = blocker(n) {
                     bad = Some(b);
+                    return Visit::Stop;
+                }
+                if selects && ship::is_assignment(n) && !ship::classify(n).is_value() {
+                    bad = Some("assignment that a SELECT cannot be written with");
                     return Visit::Stop;
                 }
                 if ship::own(n).local_only {
@@ -182,6 +187,10 @@ impl Analyzer<'_> {
     fn subquery_inner(&mut self, q: Query, filters: &Filters) -> Answer<(Part, Vec<i16>)> {
         let part = self.body_inner(q, filters)?;
         if part.anchor.is_none() || self.pinning {
+            if !self.pinning && q.node().contains(ship::is_volatile) {
+                // Each shard group would compute a value of its own for what is one value.
+                return Err(Reject("volatile function in a query over no distributed table"));
+            }
             return Ok((part, Vec::new()));
         }
         let outputs = self.key_outputs(q, &part);

@@ -1,13 +1,14 @@
 //! INSERT: one row, or rows from below routed to their shards.
 
-use super::checks;
 use super::rows::{self, Form};
+use super::{checks, select};
 use super::{key_change, shard_without_key};
 use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{Error, Result};
+use crate::pg::lookup;
 use crate::pg::query::{
-    self, CustomScan, Kind, List, Node, OnConflictExpr, Param, PlannedStmt, Query, RangeTblEntry,
-    RangeTblRef, Text, Var, Visit,
+    self, CoerceViaIO, CustomScan, Kind, List, Node, OnConflictExpr, Param, PlannedStmt, Query,
+    RangeTblEntry, RangeTblRef, TargetEntry, Text, Var, Visit,
 };
 use crate::plan::{Apply, Check, DistPlan, Prune, Route, Sent, Step, Target};
 use crate::planner::deparse;
@@ -15,7 +16,7 @@ use crate::planner::pushdown::{self, Place};
 use crate::planner::ship;
 use crate::planner::values::{self, Values};
 use crate::planner::{whole, Standard};
-use pgrx::pg_sys::{CmdType, OverridingKind, RTEKind};
+use pgrx::pg_sys::{self, CmdType, CoercionForm, OverridingKind, RTEKind};
 use std::rc::Rc;
 
 /// Whether the INSERT is of one row of values.
@@ -118,8 +119,24 @@ fn key_prune(table: &Table, e: Node, replaced: Node, vals: &mut Values) -> Resul
     Ok(Prune::Param(number as u32 - 1))
 }
 
-/// Rows from VALUES or a query, routed one by one.
-pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
+/// Gives literals of no known type among the outputs of the INSERT's query the type that they get
+/// on a node. PostgreSQL leaves them alone there and takes the literals themselves for new rows.
+fn settle_unknown(q: Query) {
+    let source = select::source_of(q).filter(|s| s.set_operations().is_none());
+    let outputs = source.map_or(List::EMPTY, |s| s.target_list());
+    for t in outputs.iter().filter(|t| t.expr().typ() == pg_sys::UNKNOWNOID) {
+        let c = CoerceViaIO::new();
+        c.set_arg(t.expr());
+        c.set_resulttype(pg_sys::TEXTOID);
+        c.set_resultcollid(pg_sys::DEFAULT_COLLATION_OID);
+        c.set_coerceformat(CoercionForm::COERCE_EXPLICIT_CAST);
+        c.set_location(-1);
+        t.set_expr(c.node().eval_const());
+    }
+}
+
+/// What no plan for several rows can do.
+fn check(q: Query, table: &Rc<Table>) -> Result<()> {
     if let Some(key) = &table.key {
         let given = q.target_list().iter().any(|t| t.resno() == key.attno);
         if !given {
@@ -134,8 +151,24 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
             "RETURNING or ON CONFLICT uses a function that only this node has",
         ));
     }
+    Ok(())
+}
+
+/// The plan of an INSERT whose rows are where they belong.
+pub fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
+    check(q, table)?;
+    select::pushed(q, table)
+}
+
+/// Rows from VALUES or a query, sent to where they are, or routed one by one.
+pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
+    settle_unknown(q);
+    if let Some(stmt) = pushed(q, table)? {
+        return Ok(stmt);
+    }
     let rows_given = rows::take(q);
-    let (plan, vals) = template(q, table, rows_given.is_some())?;
+    let rows_are_given = rows_given.is_some();
+    let (plan, vals) = template(q, table, rows_are_given)?;
     let (select, checks) = as_select(q.copy(), table)?;
     // Nothing of ours is left to be found in them.
     let plain = rows_given.is_some() && !select.has_sub_links();
@@ -155,10 +188,35 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
         Some(i) => Route::Key(i as u32),
         None => Route::First,
     };
+    let copy = if rows_are_given { Vec::new() } else { copied_columns(q, table, &plan) };
     let mut apply = Apply::one(Step { plan, route, columns, counts: true, untyped: true });
     apply.materialize = !plain && reads_us_later(stmt);
     apply.checks = checks;
+    apply.copy = copy;
     Ok(super::on_top(q, stmt, &apply, vals.exprs()))
+}
+
+/// Columns of rows that COPY can bring into the shards with the same result as the statement: it
+/// has no other columns than new ones to tell of, answers nothing, knows no other way out of a
+/// conflict than an error, and checks the rights of who runs it.
+fn copied_columns(q: Query, table: &Table, plan: &DistPlan) -> Vec<i16> {
+    let plain = q.on_conflict().is_none()
+        && q.returning_list().is_empty()
+        && q.with_check_options().is_empty()
+        && plan.check_as.is_empty();
+    if !plain || table.kind == TableKind::Local {
+        return Vec::new();
+    }
+    let all = lookup::attributes(table.relid);
+    let has_type = |t: &TargetEntry| {
+        let of = all.iter().flatten().find(|a| a.attno == t.resno());
+        of.is_some_and(|a| a.typ == t.expr().typ() && !a.generated)
+    };
+    let list = q.target_list();
+    if !list.iter().all(|t| has_type(&t)) {
+        return Vec::new();
+    }
+    list.iter().map(|t| t.resno()).collect()
 }
 
 /// Whether scans of ours may start after the first rows have come: they would see rows that
@@ -173,7 +231,7 @@ fn reads_us_later(stmt: PlannedStmt) -> bool {
 }
 
 /// The INSERT's source as a query for the new rows, and the conditions on them.
-fn as_select(q: Query, table: &Table) -> Result<(Query, Vec<Check>)> {
+pub(super) fn as_select(q: Query, table: &Table) -> Result<(Query, Vec<Check>)> {
     let target = q.result_relation();
     let new: Vec<(i16, Node)> = q.target_list().iter().map(|t| (t.resno(), t.expr())).collect();
     for (i, t) in q.target_list().iter().enumerate() {
@@ -258,7 +316,7 @@ fn insert_template(q: Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
 
 /// Range table of the template: target, source, and EXCLUDED where ON CONFLICT refers to it. The
 /// expressions that stay are renumbered to it.
-fn keep_entries(
+pub(super) fn keep_entries(
     q: Query,
     target: RangeTblEntry,
     source: RangeTblEntry,

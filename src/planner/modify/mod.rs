@@ -1,8 +1,9 @@
 //! INSERT, UPDATE and DELETE on tables of ours.
 //!
 //! - A statement that its shard groups can run themselves is sent to them (`pushed`).
-//! - An INSERT whose rows come from VALUES or a query is a plan for those rows, here, under a node
-//!   that routes them to their shards (`insert`).
+//! - So is an INSERT of a query's rows that are in the same shard groups already (`select`). Any
+//!   other INSERT whose rows come from VALUES or a query is a plan for those rows, here, under a
+//!   node that routes them to their shards (`insert`).
 //! - Any other UPDATE or DELETE is a query, here, for the places (shard, ctid) and new values of
 //!   the target's rows, which are locked while they are found; a node on top applies them
 //!   (`place`).
@@ -15,6 +16,7 @@ mod once;
 mod place;
 mod returning;
 mod rows;
+mod select;
 
 pub use place::SHARD_ATTRIBUTE;
 
@@ -59,10 +61,13 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     }
     settle_from_items(q);
     match q.command_type() {
-        CmdType::CMD_INSERT if insert::is_single_row(q) && q.with_check_options().is_empty() => {
+        CmdType::CMD_INSERT if q.with_check_options().is_empty() => {
             conflict::name_arbiters(q)?;
             conflict::check_volatile(q, table)?;
-            insert::insert_row(q, table)
+            if insert::is_single_row(q) {
+                return insert::insert_row(q, table);
+            }
+            insert::pushed(q, table)
         }
         CmdType::CMD_UPDATE | CmdType::CMD_DELETE => pushed(q, table),
         _ => Ok(None),
