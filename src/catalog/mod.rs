@@ -20,4 +20,6 @@ pub use nodes::{
     server_id, Node,
 };
 pub use secrets::{forget_own_secret, forget_secret, make_own_secret, remember_secret, secret_of};
-pub use tables::{relation_of_shard, table, Key, Kind, Placement, Shard, Table};
+pub use tables::{
+    relation_of_shard, table, was_managed, was_placed, Key, Kind, Placement, Shard, Table,
+};

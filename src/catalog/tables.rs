@@ -4,7 +4,8 @@ use super::cache::{oids, Oids, TABLES};
 use crate::model::ranges;
 use crate::pg::hash::Hasher;
 use crate::pg::query::{self, Var};
-use crate::pg::scan;
+use crate::pg::snapshot::Fixed;
+use crate::pg::{scan, xact};
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::rc::Rc;
 
@@ -30,6 +31,8 @@ pub struct Placement {
     pub group: i32,
     /// 1 is healthy; 3 missed a write and must not be read.
     pub state: i32,
+    /// The transaction that wrote its row, by id with epoch; 0 for a row that all see.
+    pub since: u64,
 }
 
 /// A shard and its healthy placements.
@@ -158,7 +161,13 @@ fn load(o: Oids, relid: Oid) -> Option<Table> {
 const PROBE_LIMIT: usize = 2000;
 
 fn load_placements(o: Oids, shards: &mut [Shard]) {
-    let read = |r: &scan::Row| Placement { id: r.i64(1), group: r.i32(5), state: r.i32(3) };
+    let full = xact::full_ids();
+    let read = |r: &scan::Row| Placement {
+        id: r.i64(1),
+        group: r.i32(5),
+        state: r.i32(3),
+        since: full(r.creator()),
+    };
     if shards.len() <= PROBE_LIMIT {
         for s in shards.iter_mut() {
             let key = scan::Key { attno: 2, equal: pg_sys::F_INT8EQ, value: Datum::from(s.id) };
@@ -179,6 +188,26 @@ fn load_placements(o: Oids, shards: &mut [Shard]) {
         s.placements.retain(|p| p.state == 1);
         s.placements.sort_by_key(|p| p.id);
     }
+}
+
+/// Whether a placement was there, and healthy, in a snapshot.
+pub fn was_placed(at: &Fixed, shard: i64, placement: i64) -> bool {
+    let Some(o) = oids() else { return false };
+    let key = scan::Key { attno: 2, equal: pg_sys::F_INT8EQ, value: Datum::from(shard) };
+    let mut found = false;
+    at.rows(o.placement, Some(o.placement_index), &[key], |r| {
+        found |= r.i64(1) == placement && r.i32(3) == 1;
+    });
+    found
+}
+
+/// Whether a table was under our management in a snapshot.
+pub fn was_managed(at: &Fixed, relid: Oid) -> bool {
+    let Some(o) = oids() else { return false };
+    let key = scan::Key { attno: 1, equal: pg_sys::F_OIDEQ, value: Datum::from(relid) };
+    let mut found = false;
+    at.rows(o.partition, Some(o.partition_index), &[key], |_| found = true);
+    found
 }
 
 /// The distribution column from its stored form, a `Var` as PostgreSQL writes nodes.

@@ -22,7 +22,7 @@ use crate::catalog;
 use crate::error::Result;
 use crate::pg::copy::Command;
 use crate::pg::xact;
-use crate::txn::consistent;
+use crate::txn::{consistent, sight};
 
 /// Runs a COPY statement that names a table under our management; answers the number of rows.
 /// `None` means that the statement is PostgreSQL's to run.
@@ -31,6 +31,7 @@ pub fn process_utility(command: &Command) -> Result<Option<u64>> {
     let Some(table) = catalog::table(relid) else {
         if !command.is_from() && xact::has_one_snapshot() {
             consistent::reads_here()?;
+            sight::check_plain(relid)?;
         }
         return Ok(None);
     };

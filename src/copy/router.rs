@@ -9,7 +9,7 @@ use super::chunk::Chunk;
 use super::errors::{line_of, translate, Names};
 use super::format::{Format, BINARY_HEADER, BINARY_TRAILER};
 use super::streams::Streams;
-use crate::catalog::{self, Table};
+use crate::catalog::{self, Placement, Table};
 use crate::ddl::names::shard_name;
 use crate::ddl::unshard::unshard_local_error;
 use crate::error::{sqlstate, Error, Result};
@@ -17,6 +17,7 @@ use crate::executor::{order, reach};
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::{copy, guard, relation, session};
 use crate::settings;
+use crate::txn::sight::Sight;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -93,6 +94,7 @@ impl Router {
         groups.dedup();
         let mut shards_of = vec![Vec::new(); groups.len()];
         let mut places = Vec::with_capacity(to.table.shards.len());
+        let sight = Sight::of_transaction()?;
         for (i, shard) in to.table.shards.iter().enumerate() {
             let of = |g: i32| match groups.binary_search(&g) {
                 Ok(n) => Place::Node(n),
@@ -103,6 +105,10 @@ impl Router {
                 let what =
                     format!("shard {} of table \"{name}\" has no healthy placement", shard.id);
                 return Err(Error::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, what));
+            }
+            let trouble = |p: &Placement| sight.as_ref()?.trouble(shard, p.group);
+            if let Some(e) = shard.placements.iter().find_map(trouble) {
+                return Err(e);
             }
             let node = found.iter().find_map(|p| match p {
                 Place::Node(n) => Some(*n),

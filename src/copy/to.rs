@@ -5,7 +5,7 @@
 //! all nodes at the same time.
 
 use super::format::{BINARY_HEADER, BINARY_TRAILER};
-use crate::catalog::{self, Shard, Table};
+use crate::catalog::{self, Placement, Shard, Table};
 use crate::ddl::names::shard_name;
 use crate::ddl::unshard::unshard_error;
 use crate::error::{Error, Result};
@@ -13,6 +13,7 @@ use crate::pg::copy::{client, Command, Source};
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::session;
 use crate::remote::{wait_for, Message, SessionRef};
+use crate::txn::sight::Sight;
 use crate::txn::{self, consistent, Mode, OwnerId};
 use std::collections::VecDeque;
 
@@ -38,12 +39,18 @@ type ByNode = Vec<(i32, VecDeque<Shard>)>;
 /// The shards by the node that gives them; `None` when one of them is on this server.
 fn remote_shards(table: &Table) -> Result<Option<ByNode>> {
     let local = catalog::local_group()?;
+    let sight = Sight::of_transaction()?;
     let mut by_node = ByNode::new();
     for shard in &table.shards {
         if shard.placements.iter().any(|p| p.group == local) {
             return Ok(None);
         }
-        let Some(place) = shard.placements.first() else { return Ok(None) };
+        let trouble = |p: &Placement| sight.as_ref()?.trouble(shard, p.group);
+        let Some(first) = shard.placements.first() else { return Ok(None) };
+        let place = match shard.placements.iter().find(|p| trouble(p).is_none()) {
+            Some(place) => place,
+            None => return trouble(first).map_or(Ok(None), Err),
+        };
         match by_node.iter_mut().find(|n| n.0 == place.group) {
             Some(n) => n.1.push_back(shard.clone()),
             None => by_node.push((place.group, VecDeque::from([shard.clone()]))),

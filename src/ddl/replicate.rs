@@ -92,7 +92,9 @@ pub(super) fn prepare(relid: Oid, index: usize, group: i32) -> Result<Option<Mis
     let shard = shard_name(&rel.name, source.id);
     leftovers::forget(group, &qualified(&rel.schema, &shard))?;
     drop_leftover(&rel.schema, &shard, group)?;
-    let back = "UPDATE pg_catalog.pg_dist_placement SET shardstate = 1 \
+    // One that is copied anew is another placement: see `txn::sight`.
+    let back = "UPDATE pg_catalog.pg_dist_placement SET shardstate = 1, placementid = \
+        nextval('pg_catalog.pg_dist_placement_placementid_seq'::regclass) \
         WHERE shardid = $1 AND groupid = $2";
     if spi::execute_as_owner(back, &[spi::i64(source.id), spi::i32(group)])?.1 == 0 {
         metadata::insert_placements(&[(source.id, group)])?;

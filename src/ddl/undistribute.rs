@@ -2,7 +2,7 @@
 
 use super::info::{self, Relation};
 use super::send;
-use super::{leftovers, metadata, rows};
+use super::{leftovers, metadata, replicate, rows};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::session::require_owner;
@@ -17,6 +17,7 @@ pub fn undistribute(relid: Oid, cascade: bool) -> Result<()> {
     catalog::require_coordinator()?;
     let rel = Relation::load(relid)?;
     require_owner(relid, &rel.name)?;
+    replicate::require_fresh_snapshots()?;
     relation::lock(relid, pg_sys::AccessExclusiveLock);
     if catalog::table(relid).is_none() {
         let message = format!("table \"{}\" is not distributed", rel.name);

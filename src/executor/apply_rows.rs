@@ -20,6 +20,7 @@ use crate::pg::value::Typed;
 use crate::pg::wait::check_for_interrupts;
 use crate::plan::{Apply, Route, Step, Target};
 use crate::planner::{modify, values};
+use crate::txn::sight::Sight;
 use pgrx::pg_sys::{self, Datum, List, Oid, PlanState, ScanState, TupleTableSlot};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
@@ -382,7 +383,12 @@ impl Inner {
             let rows = |i: u32| ready.get(&i).map_or(("", None), |(t, p)| (&**t, p.clone()));
             let mut failed = Vec::new();
             let tasks = loop {
-                let tasks = tasks::tasks_with_rows(&run.exec.plan, &shards, Some(&rows))?;
+                let tasks = tasks::tasks_with_rows(
+                    &run.exec.plan,
+                    &shards,
+                    Some(&rows),
+                    &Sight::of_transaction,
+                )?;
                 if !reach::settle(&run.exec.plan, &tasks, &mut failed)? {
                     break tasks;
                 }

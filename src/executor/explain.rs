@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::pg::nodes;
 use crate::plan::{Column, DistPlan, Operation};
 use crate::settings;
+use crate::txn::sight::Sight;
 use pgrx::pg_sys::{self, Datum, ExplainFormat, ExplainState, Oid};
 
 /// A parameter of a plan that does not run.
@@ -115,9 +116,11 @@ unsafe fn planned(exec: &Exec, parameters: &[Known], es: *mut ExplainState) -> R
         })
         .collect();
     let unknown = parameters.iter().any(|p| matches!(p, Known::No(_)));
-    let mut tasks = match tasks::tasks(&exec.plan, &values) {
+    let mut tasks = match tasks::tasks(&exec.plan, &values, &Sight::of_transaction) {
         // A distribution column without a value yet: any shard's plan is like the others'.
-        Err(_) if unknown => tasks::tasks_with_rows(&exec.plan, &[0], None)?,
+        Err(_) if unknown => {
+            tasks::tasks_with_rows(&exec.plan, &[0], None, &Sight::of_transaction)?
+        },
         tasks => tasks?,
     };
     tasks.retain(|t| !t.mute);

@@ -13,7 +13,7 @@ use crate::catalog;
 use crate::error::Result;
 use crate::pg::{nodes, snapshot, xact};
 use crate::plan::Target;
-use crate::txn::{self, consistent};
+use crate::txn::{self, consistent, sight};
 use pgrx::pg_sys::{self, CustomScan, List, NodeTag, Oid, Plan, QueryDesc, Snapshot};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -45,7 +45,11 @@ pub unsafe fn starting(q: *mut QueryDesc, eflags: i32) -> Result<()> {
     }
     let stmt = (*q).plannedstmt;
     if xact::has_one_snapshot() {
-        return if reads_here((*stmt).rtable) { consistent::reads_here() } else { Ok(()) };
+        let mut here = plain_tables((*stmt).rtable).peekable();
+        if here.peek().is_some() {
+            consistent::reads_here()?;
+        }
+        return here.try_for_each(sight::check_plain);
     }
     if !consistent::by_statement() || (*q).snapshot.is_null() || !(*stmt).rowMarks.is_null() {
         return Ok(());
@@ -55,7 +59,9 @@ pub unsafe fn starting(q: *mut QueryDesc, eflags: i32) -> Result<()> {
     for sub in nodes::iter::<Plan>((*stmt).subplans) {
         found.plan(sub)?;
     }
-    let alone = found.scans == 1 && !found.parallel && !reads_here((*stmt).rtable);
+    let alone = found.scans == 1
+        && !found.parallel
+        && plain_tables((*stmt).rtable).next().is_none();
     if found.scans == 0 || alone || hold_of((*q).snapshot).is_some() {
         return Ok(());
     }
@@ -102,14 +108,15 @@ pub fn forget(level: i32) {
     });
 }
 
-/// Whether a table of this server is read that is not under our management.
-unsafe fn reads_here(rtable: *mut List) -> bool {
-    nodes::iter::<pg_sys::RangeTblEntry>(rtable).any(|rte| {
+/// The tables of this server in a query that are not under our management.
+unsafe fn plain_tables(rtable: *mut List) -> impl Iterator<Item = Oid> {
+    nodes::iter::<pg_sys::RangeTblEntry>(rtable).filter_map(|rte| {
         let (kind, relid) = ((*rte).relkind as u8, (*rte).relid);
-        (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION
+        let plain = (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION
             && matches!(kind, pg_sys::RELKIND_RELATION | pg_sys::RELKIND_MATVIEW)
             && u32::from(relid) >= pg_sys::FirstNormalObjectId
-            && catalog::table(relid).is_none()
+            && catalog::table(relid).is_none();
+        plain.then_some(relid)
     })
 }
 

@@ -9,6 +9,7 @@ use crate::pg::value::Typed;
 use crate::pg::{fmgr, nodes};
 use crate::plan::{DistPlan, Operation, Target};
 use crate::planner::values;
+use crate::txn::sight::Sight;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::rc::Rc;
 
@@ -44,15 +45,30 @@ struct Named {
     name: String,
 }
 
+impl Named {
+    /// Position of the shard that goes with a shard of the plan's anchor.
+    fn index(&self, index: usize) -> usize {
+        if self.table.kind == Kind::Hash {
+            index
+        } else {
+            0
+        }
+    }
+}
+
+/// As of when the statement reads; asked only where shards are looked up.
+pub type Sights<'a> = &'a dyn Fn() -> Result<Option<Sight>>;
+
 /// The tasks of a plan, in shard order.
-pub fn tasks(plan: &Prepared, values: &[Value]) -> Result<Vec<Task>> {
+pub fn tasks(plan: &Prepared, values: &[Value], sight: Sights) -> Result<Vec<Task>> {
     let shards = indices(plan, values)?;
-    let [shard] = shards.as_slice() else { return tasks_with_rows(plan, &shards, None) };
+    let [shard] = shards.as_slice() else { return tasks_with_rows(plan, &shards, None, sight) };
+    // What was remembered was there before: only newer metadata can make it invisible.
     if let Some(known) = plan.task(*shard) {
         return Ok(vec![known]);
     }
     let generation = catalog::generation();
-    let tasks = tasks_with_rows(plan, &shards, None)?;
+    let tasks = tasks_with_rows(plan, &shards, None, sight)?;
     let [one] = tasks.as_slice() else { return Ok(tasks) };
     // Which copy is read may differ each time.
     if one.copies == 1 || one.group == catalog::local_group()? {
@@ -104,7 +120,9 @@ pub fn tasks_with_rows<'a>(
     plan: &DistPlan,
     shards: &[u32],
     rows: Option<&dyn Fn(u32) -> Rows<'a>>,
+    sight: Sights,
 ) -> Result<Vec<Task>> {
+    let sight = sight()?;
     let named = plan.tables.iter().map(|t| named(*t)).collect::<Result<Vec<_>>>()?;
     let mut out = Vec::with_capacity(shards.len());
     let mut chooser = Chooser::default();
@@ -123,6 +141,7 @@ pub fn tasks_with_rows<'a>(
                 }
                 let sql = fill(plan, &named, i as usize, text);
                 let groups = common(plan, &named, i as usize, groups);
+                let groups = visible(plan, &named, i as usize, groups, sight.as_ref())?;
                 let task = (sql, shard.id, rows.flatten());
                 push(plan, &mut out, &mut chooser, (&groups, table.kind), task)?;
             }
@@ -135,6 +154,7 @@ pub fn tasks_with_rows<'a>(
                 .first()
                 .ok_or_else(|| Error::internal("a reference table without shard"))?;
             let groups: Vec<i32> = shard.placements.iter().map(|p| p.group).collect();
+            let groups = visible(plan, &named, 0, groups, sight.as_ref())?;
             let (text, rows) = rows.map(|r| r(0)).unzip();
             let sql = fill(plan, &named, 0, text);
             let task = (sql, shard.id, rows.flatten());
@@ -157,8 +177,7 @@ fn common(plan: &DistPlan, named: &[Named], index: usize, groups: Vec<i32>) -> V
         return groups;
     }
     let has = |t: &Named, g: i32| {
-        let i = if t.table.kind == Kind::Hash { index } else { 0 };
-        t.table.shards.get(i).is_some_and(|s| s.placements.iter().any(|p| p.group == g))
+        t.table.shards.get(t.index(index)).is_some_and(|s| s.placements.iter().any(|p| p.group == g))
     };
     let all: Vec<i32> =
         groups.iter().copied().filter(|g| named.iter().all(|t| has(t, *g))).collect();
@@ -166,6 +185,32 @@ fn common(plan: &DistPlan, named: &[Named], index: usize, groups: Vec<i32>) -> V
         return groups;
     }
     all
+}
+
+/// The groups whose copies have what the statement reads: a read takes one of them, a write needs
+/// all.
+fn visible(
+    plan: &DistPlan,
+    named: &[Named],
+    index: usize,
+    groups: Vec<i32>,
+    sight: Option<&Sight>,
+) -> Result<Vec<i32>> {
+    let Some(sight) = sight else { return Ok(groups) };
+    let trouble = |group: i32| {
+        named.iter().find_map(|t| sight.trouble(t.table.shards.get(t.index(index))?, group))
+    };
+    let (mut seen, mut why) = (Vec::with_capacity(groups.len()), None);
+    for group in groups {
+        match trouble(group) {
+            None => seen.push(group),
+            e => why = why.or(e),
+        }
+    }
+    match why {
+        Some(e) if seen.is_empty() || plan.operation != Operation::Select => Err(e),
+        _ => Ok(seen),
+    }
 }
 
 /// Reads take one placement; writes take all, those that lock rows all that can be reached.
@@ -219,8 +264,7 @@ fn fill(plan: &DistPlan, named: &[Named], index: usize, rows: Option<&str>) -> S
     plan.template.fill(
         &mut |n, out| {
             let Some(t) = named.get(n as usize) else { return };
-            let i = if t.table.kind == Kind::Hash { index } else { 0 };
-            let Some(shard) = t.table.shards.get(i) else { return };
+            let Some(shard) = t.table.shards.get(t.index(index)) else { return };
             let name = crate::ddl::names::shard_name(&t.name, shard.id);
             out.push_str(&t.schema);
             if needs_no_quotes(&name) {

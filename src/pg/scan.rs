@@ -6,6 +6,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 pub struct Row {
     values: Vec<Datum>,
     nulls: Vec<bool>,
+    creator: u32,
 }
 
 impl Row {
@@ -17,11 +18,35 @@ impl Row {
         // SAFETY: both arrays have an element for each attribute.
         unsafe {
             let natts = (*desc).natts.max(0) as usize;
-            let mut row =
-                Row { values: vec![Datum::from(0usize); natts], nulls: vec![true; natts] };
-            pg_sys::heap_deform_tuple(tuple, desc, row.values.as_mut_ptr(), row.nulls.as_mut_ptr());
+            let mut row = Row::empty(natts);
+            row.take(tuple, desc);
             row
         }
+    }
+
+    fn empty(natts: usize) -> Row {
+        Row { values: vec![Datum::from(0usize); natts], nulls: vec![true; natts], creator: 0 }
+    }
+
+    /// # Safety
+    /// The tuple must fit the descriptor, and the row.
+    unsafe fn take(&mut self, tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) {
+        // SAFETY: the caller's promise; both arrays have an element for each attribute.
+        unsafe {
+            let header = (*tuple).t_data;
+            let frozen = pg_sys::HEAP_XMIN_FROZEN as u16;
+            self.creator = match (*header).t_infomask & frozen == frozen {
+                true => 0,
+                false => u32::from((*header).t_choice.t_heap.t_xmin),
+            };
+            let (values, nulls) = (self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
+            pg_sys::heap_deform_tuple(tuple, desc, values, nulls);
+        }
+    }
+
+    /// Id of the transaction that wrote this version of the row; 0 when it is visible to all.
+    pub fn creator(&self) -> u32 {
+        self.creator
     }
 
     /// The value of attribute `attno` (one-based), `None` when NULL.
@@ -140,7 +165,22 @@ pub(super) unsafe fn scan_keys(keys: &[Key]) -> Vec<pg_sys::ScanKeyData> {
 
 /// Rows of `table` with the given keys, read with the newest catalog snapshot. `index` has to be
 /// an index whose leading columns are the keys, in order.
-pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], mut each: impl FnMut(&Row)) {
+pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], each: impl FnMut(&Row)) {
+    // SAFETY: null stands for the newest catalog snapshot.
+    unsafe { rows_as_of(std::ptr::null_mut(), table, index, keys, each) }
+}
+
+/// [`rows`] as a snapshot sees them.
+///
+/// # Safety
+/// The snapshot must be registered, or null for the newest catalog snapshot.
+pub(super) unsafe fn rows_as_of(
+    snapshot: pg_sys::Snapshot,
+    table: Oid,
+    index: Option<Oid>,
+    keys: &[Key],
+    mut each: impl FnMut(&Row),
+) {
     // SAFETY: opens and closes what it scans; an error releases both through the resource owner.
     // The rows handed out are valid during the call of `each` only.
     unsafe {
@@ -152,17 +192,17 @@ pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], mut each: impl FnMut(&
             rel,
             index.unwrap_or(Oid::INVALID),
             index.is_some(),
-            std::ptr::null_mut(),
+            snapshot,
             scan_keys.len() as i32,
             scan_keys.as_mut_ptr(),
         );
-        let mut row = Row { values: vec![Datum::from(0usize); natts], nulls: vec![true; natts] };
+        let mut row = Row::empty(natts);
         loop {
             let tuple = pg_sys::systable_getnext(scan);
             if tuple.is_null() {
                 break;
             }
-            pg_sys::heap_deform_tuple(tuple, desc, row.values.as_mut_ptr(), row.nulls.as_mut_ptr());
+            row.take(tuple, desc);
             each(&row);
         }
         pg_sys::systable_endscan(scan);

@@ -4,10 +4,11 @@
 //! snapshot in all of them: it is held under a number, and statements that only read use it as
 //! long as [`read_with`] says so.
 
-use super::{guard, xact};
+use super::{guard, scan, xact};
 use crate::error::{sqlstate, Error, Result};
-use pgrx::pg_sys::{self, CmdType, QueryDesc, Snapshot};
+use pgrx::pg_sys::{self, CmdType, Oid, QueryDesc, Snapshot};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 /// Snapshots that a session can hold.
 const MAX_HELD: usize = 1000;
@@ -25,6 +26,8 @@ thread_local! {
     static READS_WITH: Cell<i32> = const { Cell::new(0) };
     /// The nesting level at which that was said.
     static SAID_AT: Cell<i32> = const { Cell::new(0) };
+    /// Those that are kept to the end of the transaction.
+    static MOMENTS: RefCell<Vec<Rc<Moment>>> = const { RefCell::new(Vec::new()) };
 }
 
 fn missing(id: i32) -> Error {
@@ -95,12 +98,22 @@ pub fn before_commit() {
     if !HELD.with(|h| h.borrow().is_empty()) {
         drop_where(|_| true);
     }
+    for moment in MOMENTS.with(|m| std::mem::take(&mut *m.borrow_mut())) {
+        let snapshot = moment.0.replace(None);
+        // SAFETY: registered by `Moment::now` with the same owner, which still exists.
+        snapshot.into_iter().for_each(|s| unsafe {
+            pg_sys::UnregisterSnapshotFromOwner(s.snapshot, pg_sys::TopTransactionResourceOwner)
+        });
+    }
 }
 
 /// The transaction was rolled back: the server lets the snapshots go.
 pub fn after_abort() {
     READS_WITH.with(|r| r.set(0));
     HELD.with(|h| h.borrow_mut().clear());
+    for moment in MOMENTS.with(|m| std::mem::take(&mut *m.borrow_mut())) {
+        moment.0.set(None);
+    }
 }
 
 /// The subtransaction of this level was rolled back: what was said within it is forgotten. One that
@@ -183,7 +196,33 @@ pub unsafe fn with_active<R>(snapshot: Snapshot, f: impl FnOnce() -> Result<R>) 
     }
 }
 
-/// The snapshot of a transaction that has only one.
+/// A moment of the running transaction: what this server's transactions had done by then.
+pub struct Moment(Cell<Option<Fixed>>);
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Result<Rc<Moment>> {
+        // SAFETY: inside a transaction; `before_commit` gives the snapshot back before its owner
+        // goes, and after an abort the owner does.
+        let snapshot = guard::catch(|| unsafe {
+            guard::call(|| {
+                let latest = pg_sys::GetLatestSnapshot();
+                pg_sys::RegisterSnapshotOnOwner(latest, pg_sys::TopTransactionResourceOwner)
+            })
+        })?;
+        let moment = Rc::new(Moment(Cell::new(Some(Fixed::new(snapshot)))));
+        MOMENTS.with(|m| m.borrow_mut().push(moment.clone()));
+        Ok(moment)
+    }
+
+    /// Its snapshot; `None` when the transaction is over.
+    pub fn snapshot(&self) -> Option<Fixed> {
+        self.0.get()
+    }
+}
+
+/// The snapshot of a transaction that has only one, or of a moment.
+#[derive(Clone, Copy)]
 pub struct Fixed {
     snapshot: Snapshot,
     xmin: u64,
@@ -193,19 +232,36 @@ impl Fixed {
     /// The running transaction's; it has to be REPEATABLE READ or SERIALIZABLE.
     pub fn of_transaction() -> Result<Fixed> {
         // SAFETY: inside a transaction; such a transaction's snapshot stays to its end.
-        let (snapshot, next) = unsafe {
-            let snapshot = guard::catch(|| guard::call(|| pg_sys::GetTransactionSnapshot()))?;
-            (snapshot, pg_sys::ReadNextFullTransactionId().value)
-        };
-        // SAFETY: as above.
-        let low = u64::from(u32::from(unsafe { (*snapshot).xmin }));
+        let snapshot = guard::catch(|| unsafe { guard::call(|| pg_sys::GetTransactionSnapshot()) });
+        Ok(Fixed::new(snapshot?))
+    }
+
+    /// A statement's.
+    ///
+    /// # Safety
+    /// The snapshot must stay registered as long as this is used.
+    pub unsafe fn of_statement(snapshot: Snapshot) -> Fixed {
+        Fixed::new(snapshot)
+    }
+
+    fn new(snapshot: Snapshot) -> Fixed {
+        // SAFETY: it was just made, or the caller's promise.
+        let (xmin, next) =
+            unsafe { ((*snapshot).xmin, pg_sys::ReadNextFullTransactionId().value) };
+        let low = u64::from(u32::from(xmin));
         let epoch = next & !0xFFFF_FFFF;
         let xmin = if low <= next & 0xFFFF_FFFF {
             epoch | low
         } else {
             (epoch | low).wrapping_sub(1 << 32)
         };
-        Ok(Fixed { snapshot, xmin })
+        Fixed { snapshot, xmin }
+    }
+
+    /// Rows of a catalog as they were then; see [`scan::rows`].
+    pub fn rows(&self, table: Oid, index: Option<Oid>, keys: &[scan::Key], each: impl FnMut(&scan::Row)) {
+        // SAFETY: the snapshot is the transaction's, or registered.
+        unsafe { scan::rows_as_of(self.snapshot, table, index, keys, each) }
     }
 
     /// Whether everything before this id (with its epoch) is visible, if it has committed.

@@ -183,6 +183,35 @@ pub fn is_running(full_id: u64) -> bool {
     }
 }
 
+/// Turns ids of transactions that have begun into ids with their epoch; 0 for those that are too
+/// old to have one.
+pub fn full_ids() -> impl Fn(u32) -> u64 {
+    // SAFETY: reads shared memory.
+    let next = unsafe { pg_sys::ReadNextFullTransactionId().value };
+    move |id| {
+        // The ids before the first of a transaction have meanings of their own.
+        if id < 3 {
+            return 0;
+        }
+        let same = (next & !0xFFFF_FFFF) | u64::from(id);
+        // What is ahead of the newest is from the epoch before.
+        if same < next {
+            same
+        } else {
+            same.wrapping_sub(1 << 32)
+        }
+    }
+}
+
+/// Whether an id, with its epoch, is the running transaction's own.
+pub fn is_own(full_id: u64) -> bool {
+    // SAFETY: reads the transaction state.
+    unsafe {
+        let id = pg_sys::TransactionId::from(full_id as u32);
+        pg_sys::TransactionIdIsCurrentTransactionId(id)
+    }
+}
+
 /// Whether a parallel worker runs this.
 pub fn in_parallel_worker() -> bool {
     // SAFETY: a plain integer; -1 outside of parallel workers.

@@ -11,11 +11,12 @@ use super::taking::Taking;
 use super::{doubt, Mode};
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::snapshot::Fixed;
+use crate::pg::snapshot::{Fixed, Moment};
 use crate::pg::{session as local, xact};
 use crate::remote::{backends, Answers, SessionRef};
 use crate::settings::{self, ConsistentReads};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Time to connect to a node that the statement does not need.
@@ -90,9 +91,13 @@ pub(super) fn open(needed: &[i32]) -> Result<()> {
     backends::joined();
     let mut groups = needed.to_vec();
     groups.append(&mut others);
-    let mut taking = Taking { user, groups, needed: needed.to_vec(), skipped, steps: &Begin };
+    let begin = Begin { moment: RefCell::new(None) };
+    let mut taking = Taking { user, groups, needed: needed.to_vec(), skipped, steps: &begin };
     let stale = taking.run()?;
     attempt.done = true;
+    if let Some(moment) = begin.moment.borrow().as_ref() {
+        parts::set_moment(user, moment);
+    }
     OPENED.with(|o| {
         let Taking { groups, skipped, .. } = taking;
         o.borrow_mut().push(Opened { user, groups, skipped });
@@ -116,7 +121,10 @@ pub(super) trait Steps {
 }
 
 /// Begins the transaction on nodes that have no part in it yet.
-struct Begin;
+struct Begin {
+    /// When it was inside the gate.
+    moment: RefCell<Option<Rc<Moment>>>,
+}
 
 impl Steps for Begin {
     fn queue(&self, user: u32, groups: &[i32]) -> Result<Vec<SessionRef>> {
@@ -139,6 +147,7 @@ impl Steps for Begin {
     }
 
     fn is_stale(&self) -> Result<bool> {
+        *self.moment.borrow_mut() = Some(Moment::now()?);
         Ok(doubt::lacks_commit(&Fixed::of_transaction()?))
     }
 }

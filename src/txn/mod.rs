@@ -21,6 +21,7 @@ pub mod recovery;
 mod rollback;
 pub mod run;
 mod settings;
+pub mod sight;
 mod taking;
 
 pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};

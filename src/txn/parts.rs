@@ -5,6 +5,7 @@ use super::reach::connect_missing;
 use super::settings::{change, wanted};
 use super::{consistent, owners::OwnerId, Mode};
 use crate::error::{sqlstate, Error, Result};
+use crate::pg::snapshot::Moment;
 use crate::pg::{session as local, xact};
 use crate::remote::{backends, pool, wait_one, Answers, Session, SessionRef, Settings};
 use std::cell::RefCell;
@@ -37,6 +38,8 @@ pub(super) struct Part {
     pub owner: Option<(OwnerId, i32)>,
     /// PREPARE TRANSACTION was sent under this name.
     pub prepared: Option<String>,
+    /// When the node took its snapshot, or a bit before, in a transaction that has only one.
+    pub moment: Option<Rc<Moment>>,
 }
 
 /// What a savepoint gives back when it is rolled back; READ ONLY also when it is released.
@@ -61,6 +64,21 @@ pub(super) fn groups_in_transaction() -> Vec<i32> {
     let groups =
         |p: &Vec<Part>| p.iter().filter(|p| p.began && p.user == user).map(|p| p.group).collect();
     PARTS.with(|p| groups(&p.borrow()))
+}
+
+/// When nodes took their snapshots for the running transaction, which has only one, as a user.
+pub(super) fn moments(user: u32) -> Vec<(i32, Rc<Moment>)> {
+    let moment = |p: &Part| Some((p.group, p.moment.clone()?));
+    let joined = |p: &&Part| p.began && p.user == user;
+    PARTS.with(|p| p.borrow().iter().filter(joined).filter_map(moment).collect())
+}
+
+/// The nodes took their snapshots later than when they were told to begin.
+pub(super) fn set_moment(user: u32, moment: &Rc<Moment>) {
+    let joined = |p: &&mut Part| p.began && p.user == user;
+    PARTS.with(|p| {
+        p.borrow_mut().iter_mut().filter(joined).for_each(|p| p.moment = Some(moment.clone()))
+    });
 }
 
 /// The nodes are modified in this transaction: they take part in two-phase commit. Nothing happens
@@ -230,6 +248,7 @@ impl Part {
             saved: Vec::new(),
             owner: None,
             prepared: None,
+            moment: None,
         }
     }
 
@@ -251,6 +270,9 @@ impl Part {
         let risky = sync_settings(&mut s, want);
         if mode == Mode::Once {
             return Ok(risky && self.owner.is_none());
+        }
+        if xact::has_one_snapshot() {
+            self.moment = Some(Moment::now()?);
         }
         // Savepoints may end before it does: what was said within them is said within them there.
         let read_only = xact::characteristics().read_only;

@@ -5,6 +5,7 @@ mod definitions;
 mod factor;
 mod failure;
 mod leftovers;
+mod snapshots;
 mod stress;
 mod values;
 

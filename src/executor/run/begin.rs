@@ -17,7 +17,7 @@ impl Exec {
         }
         let mut failed = Vec::new();
         loop {
-            let tasks = tasks::tasks(&self.plan, values)?;
+            let tasks = tasks::tasks(&self.plan, values, &|| self.reads.sight())?;
             let changed =
                 order::lock(&self.plan, &tasks)? || reach::settle(&self.plan, &tasks, &mut failed)?;
             if !changed {

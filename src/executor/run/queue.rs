@@ -7,11 +7,13 @@ use super::super::tasks::Task;
 use super::{Exec, Running};
 use crate::catalog::{self, Table};
 use crate::error::Result;
+use crate::pg::snapshot::Fixed;
 use crate::pg::xact;
 use crate::plan::Operation;
 use crate::remote::{Answers, Param, SessionRef};
 use crate::txn;
 use crate::txn::consistent::Hold;
+use crate::txn::sight::Sight;
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -43,6 +45,15 @@ impl Reads {
     /// The snapshot for tasks on this server, when the statement has one for all of its tasks.
     pub(super) fn here(&self) -> Option<pg_sys::Snapshot> {
         self.hold.as_ref().map(|_| self.snapshot)
+    }
+
+    /// As of when it reads, where that may be earlier than now.
+    pub(super) fn sight(&self) -> Result<Option<Sight>> {
+        if self.hold.is_none() {
+            return Sight::of_transaction();
+        }
+        // SAFETY: the snapshot is that of the statement which is running.
+        Sight::of_statement(unsafe { Fixed::of_statement(self.snapshot) }).map(Some)
     }
 
     /// Refuses nodes that cannot read as of the statement's moment.
