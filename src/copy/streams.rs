@@ -120,8 +120,10 @@ impl Streams {
         counts: bool,
     ) -> Result<()> {
         self.connect(&[node])?;
-        let session = self.inner.borrow().nodes.get(node).and_then(|n| n.session.clone());
-        let session = session.ok_or_else(|| Error::internal("no session to a node"))?;
+        let group = self.inner.borrow().nodes.get(node).map(|n| n.group);
+        let group = group.ok_or_else(|| Error::internal("no session to a node"))?;
+        // Statements of functions may have run there since, as somebody else.
+        let session = txn::session(group, Mode::InTransaction)?;
         txn::claim(&session, self.owner)?;
         let mut inner = self.inner.borrow_mut();
         inner.bytes += chunk.size();

@@ -183,6 +183,12 @@ pub fn disarm() {
     RUNNING.set(None);
 }
 
+/// Nothing is waited for, and nothing is kept.
+pub fn forget() {
+    disarm();
+    SAVED.with(|s| s.borrow_mut().take());
+}
+
 /// The plan that was kept last.
 pub fn saved() -> Option<Saved> {
     SAVED.with(|s| s.borrow().clone())

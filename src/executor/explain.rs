@@ -120,7 +120,7 @@ unsafe fn planned(exec: &Exec, parameters: &[Known], es: *mut ExplainState) -> R
         // A distribution column without a value yet: any shard's plan is like the others'.
         Err(_) if unknown => {
             tasks::tasks_with_rows(&exec.plan, &[0], None, &Sight::of_transaction)?
-        },
+        }
         tasks => tasks?,
     };
     tasks.retain(|t| !t.mute);

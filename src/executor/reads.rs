@@ -59,9 +59,8 @@ pub unsafe fn starting(q: *mut QueryDesc, eflags: i32) -> Result<()> {
     for sub in nodes::iter::<Plan>((*stmt).subplans) {
         found.plan(sub)?;
     }
-    let alone = found.scans == 1
-        && !found.parallel
-        && plain_tables((*stmt).rtable).next().is_none();
+    let alone =
+        found.scans == 1 && !found.parallel && plain_tables((*stmt).rtable).next().is_none();
     if found.scans == 0 || alone || hold_of((*q).snapshot).is_some() {
         return Ok(());
     }

@@ -17,13 +17,14 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::capture;
 use crate::ddl::names::shard_name;
 use crate::error::{sqlstate, Error, Result};
-use crate::model::proof::Arguments;
+use crate::model::proof::{self, Arguments};
 use crate::pg::fmgr::quote_literal;
 use crate::pg::query::{Kind, Query, RangeTblEntry, Ref, Visit};
-use crate::pg::{lookup, nodes, session, xact};
-use crate::plan::DistPlan;
+use crate::pg::{guc_scan, identity, lookup, nodes, session, snapshot, xact};
+use crate::plan::{CheckAs, DistPlan};
 use crate::remote::proof::Call;
 use crate::txn;
 use pgrx::pg_sys::{self, CmdType, ExplainStmt, NodeTag, Oid, ParseState, RTEKind};
@@ -53,17 +54,20 @@ pub struct Others {
 
 impl Others {
     /// Those of a plan that is about to run; `None` when the current user is checked for all.
-    pub fn of(plan: &DistPlan) -> Result<Option<Others>> {
+    /// Whoever opened it is checked for what came in by no view: rows of a cursor may be fetched by
+    /// another user.
+    pub fn of(plan: &DistPlan, opener: Oid) -> Result<Option<Others>> {
         if plan.check_as.is_empty() {
             return Ok(None);
         }
         let me = u32::from(session::user());
         let (mut rules, mut texts) = (Vec::new(), Vec::new());
-        for c in plan.check_as.iter().filter(|c| c.role != me) {
+        let role = |c: &CheckAs| if c.role == 0 { u32::from(opener) } else { c.role };
+        for c in plan.check_as.iter().filter(|c| role(c) != me) {
             let relid = plan.tables.get(c.table as usize);
             let relid = relid.ok_or_else(|| Error::internal("a table without a number"))?;
             let (schema, table) = lookup::relation_names(Oid::from(*relid));
-            let role = Oid::from(c.role);
+            let role = Oid::from(role(c));
             let name = session::name_of_role(role).ok_or_else(|| {
                 let message = "the owner of a view in the query does not exist any more";
                 Error::new(sqlstate::UNDEFINED_OBJECT, message)
@@ -144,6 +148,37 @@ pub fn check_as(texts: &[String]) -> Result<()> {
 pub fn check_as_self() {
     TOLD.with(|t| t.borrow_mut().take());
     note_any();
+}
+
+/// From now on the client's statements run as another role, to the end of the transaction: the
+/// coordinator's side is `txn::acting`. What was said or changed for statements before means nothing
+/// any more: those were somebody else's.
+///
+/// A proof can become known and not be used, when the call comes after an error. So that nothing can
+/// use it that runs inside of a statement, the call has to be what the client has sent, and its end.
+pub fn act_as(role: &str, restricted: bool, proof: Option<&str>) -> Result<()> {
+    if !xact::in_block() {
+        let message = format!("{} can be called only in a transaction block", proof::ACT_AS);
+        return Err(Error::new(sqlstate::NO_ACTIVE_SQL_TRANSACTION, message));
+    }
+    let proof = proof.map(quote_literal);
+    let call = proof::acting_call(&quote_literal(role), restricted, proof.as_deref());
+    if txn::is_inside_of_another() || !session::statement().is_some_and(|s| s.ends_with(&call)) {
+        let message = format!("{} cannot be called by other statements", proof::ACT_AS);
+        return Err(Error::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .detail("Only other nodes of the cluster call it."));
+    }
+    let oid = session::role_oid(role).map(Oid::from).ok_or_else(|| {
+        let message = format!("role \"{role}\" does not exist on this node");
+        Error::new(sqlstate::UNDEFINED_OBJECT, message)
+            .detail("Statements of the transaction run as this role.")
+            .hint("Create the role on the node as it is on the coordinator.")
+    })?;
+    check_as_self();
+    capture::forget();
+    snapshot::read_with(0)?;
+    guc_scan::reset_locally();
+    identity::act_as(oid, restricted)
 }
 
 /// A transaction has ended (level 1), or a subtransaction was rolled back.

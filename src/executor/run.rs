@@ -25,6 +25,7 @@ use super::rights::Others;
 use super::tasks::{Task, Value};
 use crate::catalog;
 use crate::error::Result;
+use crate::pg::session;
 use crate::pg::transmit::output;
 use crate::plan::{DistPlan, Operation, Target};
 use crate::remote::{wait_for, Message, SessionRef};
@@ -84,6 +85,8 @@ pub struct Exec {
     reads: Reads,
     /// Tables whose rights are checked as somebody else.
     others: Option<Others>,
+    /// Who opened it.
+    opener: Oid,
 }
 
 impl Exec {
@@ -117,6 +120,7 @@ impl Exec {
             query: query::enter(context as usize),
             reads: Reads::default(),
             others: None,
+            opener: session::user(),
         }
     }
 
@@ -165,7 +169,7 @@ impl Exec {
     }
 
     unsafe fn run_tasks(&mut self, tasks: Vec<Task>, values: &[Value]) -> Result<()> {
-        self.others = Others::of(&self.plan)?;
+        self.others = Others::of(&self.plan, self.opener)?;
         let here = catalog::local_group()?;
         let (local, remote): (Vec<Task>, Vec<Task>) =
             tasks.into_iter().partition(|t| t.group == here);
@@ -194,6 +198,9 @@ impl Exec {
         groups.dedup();
         let writes = self.plan.operation == Operation::Modify;
         let alone = !self.in_transaction
+            // Another role is taken on in a transaction.
+            && session::user() == session::outer_user()
+            && !session::is_restricted()
             && self.reads.hold().is_none()
             // What the node is told holds to the end of a transaction at most.
             && self.others.is_none()

@@ -177,7 +177,10 @@ fn common(plan: &DistPlan, named: &[Named], index: usize, groups: Vec<i32>) -> V
         return groups;
     }
     let has = |t: &Named, g: i32| {
-        t.table.shards.get(t.index(index)).is_some_and(|s| s.placements.iter().any(|p| p.group == g))
+        t.table
+            .shards
+            .get(t.index(index))
+            .is_some_and(|s| s.placements.iter().any(|p| p.group == g))
     };
     let all: Vec<i32> =
         groups.iter().copied().filter(|g| named.iter().all(|t| has(t, *g))).collect();

@@ -14,6 +14,22 @@ use std::fmt::Write;
 /// The function by which a node says that it is one.
 pub const INTRODUCTION: &str = "citus_internal_introduce";
 
+/// The function by which a node is told as whom the statements that follow run.
+pub const ACT_AS: &str = "citus_internal_act_as";
+
+/// The arguments of a call of [`ACT_AS`].
+pub fn acting(role: &str, restricted: bool) -> Arguments {
+    let mut arguments = Arguments::default();
+    arguments.text(role);
+    arguments.text(&restricted.to_string());
+    arguments
+}
+
+/// A call of [`ACT_AS`], from its arguments as literals.
+pub fn acting_call(role: &str, restricted: bool, proof: Option<&str>) -> String {
+    format!("SELECT pg_catalog.{ACT_AS}({role}, {restricted}, {})", proof.unwrap_or("NULL"))
+}
+
 /// What a proof is about, apart from the function and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Circumstances<'a> {

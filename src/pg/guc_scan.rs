@@ -1,9 +1,10 @@
 //! Settings of this session that a session on another node has to follow.
 
 use super::fmgr::{quote_ident, quote_literal};
+use super::guard;
 use pgrx::pg_sys;
 use std::cell::RefCell;
-use std::ffi::{c_char, CStr};
+use std::ffi::{c_char, CStr, CString};
 
 /// Settings that stay as they are on the other side: pinned, meaningless there, or handled in
 /// another way (the transaction's characteristics with BEGIN, the role by the connection, time
@@ -165,6 +166,49 @@ impl Hash {
             }
         }
     }
+}
+
+/// Settings that were changed since the session began have the values again that they had then, to
+/// the end of the transaction or savepoint.
+pub fn reset_locally() {
+    // SAFETY: as in `followed`; the names are copied before anything changes.
+    let changed: Vec<CString> = unsafe {
+        let n = pg_sys::GetNumConfigOptions().max(0) as usize;
+        let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), n);
+        let changed = all.iter().copied().filter(|record| is_changed(*record));
+        changed.map(|record| CStr::from_ptr((*record).name).to_owned()).collect()
+    };
+    for name in changed.iter().filter(|name| name.as_c_str() != c"application_name") {
+        // SAFETY: the name of a setting; no value stands for the one to which RESET leads.
+        unsafe {
+            guard::call(|| {
+                pg_sys::set_config_option(
+                    name.as_ptr(),
+                    std::ptr::null(),
+                    pg_sys::GucContext::PGC_SUSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_LOCAL,
+                    true,
+                    0,
+                    false,
+                )
+            });
+        }
+    }
+}
+
+/// Whether a setting was changed by a command, and RESET ALL would change it back.
+///
+/// # Safety
+/// `record` must be a setting's record.
+unsafe fn is_changed(record: *const pg_sys::config_generic) -> bool {
+    use pg_sys::GucContext as C;
+    // SAFETY: the caller's promise.
+    let (source, context, flags) =
+        unsafe { ((*record).source, (*record).context, (*record).flags as u32) };
+    source == pg_sys::GucSource::PGC_S_SESSION
+        && flags & pg_sys::GUC_NO_RESET_ALL == 0
+        && (context == C::PGC_USERSET || context == C::PGC_SUSET)
 }
 
 /// Whether an ordinary user's session, or its user or database, gave the setting its value.

@@ -14,6 +14,7 @@ pub mod guc;
 pub mod guc_scan;
 pub mod handover;
 pub mod hash;
+pub mod identity;
 pub mod invalidation;
 pub mod lookup;
 pub mod memory;

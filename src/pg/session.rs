@@ -56,10 +56,38 @@ pub fn name_of_role(role: Oid) -> Option<String> {
     Some(role_name(role)).filter(|n| !n.is_empty())
 }
 
+/// What the client has sent and this session is doing; `None` when it is not known as text.
+pub fn statement() -> Option<String> {
+    // SAFETY: null or a zero-terminated string that lives as long as the command.
+    unsafe {
+        let text = pg_sys::debug_query_string;
+        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}
+
+/// Name of a role, or what the server shows for one that is gone.
+pub fn name_or_number(role: u32) -> String {
+    name_of_role(Oid::from(role)).unwrap_or_else(|| format!("unknown (OID={role})"))
+}
+
 /// OID of the current user.
 pub fn user() -> Oid {
     // SAFETY: reads a variable.
     unsafe { pg_sys::GetUserId() }
+}
+
+/// Who the session acts as outside of functions that run as their owner: the session's user, or
+/// what SET ROLE made of it.
+pub fn outer_user() -> Oid {
+    // SAFETY: reads a variable.
+    unsafe { pg_sys::GetOuterUserId() }
+}
+
+/// Whether something runs for the owner of a materialized view, an index or the like, which must
+/// not leave anything behind that others would run.
+pub fn is_restricted() -> bool {
+    // SAFETY: reads a variable.
+    unsafe { pg_sys::InSecurityRestrictedOperation() }
 }
 
 /// Name of the current user.

@@ -246,8 +246,7 @@ impl Fixed {
 
     fn new(snapshot: Snapshot) -> Fixed {
         // SAFETY: it was just made, or the caller's promise.
-        let (xmin, next) =
-            unsafe { ((*snapshot).xmin, pg_sys::ReadNextFullTransactionId().value) };
+        let (xmin, next) = unsafe { ((*snapshot).xmin, pg_sys::ReadNextFullTransactionId().value) };
         let low = u64::from(u32::from(xmin));
         let epoch = next & !0xFFFF_FFFF;
         let xmin = if low <= next & 0xFFFF_FFFF {
@@ -259,7 +258,13 @@ impl Fixed {
     }
 
     /// Rows of a catalog as they were then; see [`scan::rows`].
-    pub fn rows(&self, table: Oid, index: Option<Oid>, keys: &[scan::Key], each: impl FnMut(&scan::Row)) {
+    pub fn rows(
+        &self,
+        table: Oid,
+        index: Option<Oid>,
+        keys: &[scan::Key],
+        each: impl FnMut(&scan::Row),
+    ) {
         // SAFETY: the snapshot is the transaction's, or registered.
         unsafe { scan::rows_as_of(self.snapshot, table, index, keys, each) }
     }

@@ -88,7 +88,7 @@ pub struct CheckAs {
     pub table: u32,
     /// Its alias in the text, which no other table there has.
     pub alias: String,
-    /// OID of the role that is checked.
+    /// OID of the role that is checked; 0 for whoever opened the query.
     pub role: u32,
 }
 

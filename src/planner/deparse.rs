@@ -105,9 +105,7 @@ fn mark_tables(
         let quoted = crate::pg::fmgr::quote_ident(&alias);
         slots.push(Slot { name: relation_name(rte), token, alias: quoted, piece });
         let role = u32::from(rte.check_as_user());
-        if role != 0 {
-            check_as.push(CheckAs { table, alias, role });
-        }
+        check_as.push(CheckAs { table, alias, role });
     }
 }
 

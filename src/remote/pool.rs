@@ -4,13 +4,14 @@ use super::connect::{Connecting, Step};
 use super::kept;
 use super::limits;
 use super::room::{self, Source};
-use super::session::{NodeAddr, Session, SessionRef};
+use super::session::{Answers, NodeAddr, Session, SessionRef};
 use super::shared::Permit;
-use super::target::target;
+use super::target::{application_name, target};
 use crate::error::{Error, Result};
-use crate::pg::memory;
+use crate::pg::fmgr::quote_literal;
 use crate::pg::wait::{check_for_interrupts, WaitSet};
 use crate::pg::xact;
+use crate::pg::{memory, session as local};
 use crate::stats::counters::{count, Counter};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -99,8 +100,25 @@ pub(super) fn take_idle(node: &NodeAddr, user: &str) -> Option<SessionRef> {
     }
 }
 
-/// Whether a kept session still works: not too old, and the node did not hang up.
+/// [`take_idle`] for statements of our own, for which nobody else's may have laid anything.
+fn take_clean(node: &NodeAddr, user: &str) -> Option<SessionRef> {
+    let session = take_idle(node, user)?;
+    let clean = {
+        let mut s = session.borrow_mut();
+        let own = s.runs_for == 0 || local::role_oid(user) == Some(s.runs_for);
+        own || s.forget_users()
+    };
+    clean.then_some(session)
+}
+
+/// Whether a kept session can be used by another transaction. One that was several users' forgets
+/// them before that.
 fn usable(s: &mut Session) -> bool {
+    works(s) && (!s.shared || s.forget_users())
+}
+
+/// Whether a kept session still works: not too old, and the node did not hang up.
+fn works(s: &mut Session) -> bool {
     if s.is_broken() {
         return false;
     }
@@ -141,6 +159,7 @@ pub fn give_back(session: SessionRef) {
         Ok(mut s) => {
             s.quiet = false;
             s.used = Instant::now();
+            s.acting = None;
             if s.input.shrink() {
                 // What was streamed has left holes behind.
                 memory::trim();
@@ -155,6 +174,44 @@ pub fn give_back(session: SessionRef) {
     keep_idle(session);
     // Others may be waiting.
     make_way(Moment::Used);
+}
+
+impl Session {
+    /// A statement of a user is about to run. Outside of a transaction the session forgets everything
+    /// when it was another's last; inside, whoever acts as another user sees to the settings.
+    pub(crate) fn runs_for(&mut self, user: u32, in_transaction: bool) {
+        if self.runs_for == user {
+            return;
+        }
+        if self.runs_for != 0 {
+            self.shared |= in_transaction || !self.forget_users();
+        }
+        self.runs_for = user;
+    }
+
+    /// Whether several users' statements ran in it since it has forgotten everything last.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Nothing of what one user's statements may have left behind (settings, prepared statements,
+    /// temporary tables) is there for another's. False when the connection has to be closed for that.
+    fn forget_users(&mut self) -> bool {
+        // Through a pooler, or as a role that cannot log in, it is not certain what the session is
+        // after that.
+        if self.identity.is_none() {
+            return false;
+        }
+        self.shared = false;
+        self.runs_for = 0;
+        self.statements.are_gone();
+        self.settings = Rc::default();
+        self.settings_unknown = false;
+        self.queue_internal("DISCARD ALL", Answers::Essential);
+        let name = quote_literal(&application_name());
+        self.queue_internal(&format!("SET application_name TO {name}"), Answers::Discard);
+        true
+    }
 }
 
 /// Keeps a session, unless there are enough.
@@ -267,7 +324,7 @@ pub fn acquire_promptly(
     user: &str,
     limit: Duration,
 ) -> Result<Vec<Result<SessionRef>>> {
-    let kept: Vec<Option<SessionRef>> = nodes.iter().map(|n| take_idle(n, user)).collect();
+    let kept: Vec<Option<SessionRef>> = nodes.iter().map(|n| take_clean(n, user)).collect();
     let missing: Vec<NodeAddr> =
         nodes.iter().zip(&kept).filter(|(_, s)| s.is_none()).map(|(n, _)| n.clone()).collect();
     let mut made = connect_with(&missing, |node| {

@@ -26,13 +26,10 @@ impl Call {
 
     /// The statement for a session.
     pub fn statement(&self, session: &SessionRef) -> Result<String> {
-        let pooled = session.borrow().login.as_ref().is_some_and(|l| l.pooled);
+        let pooled = session.borrow().is_pooled();
         let asked = match pooled {
             // What the pooler told us at the start is not what the backend knows.
-            true => {
-                let r = simple::query(session, "SELECT pg_catalog.citus_internal_ask_proof()")?;
-                r.rows.into_iter().flatten().flatten().next().map(|t| proof::asked(&t))
-            }
+            true => ask(session)?,
             false => None,
         };
         let proof = session.borrow_mut().proof(self, asked);
@@ -63,6 +60,12 @@ impl Call {
     }
 }
 
+/// Asks a backend behind a pooler for a text that only it and we know.
+pub(crate) fn ask(session: &SessionRef) -> Result<Option<String>> {
+    let r = simple::query(session, "SELECT pg_catalog.citus_internal_ask_proof()")?;
+    Ok(r.rows.into_iter().flatten().flatten().next().map(|t| proof::asked(&t)))
+}
+
 /// How a session logged in.
 #[derive(Clone, Debug)]
 pub(super) struct Login {
@@ -73,6 +76,25 @@ pub(super) struct Login {
 }
 
 impl Session {
+    /// Whether a connection pooler is in between.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.login.as_ref().is_some_and(|l| l.pooled)
+    }
+
+    /// Lets what is queued from here on run as another role. `asked` is what [`ask`] has got, where a
+    /// pooler is in between.
+    pub(crate) fn act_as(&mut self, role: &str, restricted: bool, asked: Option<String>) {
+        let arguments = proof::acting(role, restricted);
+        let sql = quote_literal(role);
+        let call = Call { function: proof::ACT_AS, sql, arguments };
+        let proof = self.proof(&call, asked).map(|p| quote_literal(&p));
+        let sql = proof::acting_call(&call.sql, restricted, proof.as_deref());
+        self.queue_internal(&sql, Answers::Internal);
+        self.acting = (role != self.user).then(|| role.into());
+        // It is not certain that it can forget, so that it is never used again.
+        self.shared |= self.identity.is_none();
+    }
+
     /// The proof for a call; `None` where there is no secret shared with the node.
     fn proof(&mut self, call: &Call, asked: Option<String>) -> Option<String> {
         let secret = catalog::secret_of(self.node.group)?;
@@ -83,7 +105,7 @@ impl Session {
             connection: &connection,
             login: &login.user,
             database: &login.database,
-            role: &self.user,
+            role: self.acting.as_deref().unwrap_or(&self.user),
             number: self.proofs,
         };
         proof::make(&secret, &c, call.function, &call.arguments)

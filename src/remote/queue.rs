@@ -174,6 +174,12 @@ impl Session {
     }
 
     fn statement(&mut self, sql: &str, types: &[u32], shape: u64) -> (Rc<str>, bool) {
+        if self.shared {
+            // What one user's functions do there could put another statement under a name.
+            wire::parse(&mut self.out, "", sql, types);
+            self.expects.push_back(Expect::Parse { seq: self.seq, name: None });
+            return ("".into(), true);
+        }
         if let Some(name) = self.statements.find(sql, types, shape) {
             return (name, false);
         }

@@ -140,6 +140,14 @@ pub struct Session {
     pub(crate) settings_unknown: bool,
     /// What has to be equal for another session to go on with this connection; `None` when none may.
     pub(super) identity: Option<Rc<str>>,
+    /// The role as which statements run there, when it is not the session's own. Kept by the
+    /// transaction layer.
+    pub(crate) acting: Option<Rc<str>>,
+    /// The user whose statements ran in it, by OID, since it began or has forgotten everything; 0 for
+    /// nobody's.
+    pub(crate) runs_for: u32,
+    /// There were several of them.
+    pub(super) shared: bool,
     /// The node has seen settings of applications, which leave a trace that cannot be removed.
     pub(super) marked: bool,
 }
@@ -186,6 +194,9 @@ impl Session {
             settings: Rc::default(),
             settings_unknown: false,
             identity: None,
+            acting: None,
+            runs_for: 0,
+            shared: false,
             marked: false,
         }
     }

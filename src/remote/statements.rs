@@ -87,6 +87,13 @@ impl Statements {
         self.count = 0;
     }
 
+    /// None of them exists on the node any more.
+    pub fn are_gone(&mut self) {
+        self.by_text.clear();
+        self.stale.clear();
+        self.count = 0;
+    }
+
     /// Names to be closed on the node.
     pub fn take_stale(&mut self) -> Vec<Rc<str>> {
         std::mem::take(&mut self.stale)

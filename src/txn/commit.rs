@@ -4,7 +4,7 @@ use super::gid::{Decider, Gid};
 use super::owners::forget_all;
 use super::parts::{give_back_all, lost, select, transaction_ids, PARTS};
 use super::rollback::withdraw;
-use super::{consistent, doubt, gate};
+use super::{acting, consistent, doubt, gate};
 use crate::catalog;
 use crate::ddl::unshard::unshard_error;
 use crate::error::{sqlstate, Error, OrRaise, Result};
@@ -37,6 +37,8 @@ fn commit_nodes() -> Result<()> {
         return Ok(());
     }
     end_statements(&began)?;
+    // Deferred triggers run as who commits, and with his settings.
+    acting::act_as_current()?;
     let readers = select(|p| p.began && !p.modified);
     commit_readers(&readers)?;
     let writers = select(|p| p.began && p.modified);

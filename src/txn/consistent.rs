@@ -8,7 +8,7 @@
 use super::parts::{self, PARTS};
 use super::reach;
 use super::taking::Taking;
-use super::{doubt, Mode};
+use super::{acting, doubt, Mode};
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::snapshot::{Fixed, Moment};
@@ -22,9 +22,8 @@ use std::time::Duration;
 /// Time to connect to a node that the statement does not need.
 pub(super) const REACH: Duration = Duration::from_secs(1);
 
-/// What a user's sessions of this transaction have in common.
+/// What the sessions of a transaction with one snapshot have in common.
 struct Opened {
-    user: u32,
     /// Groups that have the transaction's snapshot.
     groups: Vec<i32>,
     /// Groups that could not take it, and why.
@@ -32,7 +31,7 @@ struct Opened {
 }
 
 thread_local! {
-    static OPENED: RefCell<Vec<Opened>> = const { RefCell::new(Vec::new()) };
+    static OPENED: RefCell<Option<Opened>> = const { RefCell::new(None) };
     /// A table of this server was read in this transaction.
     static READ_HERE: Cell<bool> = const { Cell::new(false) };
     /// The local snapshot lacks a commit that the snapshots of other nodes may have.
@@ -48,7 +47,7 @@ pub(super) fn applies() -> bool {
 pub(super) fn forget() {
     OPENED.with(|o| {
         if let Ok(mut o) = o.try_borrow_mut() {
-            o.clear();
+            *o = None;
         }
     });
     READ_HERE.with(|r| r.set(false));
@@ -69,10 +68,10 @@ pub(super) fn open(needed: &[i32]) -> Result<()> {
     if !applies() || needed.is_empty() || xact::in_parallel_worker() {
         return Ok(());
     }
-    let user = u32::from(local::user());
-    let known = OPENED.with(|o| o.borrow().iter().any(|o| o.user == user));
+    let user = u32::from(local::outer_user());
+    let known = OPENED.with(|o| o.borrow().is_some());
     // With the setting changed in the middle of a transaction it is too late.
-    if known || parts::has_begun(user) {
+    if known || parts::any_began() {
         return Ok(());
     }
     let mut attempt = Attempt { user, done: false };
@@ -96,11 +95,11 @@ pub(super) fn open(needed: &[i32]) -> Result<()> {
     let stale = taking.run()?;
     attempt.done = true;
     if let Some(moment) = begin.moment.borrow().as_ref() {
-        parts::set_moment(user, moment);
+        parts::set_moment(moment);
     }
     OPENED.with(|o| {
         let Taking { groups, skipped, .. } = taking;
-        o.borrow_mut().push(Opened { user, groups, skipped });
+        *o.borrow_mut() = Some(Opened { groups, skipped });
     });
     if stale {
         STALE.with(|s| s.set(true));
@@ -167,10 +166,10 @@ impl Drop for Attempt {
 }
 
 /// Why a group without a part must not join the transaction; `None` when it may.
-pub(super) fn why_missing(group: i32, user: u32) -> Option<Error> {
+pub(super) fn why_missing(group: i32) -> Option<Error> {
     OPENED.with(|o| {
         let opened = o.borrow();
-        let opened = opened.iter().find(|o| o.user == user)?;
+        let opened = opened.as_ref()?;
         let name = match catalog::node_of_group(group) {
             Ok(n) => format!("node {}:{}", n.name, n.port),
             Err(_) => format!("group {group}"),
@@ -221,7 +220,6 @@ pub fn by_statement() -> bool {
 pub struct Hold {
     /// Their number.
     pub id: i32,
-    user: u32,
     groups: Vec<i32>,
     skipped: Vec<(i32, Error)>,
 }
@@ -229,8 +227,7 @@ pub struct Hold {
 impl Hold {
     /// Refuses to read from nodes that do not hold the snapshot.
     pub fn covers(&self, groups: &[i32]) -> Result<()> {
-        let lacking = |g: &&i32| self.user != u32::from(local::user()) || !self.groups.contains(g);
-        let Some(group) = groups.iter().find(lacking) else { return Ok(()) };
+        let Some(group) = groups.iter().find(|g| !self.groups.contains(g)) else { return Ok(()) };
         if let Some((_, e)) = self.skipped.iter().find(|s| s.0 == *group) {
             return Err(e.clone());
         }
@@ -256,8 +253,7 @@ impl Hold {
         let sql = format!("SELECT pg_catalog.citus_internal_drop_snapshot({})", self.id);
         PARTS.with(|p| {
             let Ok(parts) = p.try_borrow() else { return };
-            let holds = |g: i32, u: u32| u == self.user && self.groups.contains(&g);
-            for part in parts.iter().filter(|p| p.began && holds(p.group, p.user)) {
+            for part in parts.iter().filter(|p| p.began && self.groups.contains(&p.group)) {
                 if let Ok(mut s) = part.session.try_borrow_mut() {
                     if !s.is_broken() {
                         s.queue_internal(&sql, Answers::Discard);
@@ -278,7 +274,7 @@ pub fn hold(groups: &[i32], here: &dyn Fn()) -> Result<Hold> {
         l.set(l.get() % i32::MAX + 1);
         l.get()
     });
-    let user = u32::from(local::user());
+    let user = u32::from(local::outer_user());
     let (mut found, mut skipped) = (groups.to_vec(), Vec::new());
     for (group, result) in reach::connect_each(groups, user, None)? {
         if let Err(e) = result {
@@ -286,7 +282,7 @@ pub fn hold(groups: &[i32], here: &dyn Fn()) -> Result<Hold> {
             skipped.push((group, e));
         }
     }
-    let sessions = parts::join(&found, Mode::InTransaction)?;
+    let sessions = acting::join(&found, Mode::InTransaction)?;
     let owner = super::register_owner(Box::new(|| Ok(())));
     let _claim = Claim { owner, sessions: &sessions };
     sessions.iter().try_for_each(|s| super::claim(s, owner))?;
@@ -295,7 +291,7 @@ pub fn hold(groups: &[i32], here: &dyn Fn()) -> Result<Hold> {
     let mut taking = Taking { user, groups: found, needed, skipped, steps: &steps };
     taking.run()?;
     let Taking { groups, skipped, .. } = taking;
-    Ok(Hold { id, user, groups, skipped })
+    Ok(Hold { id, groups, skipped })
 }
 
 struct Claim<'a> {
@@ -317,9 +313,9 @@ struct Keep<'a> {
 }
 
 impl Steps for Keep<'_> {
-    fn queue(&self, user: u32, groups: &[i32]) -> Result<Vec<SessionRef>> {
+    fn queue(&self, _user: u32, groups: &[i32]) -> Result<Vec<SessionRef>> {
         let sql = format!("SELECT pg_catalog.citus_internal_hold_snapshot({})", self.id);
-        let sessions = parts::select(|p| p.user == user && p.began && groups.contains(&p.group));
+        let sessions = parts::select(|p| p.began && groups.contains(&p.group));
         for session in &sessions {
             session.borrow_mut().queue_internal(&sql, Answers::Internal);
         }

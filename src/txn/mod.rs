@@ -1,11 +1,12 @@
 //! Transactions over several nodes.
 //!
-//! There is one session for each node and user in a transaction. It joins when it is first
+//! There is one session for each node in a transaction. It joins when it is first
 //! needed: [`session`] queues BEGIN, changed settings and savepoints, which travel together with
 //! the caller's first statement. At the end of the local transaction the nodes that were modified
 //! are committed in two phases, unless only one was and nothing was written here (`commit`).
 //! What is interrupted between the phases is finished by [`recovery`].
 
+mod acting;
 mod commit;
 pub mod consistent;
 pub mod constraints;
@@ -24,12 +25,13 @@ mod settings;
 pub mod sight;
 mod taking;
 
+pub use acting::join;
 pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
-pub use parts::{in_transaction, join, mark_modified, session, sessions};
+pub use parts::{in_transaction, mark_modified, session, sessions};
 pub use reach::connect;
 
-use crate::pg::snapshot;
 use crate::pg::xact::{self, Callbacks, Event, SubEvent};
+use crate::pg::{identity, snapshot};
 use std::cell::Cell;
 use std::sync::OnceLock;
 
@@ -61,6 +63,11 @@ pub fn leave() {
 /// Whether something runs around the statement that is starting.
 pub fn is_nested() -> bool {
     DEPTH.with(Cell::get) > 0
+}
+
+/// Whether what runs was started by another statement.
+pub fn is_inside_of_another() -> bool {
+    DEPTH.with(Cell::get) > 1
 }
 
 /// Whether a statement starting now must run inside a remote transaction: whenever it may not be
@@ -109,6 +116,7 @@ pub fn register() {
         }
         match event {
             Event::PreCommit => {
+                identity::before_commit();
                 snapshot::before_commit();
                 commit::pre_commit();
             }
@@ -117,11 +125,13 @@ pub fn register() {
                 commit::after_commit();
             }
             Event::Abort => {
+                identity::after_abort();
                 snapshot::after_abort();
                 ended(1);
                 rollback::after_abort();
             }
             Event::PrePrepare => {
+                identity::before_commit();
                 snapshot::before_commit();
                 commit::pre_prepare();
             }

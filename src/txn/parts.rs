@@ -1,7 +1,7 @@
 //! The nodes that take part in the running transaction.
 
+use super::acting::{join, Acting, Ready};
 use super::constraints;
-use super::reach::connect_missing;
 use super::settings::{change, wanted};
 use super::{consistent, owners::OwnerId, Mode};
 use crate::error::{sqlstate, Error, Result};
@@ -12,11 +12,16 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
 
-/// One node and user in the running transaction.
+/// One node in the running transaction.
 pub(super) struct Part {
     pub group: i32,
+    /// Whose session it is.
     pub user: u32,
     pub session: SessionRef,
+    /// As whom statements run there.
+    pub acting: Acting,
+    /// What a backend behind a pooler was asked for, to be told another role.
+    pub asked: Option<String>,
     /// BEGIN was sent (or queued).
     pub began: bool,
     /// Takes part in two-phase commit.
@@ -45,6 +50,7 @@ pub(super) struct Part {
 /// What a savepoint gives back when it is rolled back; READ ONLY also when it is released.
 struct Saved {
     level: i32,
+    acting: Acting,
     settings: Rc<Settings>,
     read_only: bool,
 }
@@ -58,34 +64,48 @@ pub(super) fn any_began() -> bool {
     PARTS.with(|p| p.borrow().iter().any(|p| p.began))
 }
 
-/// The groups whose nodes are in a transaction as the current user.
-pub(super) fn groups_in_transaction() -> Vec<i32> {
-    let user = u32::from(local::user());
-    let groups =
-        |p: &Vec<Part>| p.iter().filter(|p| p.began && p.user == user).map(|p| p.group).collect();
-    PARTS.with(|p| groups(&p.borrow()))
+/// The place of a group's part: the one that is in the transaction, whosever session it is, or else
+/// the user's, which runs one statement at a time.
+pub(super) fn position(parts: &[Part], group: i32, user: u32) -> Option<usize> {
+    let began = parts.iter().position(|p| p.group == group && p.began);
+    began.or_else(|| parts.iter().position(|p| p.group == group && p.user == user))
 }
 
-/// When nodes took their snapshots for the running transaction, which has only one, as a user.
-pub(super) fn moments(user: u32) -> Vec<(i32, Rc<Moment>)> {
+/// The session of a group's part, for questions of our own.
+pub(super) fn session_of(group: i32, user: u32) -> Option<SessionRef> {
+    PARTS.with(|p| {
+        let parts = p.borrow();
+        let part = parts.get(position(&parts, group, user)?)?;
+        if !part.began {
+            part.session.try_borrow_mut().ok()?.runs_for(part.user, false);
+        }
+        Some(part.session.clone())
+    })
+}
+
+/// The groups whose nodes are in a transaction.
+pub(super) fn groups_in_transaction() -> Vec<i32> {
+    PARTS.with(|p| p.borrow().iter().filter(|p| p.began).map(|p| p.group).collect())
+}
+
+/// When nodes took their snapshots for the running transaction, which has only one.
+pub(super) fn moments() -> Vec<(i32, Rc<Moment>)> {
     let moment = |p: &Part| Some((p.group, p.moment.clone()?));
-    let joined = |p: &&Part| p.began && p.user == user;
-    PARTS.with(|p| p.borrow().iter().filter(joined).filter_map(moment).collect())
+    PARTS.with(|p| p.borrow().iter().filter(|p| p.began).filter_map(moment).collect())
 }
 
 /// The nodes took their snapshots later than when they were told to begin.
-pub(super) fn set_moment(user: u32, moment: &Rc<Moment>) {
-    let joined = |p: &&mut Part| p.began && p.user == user;
+pub(super) fn set_moment(moment: &Rc<Moment>) {
     PARTS.with(|p| {
-        p.borrow_mut().iter_mut().filter(joined).for_each(|p| p.moment = Some(moment.clone()))
+        let mut parts = p.borrow_mut();
+        parts.iter_mut().filter(|p| p.began).for_each(|p| p.moment = Some(moment.clone()));
     });
 }
 
 /// The nodes are modified in this transaction: they take part in two-phase commit. Nothing happens
 /// where the statement was a transaction of its own.
 pub fn mark_modified(groups: &[i32]) {
-    let user = u32::from(local::user());
-    let named = |p: &Part| groups.contains(&p.group) && p.user == user && p.began;
+    let named = |p: &Part| groups.contains(&p.group) && p.began;
     PARTS.with(|p| p.borrow_mut().iter_mut().filter(|p| named(p)).for_each(|p| p.modified = true));
 }
 
@@ -114,11 +134,6 @@ pub(super) fn transaction_ids() -> Result<Option<Vec<(i32, u64)>>> {
     })
 }
 
-/// Whether a node is in the transaction as a user.
-pub(super) fn has_begun(user: u32) -> bool {
-    PARTS.with(|p| p.borrow().iter().any(|p| p.began && p.user == user))
-}
-
 /// Queues BEGIN and something that takes the transaction's snapshot, on groups that have a part.
 pub(super) fn begin_with_snapshot(user: u32, groups: &[i32]) -> Result<Vec<SessionRef>> {
     let (want, nest) = (wanted(), xact::nest_level());
@@ -126,7 +141,8 @@ pub(super) fn begin_with_snapshot(user: u32, groups: &[i32]) -> Result<Vec<Sessi
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
         for part in parts.iter_mut().filter(|p| p.user == user && groups.contains(&p.group)) {
-            part.prepare_use(Mode::InTransaction, nest, &want)?;
+            // Where a pooler has to be asked first, the next use does it.
+            let _ = part.prepare_use(Mode::InTransaction, nest, &want)?;
             part.session.borrow_mut().queue_internal("SELECT 1", Answers::Internal);
             found.push(part.session.clone());
         }
@@ -176,32 +192,6 @@ pub fn sessions(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
     join(groups, mode)
 }
 
-/// [`sessions`] for statements after which no other node can be read in this transaction.
-pub fn join(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
-    if xact::in_parallel_worker() {
-        return Err(Error::internal("a parallel worker cannot use connections to nodes"));
-    }
-    let user = u32::from(local::user());
-    connect_missing(groups, user)?;
-    backends::joined();
-    let want = wanted();
-    let nest = xact::nest_level();
-    let mut found = Vec::with_capacity(groups.len());
-    for group in groups {
-        let waiting = PARTS.with(|p| {
-            let mut parts = p.borrow_mut();
-            let part = parts.iter_mut().find(|p| p.group == *group && p.user == user);
-            let part = part.ok_or_else(|| Error::internal("no session"))?;
-            found.push(part.session.clone());
-            part.prepare_use(mode, nest, &want)
-        })?;
-        if let (true, Some(session)) = (waiting, found.last()) {
-            await_internal(session, |_| false)?;
-        }
-    }
-    Ok(found)
-}
-
 pub(super) fn lost(part: &Part) -> Error {
     let message = format!(
         "connection to node {} was lost during the transaction",
@@ -237,6 +227,8 @@ impl Part {
             group,
             user,
             session,
+            acting: Acting::own(user),
+            asked: None,
             began: false,
             modified: false,
             level: 0,
@@ -252,8 +244,8 @@ impl Part {
         }
     }
 
-    /// Queues what has to be said before a statement; true when its answers should be awaited.
-    pub fn prepare_use(&mut self, mode: Mode, nest: i32, want: &Rc<Settings>) -> Result<bool> {
+    /// Queues what has to be said before a statement.
+    pub fn prepare_use(&mut self, mode: Mode, nest: i32, want: &Rc<Settings>) -> Result<Ready> {
         let session = self.session.clone();
         let mut s = session
             .try_borrow_mut()
@@ -263,13 +255,21 @@ impl Part {
             s.discard_pending(rest);
         }
         if self.began {
-            self.continue_transaction(&mut s, nest, want);
-            return Ok(false);
+            return self.continue_transaction(&mut s, nest, want);
         }
-        // Between transactions settings are changed for good, so that it happens rarely.
-        let risky = sync_settings(&mut s, want);
+        let foreign = !Acting::own(self.user).is_current();
+        if foreign && mode == Mode::Once {
+            return Err(Error::internal("a role can be taken on in a transaction only"));
+        }
+        s.runs_for(u32::from(local::user()), false);
+        // Between transactions settings are changed for good, so that it happens rarely. Those of a
+        // function that runs as its owner are its own.
+        let risky = !foreign && sync_settings(&mut s, want);
         if mode == Mode::Once {
-            return Ok(risky && self.owner.is_none());
+            return Ok(match risky && self.owner.is_none() {
+                true => Ready::WhenAnswered,
+                false => Ready::Yes,
+            });
         }
         if xact::has_one_snapshot() {
             self.moment = Some(Moment::now()?);
@@ -280,6 +280,8 @@ impl Part {
         let mut sql = begin_command(self.read_only);
         let mut commands = 1 + constraints::on_joining(&mut sql, self.group, 1);
         self.began = true;
+        self.acting = Acting::own(self.user);
+        s.acting = None;
         backends::began();
         self.level = 1;
         self.joined = nest;
@@ -288,13 +290,37 @@ impl Part {
         commands += self.become_read_only(&mut sql, read_only);
         s.open_with(&sql, commands);
         s.transaction_begins();
-        Ok(false)
+        match foreign {
+            true => self.continue_transaction(&mut s, nest, want),
+            false => Ok(Ready::Yes),
+        }
     }
 
-    fn continue_transaction(&mut self, s: &mut Session, nest: i32, want: &Rc<Settings>) {
+    fn continue_transaction(
+        &mut self,
+        s: &mut Session,
+        nest: i32,
+        want: &Rc<Settings>,
+    ) -> Result<Ready> {
         let mut sql = String::new();
         self.undo_savepoints(&mut sql);
         self.savepoints(&mut sql, nest, false);
+        s.acting = self.acting.role.clone();
+        if !self.acting.is_current() {
+            if !sql.is_empty() {
+                s.queue_internal(&sql, Answers::Internal);
+                sql.clear();
+            }
+            if s.is_pooled() && self.asked.is_none() {
+                return Ok(Ready::WhenAsked);
+            }
+            let (user, restricted) = (u32::from(local::user()), local::is_restricted());
+            s.act_as(&local::user_name(), restricted, self.asked.take());
+            s.runs_for(user, true);
+            self.acting = Acting { user, restricted, role: s.acting.clone() };
+            // The node has put them back.
+            self.settings = Rc::default();
+        }
         self.become_read_only(&mut sql, xact::characteristics().read_only);
         let c = change(&self.settings, want, true);
         if !c.sql.is_empty() {
@@ -305,6 +331,7 @@ impl Part {
         if !sql.is_empty() {
             s.queue_internal(&sql, Answers::Internal);
         }
+        Ok(Ready::Yes)
     }
 
     /// Commands for savepoints that ended here but not there.
@@ -325,7 +352,8 @@ impl Part {
             self.level += 1;
             let _ = write!(sql, "SAVEPOINT citus_{};", self.level);
             let (level, settings) = (self.level, self.settings.clone());
-            self.saved.push(Saved { level, settings, read_only: self.read_only });
+            let (acting, read_only) = (self.acting.clone(), self.read_only);
+            self.saved.push(Saved { level, acting, settings, read_only });
             commands += 1;
             if joining {
                 commands += constraints::on_joining(sql, self.group, self.level);
@@ -367,6 +395,7 @@ impl Part {
             return false;
         }
         if let Some(saved) = self.saved.iter().find(|s| s.level == level) {
+            self.acting = saved.acting.clone();
             self.settings = saved.settings.clone();
             self.read_only = saved.read_only;
         }

@@ -1,7 +1,7 @@
 //! Sessions to the nodes of a transaction: kept ones, those that others left, new ones.
 
 use super::consistent;
-use super::parts::{lost, Part, PARTS};
+use super::parts::{lost, position, Part, PARTS};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::session as local;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Connects to the groups where there is no session yet; those that cannot be, each with its error.
 pub fn connect(groups: &[i32]) -> Result<Vec<(i32, Error)>> {
-    let each = connect_each(groups, u32::from(local::user()), None)?;
+    let each = connect_each(groups, u32::from(local::outer_user()), None)?;
     Ok(each.into_iter().filter_map(|(group, r)| r.err().map(|e| (group, e))).collect())
 }
 
@@ -18,7 +18,7 @@ pub fn connect(groups: &[i32]) -> Result<Vec<(i32, Error)>> {
 pub(super) fn connect_missing(groups: &[i32], user: u32) -> Result<()> {
     for (group, result) in connect_each(groups, user, None)? {
         if let Err(e) = result {
-            return Err(consistent::why_missing(group, user).unwrap_or(e));
+            return Err(consistent::why_missing(group).unwrap_or(e));
         }
     }
     Ok(())
@@ -35,13 +35,13 @@ pub(super) fn connect_each(
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    if let Some(e) = missing.iter().find_map(|g| consistent::why_missing(*g, user)) {
+    if let Some(e) = missing.iter().find_map(|g| consistent::why_missing(*g)) {
         return Err(e);
     }
     // Before the addresses are looked up: what changes from here on makes the tags stale.
     let tags: Vec<pool::Tag> = missing.iter().map(|g| tag(*g, user)).collect();
     let nodes = missing.iter().map(|g| address(*g)).collect::<Result<Vec<_>>>()?;
-    let made = pool::acquire_each(&nodes, &local::user_name(), limit)?;
+    let made = pool::acquire_each(&nodes, &local::name_or_number(user), limit)?;
     let mut results = Vec::new();
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
@@ -64,7 +64,7 @@ fn missing(groups: &[i32], user: u32) -> Result<Vec<i32>> {
     for group in groups {
         let known = PARTS.with(|p| -> Result<bool> {
             let mut parts = p.borrow_mut();
-            let Some(at) = parts.iter().position(|p| p.group == *group && p.user == user) else {
+            let Some(at) = position(&parts, *group, user) else {
                 return Ok(false);
             };
             let Some(part) = parts.get(at) else { return Ok(false) };
@@ -80,7 +80,7 @@ fn missing(groups: &[i32], user: u32) -> Result<Vec<i32>> {
         if known || missing.contains(group) || kept_ones.iter().any(|(g, _)| g == group) {
             continue;
         }
-        let kept = match consistent::why_missing(*group, user) {
+        let kept = match consistent::why_missing(*group) {
             Some(_) => None,
             None => pool::take_tagged(tag(*group, user)),
         };

@@ -19,7 +19,6 @@ use std::rc::Rc;
 pub struct Sight {
     here: Fixed,
     local: i32,
-    user: u32,
     nodes: Nodes,
 }
 
@@ -37,16 +36,14 @@ impl Sight {
         if !xact::has_one_snapshot() {
             return Ok(None);
         }
-        let user = u32::from(local::user());
-        let nodes = Nodes::Joined(parts::moments(user));
+        let nodes = Nodes::Joined(parts::moments());
         let (here, local) = (Fixed::of_transaction()?, catalog::local_group()?);
-        Ok(Some(Sight { here, local, user, nodes }))
+        Ok(Some(Sight { here, local, nodes }))
     }
 
     /// That of a statement for which nodes hold snapshots, from its own.
     pub fn of_statement(here: Fixed) -> Result<Sight> {
-        let user = u32::from(local::user());
-        Ok(Sight { here, local: catalog::local_group()?, user, nodes: Nodes::Statement })
+        Ok(Sight { here, local: catalog::local_group()?, nodes: Nodes::Statement })
     }
 
     /// Why a shard's placement on a group cannot be used; `None` when it can, or is none.
@@ -58,7 +55,7 @@ impl Sight {
             Nodes::Joined(joined) => match joined.iter().find(|(g, _)| *g == group) {
                 Some((_, moment)) => moment.snapshot(),
                 // Its snapshot will be taken after what we know was committed, or never.
-                None => return consistent::why_missing(group, self.user),
+                None => return consistent::why_missing(group),
             },
         };
         let sees = seen_at.is_none_or(|at| sees(&at, shard.id, placement));
@@ -76,8 +73,9 @@ impl Sight {
             Nodes::Joined(_) => ("transaction", "Roll back and run the transaction again."),
             Nodes::Statement => ("statement", "Run the statement again."),
         };
-        let message =
-            format!("shard {shard}{of} was placed on {node} after this {what}'s snapshot was taken");
+        let message = format!(
+            "shard {shard}{of} was placed on {node} after this {what}'s snapshot was taken"
+        );
         Error::new(sqlstate::SERIALIZATION_FAILURE, message)
             .detail("The snapshot does not contain the rows that were written there since.")
             .hint(hint)
@@ -100,8 +98,9 @@ pub fn check_plain(relid: pgrx::pg_sys::Oid) -> Result<()> {
         return Ok(());
     }
     let name = local::relation_name(relid).map_or_else(String::new, |(_, name)| name);
-    let message =
-        format!("the rows of table \"{name}\" came here after this transaction's snapshot was taken");
+    let message = format!(
+        "the rows of table \"{name}\" came here after this transaction's snapshot was taken"
+    );
     Err(Error::new(sqlstate::SERIALIZATION_FAILURE, message)
         .detail("It was a distributed or reference table then.")
         .hint("Roll back and run the transaction again."))

@@ -2,7 +2,7 @@
 
 use super::consistent::{Steps, REACH};
 use super::gid::Gid;
-use super::parts::select;
+use super::parts::session_of;
 use super::recovery::{this_decider, ANSWER, LIST};
 use super::{doubt, gate};
 use crate::catalog;
@@ -156,8 +156,7 @@ impl Taking<'_> {
         let decider = this_decider()?;
         let (user, mut work, mut about) = (self.user, Vec::new(), Vec::new());
         for group in groups {
-            let found = select(|p| p.user == user && p.group == *group);
-            let Some(session) = found.into_iter().next() else { continue };
+            let Some(session) = session_of(*group, user) else { continue };
             about.push((*group, doubt::token(*group)));
             work.push((session, LIST.to_owned()));
         }

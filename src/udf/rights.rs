@@ -3,6 +3,7 @@
 use crate::cluster::trust;
 use crate::error::Result;
 use crate::executor::rights;
+use crate::model::proof;
 use crate::pg_function;
 use pgrx::pg_sys;
 
@@ -16,6 +17,20 @@ pg_function!(
         let proof = args.text(1);
         trust::require_node(rights::CHECK_AS, &rights::arguments(&texts), proof.as_deref())?;
         rights::check_as(&texts)?;
+        args.void()
+    }
+);
+
+pg_function!(
+    /// `citus_internal_act_as(role, restricted, proof)`
+    citus_act_as,
+    |args| {
+        let role = args.required(args.text(0), "role")?;
+        let restricted = args.required(args.bool(1), "restricted")?;
+        let proof = args.text(2);
+        let arguments = proof::acting(&role, restricted);
+        trust::require_node(proof::ACT_AS, &arguments, proof.as_deref())?;
+        rights::act_as(&role, restricted, proof.as_deref())?;
         args.void()
     }
 );

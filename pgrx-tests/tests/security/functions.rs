@@ -26,8 +26,12 @@ const HARMLESS: &[(&str, &str)] = &[
 ];
 
 /// Functions in pg_catalog that only nodes and superusers get done.
-const PROVEN: &[&str] =
-    &["citus_internal_apply_shard_ddl", "citus_internal_check_as", "citus_internal_ensure_objects"];
+const PROVEN: &[&str] = &[
+    "citus_internal_act_as",
+    "citus_internal_apply_shard_ddl",
+    "citus_internal_check_as",
+    "citus_internal_ensure_objects",
+];
 
 /// Name, schema, and a call with a NULL of its type for each argument.
 fn internal_functions(c: &mut Conn) -> Vec<(String, String, String)> {
@@ -86,12 +90,17 @@ fn on(node: &Server, database: &str, ordinary: &str) {
                 "citus_internal_apply_shard_ddl" => {
                     format!("SELECT {name}('{{s}}', '{{t}}', '{{1}}', '{{SELECT 1}}', NULL)")
                 }
+                "citus_internal_act_as" => {
+                    format!("SELECT pg_catalog.{name}('postgres', false, NULL)")
+                }
                 _ => format!("SELECT {name}('{{}}', NULL)"),
             };
             let e = refused(&mut c, &good, "42501");
             assert!(e.message.contains(name.as_str()), "{e}");
             let works = good.replace("SELECT 1", "CREATE TEMP TABLE x ()");
-            admin.run(&format!("BEGIN; {works}; COMMIT"));
+            for sql in ["BEGIN", &works, "COMMIT"] {
+                admin.run(sql);
+            }
             admin.run("DROP TABLE IF EXISTS x");
             refused(&mut c, &good.replace("NULL)", "'1:00')"), "28000");
         } else {

@@ -1,6 +1,8 @@
 //! Views and rules read and write as their owners, on the nodes as here. Every statement is run on
 //! plain tables, too: rows, counts and SQLSTATEs have to be the same.
 
+mod acting;
+mod definers;
 mod nodes;
 mod policies;
 mod reads;
