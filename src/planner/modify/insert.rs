@@ -203,7 +203,7 @@ fn copied_columns(q: Query, table: &Table, plan: &DistPlan) -> Vec<i16> {
     let plain = q.on_conflict().is_none()
         && q.returning_list().is_empty()
         && q.with_check_options().is_empty()
-        && plan.check_as.is_empty();
+        && plan.check_as.iter().all(|c| c.role == 0);
     if !plain || table.kind == TableKind::Local {
         return Vec::new();
     }
