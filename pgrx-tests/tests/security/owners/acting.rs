@@ -3,6 +3,7 @@
 use citus_tests::client::Conn;
 
 use super::definers::world;
+use super::World;
 use crate::{cluster, error, refused, session};
 
 /// A function on every node that writes down who it runs as, and tries to become somebody else.
@@ -89,10 +90,8 @@ fn nothing_that_runs_on_a_node_gets_out_of_its_role() {
     u.run("ROLLBACK");
 }
 
-/// What one user's functions leave behind on a node does not meet another user's statements.
-#[test]
-fn traps_on_a_node_catch_nobody() {
-    let w = world("def_trap", false);
+/// Functions of `{u}`: one tells whom it has caught, another one lays it out on the nodes.
+fn lay_traps(w: &World) {
     let trap = "CREATE FUNCTION {u}.sprung(int, int) RETURNS boolean LANGUAGE plpgsql AS
             $f$ BEGIN RAISE NOTICE 'sprung as %', current_user; RETURN $1 OPERATOR(pg_catalog.=) $2; END $f$;
         CREATE OPERATOR {u}.= (LEFTARG = int, RIGHTARG = int, FUNCTION = {u}.sprung);
@@ -118,6 +117,13 @@ fn traps_on_a_node_catch_nobody() {
             there.run(&w.text(harmless, ""));
         }
     }
+}
+
+/// What one user's functions leave behind on a node does not meet another user's statements.
+#[test]
+fn traps_on_a_node_catch_nobody() {
+    let w = world("def_trap", false);
+    lay_traps(&w);
     let mut o = w.session("o");
     o.run(&w.text(
         "ALTER TABLE dist.t ENABLE ROW LEVEL SECURITY;
