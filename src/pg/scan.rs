@@ -1,5 +1,6 @@
 //! Reading our catalogs without SQL, through their indexes.
 
+use super::guard;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 /// One row: its values by attribute number.
@@ -170,7 +171,26 @@ pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], each: impl FnMut(&Row)
     unsafe { rows_as_of(std::ptr::null_mut(), table, index, keys, each) }
 }
 
-/// [`rows`] as a snapshot sees them.
+/// Whether a snapshot sees the version of a row that is in a slot.
+///
+/// # Safety
+/// The slot must hold a tuple of the relation, with its buffer.
+unsafe fn satisfies(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: what PostgreSQL's `table_tuple_satisfies_snapshot` does; the caller's promise.
+    unsafe {
+        let am = (*rel).rd_tableam;
+        am.as_ref()
+            .and_then(|am| am.tuple_satisfies_snapshot)
+            .is_some_and(|f| guard::call(|| f(rel, slot, snapshot)))
+    }
+}
+
+/// [`rows`] as a snapshot sees them. In a SERIALIZABLE transaction that leaves no predicate locks
+/// behind, as what is looked for is not what the user reads: all versions are scanned.
 ///
 /// # Safety
 /// The snapshot must be registered, or null for the newest catalog snapshot.
@@ -192,7 +212,7 @@ pub(super) unsafe fn rows_as_of(
             rel,
             index.unwrap_or(Oid::INVALID),
             index.is_some(),
-            snapshot,
+            if snapshot.is_null() { snapshot } else { &raw mut pg_sys::SnapshotAnyData },
             scan_keys.len() as i32,
             scan_keys.as_mut_ptr(),
         );
@@ -201,6 +221,9 @@ pub(super) unsafe fn rows_as_of(
             let tuple = pg_sys::systable_getnext(scan);
             if tuple.is_null() {
                 break;
+            }
+            if !snapshot.is_null() && !satisfies(rel, (*scan).slot, snapshot) {
+                continue;
             }
             row.take(tuple, desc);
             each(&row);

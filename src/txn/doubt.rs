@@ -10,7 +10,7 @@
 use crate::pg::session;
 use crate::pg::shmem::{Slot, Table};
 use crate::pg::snapshot::Fixed;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Nodes of all databases that can be known to be settled; further ones are asked each time.
 const NODES: usize = 4096;
@@ -21,7 +21,8 @@ const COMMITS: usize = 1024;
 /// commits that are still waiting for the node outside of the gate.
 pub static TABLE: Table<3> = Table::new(c"citus_settled_nodes", || NODES);
 /// The first row has the number of commits so far and the newest that was forgotten; then the
-/// commits by their ids with epoch.
+/// commits: id with epoch, and database. Those of other databases are nothing that a transaction
+/// could read.
 pub static RECENT: Table<2> = Table::new(c"citus_recent_commits", || COMMITS + 1);
 
 fn row(group: i32) -> Option<&'static Slot<3>> {
@@ -90,8 +91,10 @@ pub(super) fn answered(group: i32) {
 pub(super) fn remember_commit(full_id: u64) {
     let Some(([head, forgotten], ids)) = RECENT.slots().split_first() else { return };
     let at = head.fetch_add(1, AcqRel) as usize % ids.len().max(1);
-    if let Some([id, _]) = ids.get(at) {
+    if let Some([id, database]) = ids.get(at) {
+        // Nobody of this database looks on meanwhile: whoever does is inside the gate, too.
         let old = id.swap(full_id, AcqRel);
+        database.store(session::database().into(), Release);
         forgotten.fetch_max(old, AcqRel);
     }
 }
@@ -100,6 +103,9 @@ pub(super) fn remember_commit(full_id: u64) {
 pub(super) fn lacks_commit(snapshot: &Fixed) -> bool {
     let Some(([_, forgotten], ids)) = RECENT.slots().split_first() else { return false };
     let unseen = |id: u64| id != 0 && !snapshot.sees(id);
+    let here = u64::from(session::database());
     !snapshot.is_past(forgotten.load(Acquire).max(1)) && forgotten.load(Acquire) != 0
-        || ids.iter().any(|[id, _]| unseen(id.load(Acquire)))
+        || ids
+            .iter()
+            .any(|[id, database]| database.load(Acquire) == here && unseen(id.load(Acquire)))
 }
