@@ -33,6 +33,8 @@ impl Elements {
             16 | 17 | 20 | 21 | 23 | 25 | 700 | 701 | 1043 | 1082 | 1114 | 1184 | 2950 => {
                 Some(Elements::Binary)
             }
+            // Who inserts needs no right on the schema of a column's type, but would to name it.
+            made if made >= pg_sys::FirstNormalObjectId => None,
             _ => {
                 let array = pg_sys::get_array_type(typ);
                 (array != Oid::INVALID && delimiter(typ) == b',').then_some(Elements::Text)

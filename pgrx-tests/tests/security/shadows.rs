@@ -308,3 +308,29 @@ fn temporary_tables_stand_in_for_nothing() {
     );
     c.run("SELECT undistribute_table('temporary.u'); DROP TABLE temporary.u, temporary.t");
 }
+
+/// Rows name their types on the way to a node only where the user may, whatever he may insert.
+#[test]
+fn rows_need_no_right_on_the_schema_of_their_types() {
+    let cl = cluster();
+    let db = &cl.database("kinds_of_rows");
+    user("rows_app", db);
+    let mut c = cl.connect(db);
+    c.run(
+        "CREATE SCHEMA kinds; CREATE TYPE kinds.mood AS ENUM ('sad', 'ok'); \
+           CREATE DOMAIN kinds.word AS text; \
+           CREATE TABLE public.moods (k int, m kinds.mood, w kinds.word)",
+    );
+    c.run("SELECT create_distributed_table('public.moods', 'k', shard_count := 4)");
+    c.run("GRANT SELECT, INSERT ON public.moods TO rows_app");
+    let mut app = session(&cl.coordinator, "rows_app", db);
+    let rows = "(1, 'sad', 'a'), (2, 'ok', 'b'), (3, NULL, NULL), (4, 'sad', 'd')";
+    for _ in 0..2 {
+        app.run(&format!("INSERT INTO public.moods VALUES {rows}"));
+    }
+    let sum = "SELECT count(*), count(m), min(w::text), max(w::text) FROM public.moods";
+    let found = app.simple(sum).ok().and_then(|r| r.last().map(|r| format!("{:?}", r.rows)));
+    assert_eq!(found.as_deref(), Some("[[Some(\"8\"), Some(\"6\"), Some(\"a\"), Some(\"d\")]]"));
+    // The control: he may not name them himself.
+    assert_eq!(error(&mut app, "SELECT 'sad'::kinds.mood").code, "42501");
+}
