@@ -69,3 +69,11 @@ INSERT INTO s (k, v) VALUES (704, '1'), (706, '2'), (705, '3');
 COMMIT;
 SELECT * FROM s WHERE k > 700 ORDER BY k;
 DELETE FROM s WHERE k > 500;
+-- Built-in types alone: these travel as arrays, text in quotes where there is no binary form.
+INSERT INTO kinds (k, c, num, tm, iv, js, jb, bi, ip, r, nm, o, x, by, b, f8) VALUES
+ (601, '\', -0.001, '12:00', '1 day', '{"a\\b": "\""}', '{"a\\b": "\"}"}', B'101', '::1', '[1,3)', '\"', 7, 'a\"', '\x5c22', true, 'NaN'),
+ (602, '"', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+ (603, 'NULL', 'NaN', '24:00', '-1 mon', ' "NULL"', '"{,}"', B'000', '10.0.0.0/8', 'empty', 'NULL', 4294967295, 'NULL', '', false, '-Infinity'),
+ (604, NULL, 0, '00:00:00.5', '0', '[]', 'null', B'111', '1.2.3.4', '(,)', '', 0, '', '\x00', NULL, -0.0);
+INSERT INTO kinds (k, c, num, tm, iv, js, jb, bi, ip, r, nm, o, x, by, b, f8) SELECT k + 10, c, num, tm, iv, js, jb, bi, ip, r, nm, o, x || '\', by, b, f8 FROM kinds WHERE k BETWEEN 601 AND 604;
+SELECT * FROM kinds WHERE k > 600 ORDER BY k;
