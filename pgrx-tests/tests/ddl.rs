@@ -193,7 +193,8 @@ fn statements_that_shards_cannot_follow_are_refused() {
     both("refstmt", |cluster, db, c| {
         c.run("CREATE TABLE t (id int PRIMARY KEY, v text); SELECT create_distributed_table('t', 'id');
                CREATE TABLE far (id text PRIMARY KEY); SELECT create_distributed_table('far', 'id');
-               CREATE TABLE plain (id int)");
+               CREATE TABLE plain (id int);
+               CREATE TABLE parts (id int NOT NULL, v text) PARTITION BY LIST (id); CREATE TABLE heir (id int, v text)");
         let shape = "SELECT count(*) FROM pg_attribute a, pg_class c WHERE c.oid = a.attrelid AND c.relname ~ '^t(_10|$)' AND attnum > 0 AND NOT attisdropped";
         let before = on_nodes(cluster, db, shape);
         for sql in [
@@ -201,6 +202,8 @@ fn statements_that_shards_cannot_follow_are_refused() {
             "CREATE RULE r AS ON INSERT TO t DO NOTHING",
             "CREATE TABLE c () INHERITS (t)",
             "ALTER TABLE t INHERIT plain",
+            "ALTER TABLE heir INHERIT t",
+            "ALTER TABLE parts ATTACH PARTITION t FOR VALUES IN (1)",
             "CREATE PUBLICATION p FOR TABLE t",
             "ALTER TABLE t DROP COLUMN id",
             "ALTER TABLE t ALTER COLUMN id TYPE bigint",

@@ -2,7 +2,7 @@
 //! aggregates over all shards.
 
 use super::aggregate::{self, Partial};
-use super::analyze::{Analyzer, Part};
+use super::analyze::{self, Analyzer, Part};
 use super::pushdown::{self, Place};
 use super::source;
 use super::values::Values;
@@ -41,7 +41,7 @@ pub fn rewrite(q: Query) -> Result<bool> {
             return Ok(true);
         }
     }
-    if q.rtable().len() > 1 {
+    if q.rtable().len() > 1 && !analyze::shows_order_of_its_source(q) {
         return joined(q, &part);
     }
     Ok(false)
@@ -77,7 +77,11 @@ fn top_place(q: Query) -> Result<Option<Place>> {
     bare.set_limit_offset(Node::NONE);
     bare.set_distinct_clause(List::EMPTY);
     bare.set_has_distinct_on(false);
-    pushdown::place(bare)
+    // An order of its own replaces what order the rows have.
+    match q.sort_clause().is_empty() {
+        true => pushdown::place(bare),
+        false => pushdown::unordered_place(bare),
+    }
 }
 
 fn top(q: Query, place: Place) -> Result<bool> {
@@ -246,8 +250,10 @@ fn aggregates(q: Query, part: &Part, keys: &[Node]) -> Result<bool> {
     inner.set_group_clause(split.columns.groups);
     inner.set_has_aggs(sent.node().contains(|n| matches!(n.kind(), Kind::Aggref(_))));
     let rte = send(inner, part, if split.groups.is_empty() { 1.0 } else { 200.0 })?;
+    let srfs = q.has_target_srfs();
     source::read_from(q, rte, tlist);
     q.set_having_qual(having);
+    q.set_has_target_srfs(srfs);
     q.set_has_sub_links(false);
     q.set_has_aggs(true);
     Ok(true)

@@ -1,6 +1,6 @@
 //! Queries that run as they are on one shard group, or on each.
 
-use super::analyze::{Analyzer, Leaf, Part, Reject};
+use super::analyze::{self, Analyzer, Leaf, Part, Reject};
 use super::deparse;
 use super::values::Values;
 use super::whole;
@@ -101,6 +101,16 @@ pub fn is_transportable(typ: Oid) -> bool {
 
 /// Where a query can run as a whole, if anywhere.
 pub fn place(q: Query) -> Result<Option<Place>> {
+    let place = unordered_place(q)?;
+    let many = |p: &Place| matches!(p.target, Target::Shards { single: false, .. });
+    if place.as_ref().is_some_and(many) && analyze::shows_order_of_its_source(q) {
+        return rejected(Reject("the order of a sub-query over several shards"));
+    }
+    Ok(place)
+}
+
+/// Where a query can run as a whole when the order of its rows does not matter.
+pub fn unordered_place(q: Query) -> Result<Option<Place>> {
     if !columns(q).iter().all(|c| is_transportable(Oid::from(c.typ))) {
         return Ok(None);
     }

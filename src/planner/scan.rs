@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::pg::lookup;
 use crate::pg::query::{
     self, CustomScan, Kind, List, Node, PlannerInfo, Query, RangeTblEntry, RelOptInfo,
-    RestrictInfo, RowMarkClause, TargetEntry, Text, Var, Visit,
+    RestrictInfo, RowExpr, RowMarkClause, TargetEntry, Text, Var, Visit,
 };
 use crate::plan::{DistPlan, Operation};
-use pgrx::pg_sys::{self, NodeTag, Oid, RTEKind};
+use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, RTEKind};
 use std::rc::Rc;
 
 /// The rows that a scan of a base relation is expected to give, when it is a table of ours or a
@@ -64,8 +64,10 @@ pub fn plan(
         return source::scan(rel, rte, call, tlist, query::actual_clauses(clauses), rows);
     }
     let table = catalog::table(rte.relid()).ok_or_else(gone)?;
-    let (remote, local) = divide(clauses);
-    let (mut columns, whole_row) = needed(rel, rti, tlist, &local);
+    let (remote, local) = divide(root, clauses);
+    let (mut columns, mut whole_row) = needed(rel, rti, tlist, &local);
+    // Beside system columns, the whole row is one more column: made on the node.
+    whole_row &= !columns.iter().any(|c| matches!(c.kind(), Kind::Var(v) if v.varattno() < 0));
     if whole_row {
         columns = all_columns(rte.relid(), rti);
     } else if columns.is_empty() {
@@ -86,15 +88,16 @@ pub fn plan(
 }
 
 /// The conditions that go to the nodes, and those that are checked here.
-fn divide(clauses: List<RestrictInfo>) -> (Vec<Node>, Vec<Node>) {
+fn divide(root: PlannerInfo, clauses: List<RestrictInfo>) -> (Vec<Node>, Vec<Node>) {
     let (mut remote, mut local) = (Vec::new(), Vec::new());
     for ri in clauses.iter().filter(|ri| !ri.pseudoconstant()) {
         // Behind a security barrier nothing may run that could tell of rows which the barrier hides.
         // The node does not know of the barrier, and runs conditions in the order that it likes.
-        if pushable(ri.clause()) && (ri.security_level() == 0 || ri.leakproof()) {
-            remote.push(ri.clause());
+        let clause = root.with_outer_values(ri.clause());
+        if pushable(clause) && (ri.security_level() == 0 || ri.leakproof()) {
+            remote.push(clause);
         } else {
-            local.push(ri.clause());
+            local.push(clause);
         }
     }
     (remote, local)
@@ -215,12 +218,7 @@ fn table_query(
 /// An expression over entry `rti` as one over entry 1.
 fn as_first_entry(n: Node, rti: u32) -> Node {
     n.mutate(|x| match x.kind() {
-        Kind::Var(v) if v.varno() as u32 == rti => {
-            let c = v.copy();
-            c.set_varno(1);
-            c.set_varnosyn(1);
-            Some(c.node())
-        }
+        Kind::Var(v) if v.varno() as u32 == rti => Some(query::renumbered_var(v, 1).node()),
         _ => None,
     })
 }
@@ -251,6 +249,15 @@ fn remote_column(n: Node, rte: RangeTblEntry, rti: u32) -> Node {
     let Kind::Var(v) = n.kind() else { return n };
     if v.varattno() > 0 || v.varattno() == pg_sys::SelfItemPointerAttributeNumber as i16 {
         return as_first_entry(n, rti);
+    }
+    if v.varattno() == 0 {
+        let row = RowExpr::new();
+        let live = lookup::attributes(rte.relid()).into_iter().flatten();
+        row.set_args(live.map(|a| a.var(1)).collect());
+        row.set_row_typeid(v.vartype());
+        row.set_row_format(CoercionForm::COERCE_IMPLICIT_CAST);
+        row.set_location(-1);
+        return row.node();
     }
     if v.varattno() == super::modify::SHARD_ATTRIBUTE {
         // The table's own OID; to a modification by place, the number of the shard, for which a

@@ -1,7 +1,7 @@
 //! What may be evaluated on another node with the same answer.
 
 use crate::pg::lookup;
-use crate::pg::query::{self, Const, Kind, Node, Visit};
+use crate::pg::query::{self, Const, Kind, Node, RowExpr, Visit};
 use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, ParamKind};
 
 /// What an expression contains, sub-queries not included.
@@ -110,6 +110,7 @@ fn add_node(n: Node, c: &mut Class) {
         Kind::OpExpr(o) => c.srf |= o.opretset(),
         // OIDs differ between nodes: a regclass constant means nothing elsewhere.
         Kind::Const(k) => c.local_only |= is_object_name(k),
+        Kind::RowExpr(r) => c.local_only |= names_fields(r),
         Kind::Other(tag) => match tag {
             NodeTag::T_WindowFunc
             | NodeTag::T_GroupingFunc
@@ -140,9 +141,17 @@ pub fn own(n: Node) -> Class {
     match n.kind() {
         Kind::Other(NodeTag::T_NextValueExpr | NodeTag::T_CurrentOfExpr) => c.local_only = true,
         Kind::Const(k) => c.local_only = is_object_name(k),
+        Kind::RowExpr(r) => c.local_only = names_fields(r),
         _ => n.functions(&mut |f| look(f, &mut c)),
     }
     c
+}
+
+/// Whether a row of no named type has names for its fields which the text `ROW(...)` would lose: that
+/// of `JOIN ... USING (...) AS name`.
+fn names_fields(r: RowExpr) -> bool {
+    let is_default = |(i, name): (usize, Node)| name.equals(query::string(&format!("f{}", i + 1)));
+    r.row_typeid() == pg_sys::RECORDOID && !r.colnames().iter().enumerate().all(is_default)
 }
 
 /// Whether a node is the part of an assignment that a SELECT cannot be written with: elements of

@@ -52,8 +52,14 @@ pub fn alter_table(call: Call) -> Result<()> {
     apply(&m, &pieces, &before, &after)
 }
 
-/// A local table that gets a foreign key to a managed one.
+/// A local table that gets a foreign key to a managed one; or one as its partition or parent,
+/// whose rows would not be seen through it.
 fn before_alter_local(statement: crate::pg::tree::Tree, oid: Oid) -> Result<()> {
+    if let Some(t) =
+        statement.related_tables().iter().find_map(|n| n.find().and_then(catalog::table))
+    {
+        return Err(not_supported("inheritance", &info::name_of(t.relid)));
+    }
     for name in statement.referenced_tables() {
         let Some(t) = name.find().and_then(catalog::table) else { continue };
         if t.kind == Kind::Reference {

@@ -282,6 +282,7 @@ fields! {
         varcollid: varcollid, set_varcollid, Oid;
         varlevelsup: varlevelsup, set_varlevelsup, u32;
         varnosyn: varnosyn, set_varnosyn, u32;
+        varattnosyn: varattnosyn, set_varattnosyn, i16;
     }
     Param {
         paramkind: paramkind, set_paramkind, ParamKind::Type;

@@ -25,6 +25,16 @@ pub fn var_like(varno: i32, n: i16, e: Node) -> Node {
     var(varno, n, e.typ(), e.typmod(), e.collation()).node()
 }
 
+/// The same column of entry `varno`, written as the entry's own: what the statement called it may
+/// have been a column of a join, which is not there any more.
+pub fn renumbered_var(v: Var, varno: i32) -> Var {
+    let c = v.copy();
+    c.set_varno(varno);
+    c.set_varnosyn(varno as u32);
+    c.set_varattnosyn(v.varattno());
+    c
+}
+
 /// An output column.
 pub fn target_entry(e: Node, resno: i16, name: Text) -> TargetEntry {
     // SAFETY: allocates a node.

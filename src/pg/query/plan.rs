@@ -9,7 +9,36 @@ pub type PlannerInfo = Ref<pg_sys::PlannerInfo>;
 /// The callbacks of a kind of plan node; they live as long as the process.
 pub type Methods = &'static pg_sys::CustomScanMethods;
 
+extern "C-unwind" {
+    fn replace_nestloop_param_var(
+        root: *mut pg_sys::PlannerInfo,
+        var: *mut pg_sys::Var,
+    ) -> *mut pg_sys::Param;
+}
+
 impl PlannerInfo {
+    /// A condition as its scan meets it: columns of the relations on the outer side of nested
+    /// loops around it, which LATERAL may bring, are parameters. PostgreSQL does this to what a
+    /// custom scan checks here, only later.
+    pub fn with_outer_values(self, condition: Node) -> Node {
+        // SAFETY: the planner is making the plan of a scan: the outer relations are known, and
+        // a column of theirs is a valid node.
+        let outer =
+            |v: Var| unsafe { pg_sys::bms_is_member(v.varno(), (*self.as_ptr()).curOuterRels) };
+        condition.mutate(|n| match n.kind() {
+            Kind::Var(v) if outer(v) => {
+                // SAFETY: as above.
+                let param = unsafe {
+                    Param::from_raw(replace_nestloop_param_var(self.as_ptr(), v.as_ptr()))
+                };
+                param.map(|p| p.node())
+            }
+            // Another node may evaluate the whole.
+            Kind::Other(pg_sys::NodeTag::T_PlaceHolderVar) => Some(n),
+            _ => None,
+        })
+    }
+
     /// Range table entry `rti` of the query.
     pub fn entry(self, rti: u32) -> Option<RangeTblEntry> {
         // SAFETY: the planner's array has an entry for each number below its size.

@@ -55,6 +55,28 @@ impl Tree {
         }
     }
 
+    /// Tables that an ALTER TABLE makes part of the same inheritance: the partitions that it
+    /// attaches, and the parents that it adds.
+    pub fn related_tables(self) -> Vec<Name> {
+        let mut found = Vec::new();
+        for c in self.alter_commands() {
+            // SAFETY: the subtype says what the definition is.
+            let name = unsafe {
+                match (*c.0).subtype {
+                    AlterTableType::AT_AttachPartition => {
+                        (*((*c.0).def as *mut pg_sys::PartitionCmd)).name
+                    }
+                    AlterTableType::AT_AddInherit => (*c.0).def as *mut pg_sys::RangeVar,
+                    _ => continue,
+                }
+            };
+            if !name.is_null() {
+                found.push(Name(name));
+            }
+        }
+        found
+    }
+
     /// Foreign keys that a CREATE TABLE or ALTER TABLE writes: the referenced tables.
     pub fn referenced_tables(self) -> Vec<Name> {
         let mut found = Vec::new();

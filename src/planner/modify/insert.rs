@@ -361,8 +361,5 @@ fn one_renumbered(n: Node, depth: u32, numbers: &[(i32, i32)]) -> Option<Node> {
     if v.varlevelsup() != depth {
         return None;
     }
-    let c = v.copy();
-    c.set_varno(*new);
-    c.set_varnosyn(*new as u32);
-    Some(c.node())
+    Some(query::renumbered_var(v, *new).node())
 }

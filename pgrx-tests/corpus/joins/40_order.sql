@@ -1,0 +1,43 @@
+-- The order that a sub-query, a view or a query of WITH gives to its rows stays, as in PostgreSQL.
+CREATE VIEW sorted AS SELECT k, x, s FROM a ORDER BY k DESC, x NULLS FIRST, s NULLS LAST;
+-- @ordered
+SELECT * FROM (SELECT n FROM skew ORDER BY n) q LIMIT 7;
+-- @ordered
+SELECT * FROM (SELECT n FROM skew ORDER BY n DESC) q LIMIT 5 OFFSET 3;
+-- @ordered
+SELECT n * 2 AS twice FROM (SELECT n FROM skew ORDER BY n) q WHERE n % 3 = 0 LIMIT 5;
+-- @ordered
+SELECT * FROM (SELECT n FROM skew WHERE n < 40 ORDER BY n) q;
+-- @ordered
+SELECT * FROM (SELECT * FROM (SELECT n FROM skew ORDER BY n) p WHERE n > 10) q LIMIT 4;
+-- @ordered
+WITH q AS (SELECT n FROM skew ORDER BY n DESC) SELECT * FROM q LIMIT 4;
+-- @ordered
+WITH q AS MATERIALIZED (SELECT n FROM skew ORDER BY n DESC) SELECT * FROM q LIMIT 4;
+-- @ordered
+SELECT * FROM sorted LIMIT 9;
+-- @ordered
+SELECT k, s FROM sorted WHERE k < 12 LIMIT 9 OFFSET 2;
+-- @ordered
+SELECT * FROM (SELECT a.k, b.y FROM a JOIN b USING (k) ORDER BY a.k, b.y NULLS FIRST) q LIMIT 8;
+-- @ordered
+SELECT * FROM (SELECT x, count(*) AS c FROM a GROUP BY x ORDER BY x NULLS FIRST) q LIMIT 4;
+-- @ordered
+SELECT * FROM (SELECT DISTINCT k FROM a ORDER BY k) q LIMIT 4;
+-- @ordered
+SELECT * FROM (SELECT k FROM a UNION SELECT k FROM b ORDER BY k) q LIMIT 4;
+-- @ordered
+SELECT DISTINCT ON (k) k, x FROM (SELECT k, x FROM a ORDER BY k, x DESC NULLS LAST) q;
+-- @ordered
+SELECT k, (SELECT max(y) FROM b) AS m FROM (SELECT DISTINCT k FROM a ORDER BY k DESC) q LIMIT 5;
+-- @ordered
+SELECT row_number() OVER () AS r, n FROM (SELECT n FROM skew ORDER BY n) q LIMIT 5;
+SELECT array_agg(n) FROM (SELECT n FROM skew WHERE n < 30 ORDER BY n DESC) q;
+SELECT k % 3 AS g, array_agg(k) FROM (SELECT DISTINCT k FROM a ORDER BY k DESC) q GROUP BY 1;
+SELECT string_agg(n::text, ',') FROM (SELECT * FROM (SELECT n FROM skew WHERE n < 30 ORDER BY n DESC) p) q;
+SELECT count(*), max(n) FROM (SELECT n FROM skew ORDER BY n) q;
+-- @ordered
+SELECT * FROM (SELECT n FROM skew WHERE k = 1 ORDER BY n) q LIMIT 7;
+-- @ordered
+SELECT n FROM (SELECT n FROM skew ORDER BY n DESC) q ORDER BY n LIMIT 3;
+DROP VIEW sorted;
