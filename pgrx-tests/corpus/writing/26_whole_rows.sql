@@ -15,3 +15,16 @@ SELECT s FROM s WHERE k IN (11, 12) FOR UPDATE;
 DROP FUNCTION key_of(s);
 DROP FUNCTION text_of(s);
 DROP TYPE key_only;
+-- Check options of views some of which have no condition.
+CREATE VIEW all_s AS SELECT * FROM s WITH CHECK OPTION;
+CREATE VIEW some_s AS SELECT * FROM all_s WHERE k > 100;
+CREATE VIEW checked_s AS SELECT * FROM some_s WITH CHECK OPTION;
+INSERT INTO all_s VALUES (-1, 'all');
+INSERT INTO some_s VALUES (-2, 'some');
+-- @error 44000
+INSERT INTO checked_s VALUES (-3, 'none');
+INSERT INTO checked_s VALUES (103, 'checked'), (104, 'checked');
+UPDATE all_s SET n = n + 1 WHERE k = 103 RETURNING *;
+UPDATE checked_s SET n = n + 1 RETURNING *;
+SELECT * FROM s WHERE k < 0 OR k > 100;
+DROP VIEW all_s CASCADE;

@@ -45,6 +45,10 @@ pub fn conditions(q: Query, new: &[(i16, Node)]) -> Result<Vec<(Node, Check)>> {
         if ![WCO_VIEW_CHECK, WCO_RLS_INSERT_CHECK, WCO_RLS_UPDATE_CHECK].contains(&w.check_kind()) {
             continue;
         }
+        // A view without a condition has a check of nothing.
+        if w.qual().is_none() {
+            continue;
+        }
         let condition = substitute(w.qual(), 0, q.result_relation(), new);
         if ship::classify(condition).volatile {
             return Err(Error::unsupported(
