@@ -103,9 +103,12 @@ pub fn refuse_composite(relid: Oid) -> Result<()> {
 /// The types that are made of a type: itself, arrays, domains and composite types.
 const MADE_OF: &str = "WITH RECURSIVE t(oid) AS ( \
         SELECT $1::oid UNION \
-        SELECT y.oid FROM t JOIN pg_type y \
-            ON y.typelem = t.oid AND y.typcategory = 'A' OR y.typbasetype = t.oid \
-            OR y.typrelid IN (SELECT attrelid FROM pg_attribute WHERE atttypid = t.oid)) ";
+        SELECT made.oid FROM t CROSS JOIN LATERAL ( \
+            SELECT y.oid FROM pg_type y \
+            WHERE y.typelem = t.oid AND y.typcategory = 'A' OR y.typbasetype = t.oid \
+            UNION ALL \
+            SELECT c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+            WHERE a.atttypid = t.oid AND c.reltype <> 0) made) ";
 
 /// Managed tables that have a column of the type, or of one made of it.
 fn tables_using(typ: Oid) -> Result<Vec<Oid>> {
