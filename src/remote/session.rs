@@ -334,6 +334,14 @@ impl Session {
         }
     }
 
+    /// The transaction there is about to be rolled back: whether its savepoints still went right is of
+    /// no interest, and must not make a session look lost that is as good as new.
+    pub(crate) fn forgive_transaction(&mut self) {
+        let since = self.transaction_since;
+        let of_transaction = |b: &&mut Batch| b.seq >= since;
+        self.batches.iter_mut().filter(of_transaction).for_each(|b| b.answers = Answers::Discard);
+    }
+
     /// Whether nothing is due but answers to our own commands.
     pub(crate) fn only_internal(&self) -> bool {
         !self.open && !self.copy_in && self.batches.iter().all(|b| b.answers != Answers::Caller)

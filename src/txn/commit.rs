@@ -2,7 +2,7 @@
 
 use super::gid::{Decider, Gid};
 use super::owners::forget_all;
-use super::parts::{give_back_all, lost, select, transaction_ids, PARTS};
+use super::parts::{give_back_all, lost, select, transaction_ids, Part, PARTS};
 use super::rollback::withdraw;
 use super::{acting, consistent, doubt, gate};
 use crate::catalog;
@@ -39,8 +39,7 @@ fn commit_nodes() -> Result<()> {
     end_statements(&began)?;
     // Deferred triggers run as who commits, and with his settings.
     acting::act_as_current()?;
-    let readers = select(|p| p.began && !p.modified);
-    commit_readers(&readers)?;
+    commit_readers(&readers())?;
     let writers = select(|p| p.began && p.modified);
     match writers.as_slice() {
         [] => Ok(()),
@@ -65,12 +64,18 @@ fn end_statements(sessions: &[SessionRef]) -> Result<()> {
         for part in p.borrow_mut().iter_mut().filter(|p| p.began) {
             let mut sql = String::new();
             part.owner = None;
+            part.guarded = false;
             part.undo_savepoints(&mut sql);
+            let locked = part.keeps_locks();
             let mut s = part.session.borrow_mut();
             s.discard_pending(Answers::Internal);
+            if locked && s.outstanding() == 0 && s.fill().is_ok() {
+                // A node that is lost has let go of its locks; it has not been asked since.
+                let _ = s.next();
+            }
             if s.is_broken() {
                 drop(s);
-                if part.modified {
+                if part.modified || locked {
                     return Err(lost(part));
                 }
             } else if !sql.is_empty() {
@@ -85,6 +90,35 @@ fn end_statements(sessions: &[SessionRef]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Who gets a lock of this transaction must see what it has written, on all nodes. So where rows were
+/// only locked, the commit comes last ([`release_locks`]), when nothing depends on its success. In
+/// SERIALIZABLE something does: there they take part in the decision. Gives those that are ended now.
+fn readers() -> Vec<SessionRef> {
+    let serializable = xact::characteristics().isolation == "SERIALIZABLE";
+    if serializable {
+        PARTS.with(|p| {
+            let mut parts = p.borrow_mut();
+            let writes = parts.iter().any(|p| p.began && p.modified) || xact::has_written();
+            parts.iter_mut().for_each(|p| p.modified |= writes && p.keeps_locks());
+        });
+    }
+    select(|p| p.began && !p.modified && (serializable || !p.keeps_locks()))
+}
+
+/// The transaction is committed: rows that were only locked are free.
+fn release_locks() {
+    let lockers = select(Part::keeps_locks);
+    for session in &lockers {
+        let Ok(mut s) = session.try_borrow_mut() else { continue };
+        if !s.is_broken() {
+            s.queue_internal("COMMIT", Answers::Essential);
+            let _ = s.flush();
+        }
+    }
+    rest(&lockers, INSIDE_GATE, wait::stop_requested, |_, _| ());
+    ended(&lockers);
 }
 
 /// Nodes that were only read end their transactions without being waited for, except where the
@@ -115,6 +149,7 @@ fn ended(sessions: &[SessionRef]) {
             if sessions.iter().any(|s| std::rc::Rc::ptr_eq(s, &part.session)) {
                 part.began = false;
                 part.modified = false;
+                part.locked = false;
                 part.prepared = None;
             }
         }
@@ -285,6 +320,7 @@ pub(super) fn after_commit() {
     }
     let _ = guard::catch(second_phase);
     gate::leave();
+    let _ = guard::catch(release_locks);
     forget_all();
     give_back_all();
 }
@@ -393,7 +429,10 @@ fn hear(
 
 /// The user prepares the transaction himself.
 pub(super) fn pre_prepare() {
-    let result = if select(|p| p.began && p.modified).is_empty() {
+    let result = if !select(Part::keeps_locks).is_empty() {
+        Err(Error::unsupported("cannot PREPARE a transaction that has locked rows on other nodes")
+            .detail("The locks would have to be kept until COMMIT PREPARED."))
+    } else if select(|p| p.began && p.modified).is_empty() {
         commit_nodes()
     } else {
         Err(Error::unsupported(

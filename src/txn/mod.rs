@@ -26,8 +26,8 @@ pub mod sight;
 mod taking;
 
 pub use acting::join;
-pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
-pub use parts::{in_transaction, mark_modified, session, sessions};
+pub use owners::{claim, guard, register_owner, release, unguard, unregister_owner, OwnerId};
+pub use parts::{in_transaction, mark_locked, mark_modified, session, sessions};
 pub use reach::connect;
 
 use crate::pg::xact::{self, Callbacks, Event, SubEvent};

@@ -290,6 +290,28 @@ fn recovery_follows_a_crash_without_a_client() {
 }
 
 #[test]
+fn a_copy_of_the_coordinator_leaves_its_transactions_alone() {
+    let cluster = Cluster::start(2, Kind::DURABLE, "citus.recover_2pc_interval = '1h'");
+    let name = cluster.database("copied");
+    let copy = cluster.coordinator.standby("copy").unwrap();
+    copy.connect("postgres").run("SELECT pg_promote()");
+    // It has the identity, the nodes and the secrets of its original, and works by itself.
+    wait_process(&copy, &mut copy.connect("postgres"), &name);
+    let (said, notices) = between_the_phases(&cluster, &name, || {
+        let recover = "SELECT recover_prepared_transactions()";
+        assert_eq!(copy.connect(&name).value(recover), "0");
+        assert_eq!(prepared_anywhere(&cluster), 2);
+    });
+    assert_eq!((said.as_deref(), notices.len()), (Ok("COMMIT"), 0), "{notices:?}");
+    assert_eq!(cluster.connect(&name).value("SELECT count(*) FROM t"), "100");
+    // What nobody is about to complete any more is its business as its original's.
+    let forged = Forge::new(&cluster, "forged");
+    forged.leave(&cluster.workers[0], "left", &forged.gid(1));
+    let recover = "SELECT recover_prepared_transactions()";
+    assert_eq!(cluster.connect(&forged.name).value(recover), "1");
+}
+
+#[test]
 fn every_database_is_recovered_by_its_own_process() {
     let cluster = Cluster::start(1, Kind::FAST, "citus.recover_2pc_interval = '500ms'");
     let w = &cluster.workers[0];
