@@ -319,13 +319,14 @@ impl Session {
         self.backend.0
     }
 
-    /// What comes for everything queued so far is thrown away by whoever reads next.
+    /// What comes for everything queued so far is thrown away by whoever reads next. What was thrown
+    /// away with its errors stays so.
     pub(crate) fn discard_pending(&mut self, answers: Answers) {
         if self.open {
             self.queue_sync();
         }
         for b in &mut self.batches {
-            if !b.own {
+            if !b.own && b.answers != Answers::Discard {
                 b.answers = answers;
             }
         }

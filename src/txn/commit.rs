@@ -37,6 +37,7 @@ fn commit_nodes() -> Result<()> {
         return Ok(());
     }
     end_statements(&began)?;
+    xact::count_notifications();
     // Deferred triggers run as who commits, and with his settings.
     acting::act_as_current()?;
     commit_readers(&readers())?;
@@ -46,6 +47,8 @@ fn commit_nodes() -> Result<()> {
         [one] if !xact::has_written() => {
             commit_one(one)?;
             ended(&writers);
+            // It is committed, although the local transaction has yet to end.
+            wait::forget_cancel();
             Ok(())
         }
         _ if xact::has_written() || xact::characteristics().isolation == "SERIALIZABLE" => {

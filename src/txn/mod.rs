@@ -113,6 +113,7 @@ pub fn register() {
     fn top(event: Event) {
         if matches!(event, Event::Commit | Event::Abort | Event::Prepare) {
             constraints::forget();
+            xact::may_notify(false);
         }
         match event {
             Event::PreCommit => {
