@@ -157,20 +157,45 @@ fn apart(c: &mut Conn) -> [String; 2] {
     })
 }
 
-#[test]
-fn locks_last_until_what_was_written_is_visible() {
-    let (name, mut c) = database("locks");
-    let [lock, write] = apart(&mut c);
-    c.run("CREATE TABLE here (k int)");
-    // The node that is written to takes its time for the commit.
-    let shard = format!("SELECT get_shard_id_for_distribution_column('t', {write})");
-    let shard = c.value(&shard);
-    CLUSTER.workers[1].connect(&name).run(&format!(
+/// The second worker takes its time for the commit of what changes this row.
+fn slow_down(c: &mut Conn, database: &str, key: &str) {
+    let shard = c.value(&format!("SELECT get_shard_id_for_distribution_column('t', {key})"));
+    CLUSTER.workers[1].connect(database).run(&format!(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql
              AS $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
          CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON t_{shard}
              DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()"
     ));
+}
+
+#[test]
+fn what_a_lost_node_has_done_by_itself_is_not_known() {
+    let (name, mut c) = database("unknown");
+    let [_, key] = apart(&mut c);
+    slow_down(&mut c, &name, &key);
+    let sql = format!("UPDATE t SET v = 'new' WHERE k = {key}");
+    for sql in [&sql, &format!("BEGIN; {sql}; COMMIT")] {
+        let (mut c, sql) = (CLUSTER.connect(&name), sql.clone());
+        let waiting = std::thread::spawn(move || c.simple(&sql).unwrap_err());
+        std::thread::sleep(Duration::from_millis(800));
+        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                    WHERE datname = current_database() AND state = 'active'
+                    AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        assert_eq!(CLUSTER.workers[1].connect(&name).value(kill), "1");
+        let e = waiting.join().unwrap();
+        assert_eq!(e.code(), "08007", "{e}");
+        let node = format!("127.0.0.1:{}", CLUSTER.workers[1].port);
+        assert!(e.to_string().contains(&node), "{e}");
+    }
+    assert_eq!(c.value(&format!("SELECT v FROM t WHERE k = {key}")), "old");
+}
+
+#[test]
+fn locks_last_until_what_was_written_is_visible() {
+    let (name, mut c) = database("locks");
+    let [lock, write] = apart(&mut c);
+    c.run("CREATE TABLE here (k int)");
+    slow_down(&mut c, &name, &write);
     let mut other = CLUSTER.connect(&name);
     let take = format!("SELECT v FROM t WHERE k = {lock} FOR UPDATE NOWAIT");
     // One node decides; the commit here decides; all take part in what decides.

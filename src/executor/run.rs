@@ -80,6 +80,8 @@ pub struct Exec {
     guarded: bool,
     /// It is a cursor's, and a transaction of its own there.
     apart: bool,
+    /// It writes, and is a transaction of its own there.
+    decides: bool,
     /// Why there are no more rows: whoever asks for them gets it, whoever met it first.
     failed: Option<Failure>,
     count: Count,
@@ -124,6 +126,7 @@ impl Exec {
             cursor: false,
             guarded: false,
             apart: false,
+            decides: false,
             failed: None,
             count: Count::default(),
             traffic: Traffic::default(),
@@ -238,8 +241,8 @@ impl Exec {
         sessions.iter().try_for_each(|s| txn::claim(s, owner))?;
         self.guard(&sessions, mode);
         let told = self.telling(&sessions)?;
-        let modifies = writes && mode == Mode::InTransaction;
-        if modifies {
+        self.decides = writes && mode == Mode::Once;
+        if writes && !self.decides {
             txn::mark_modified(&groups);
         }
         if self.plan.operation == Operation::SelectForUpdate {

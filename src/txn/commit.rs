@@ -159,18 +159,23 @@ fn ended(sessions: &[SessionRef]) {
     });
 }
 
+/// The error when a node is lost that was told to commit, or to do something by itself.
+pub fn lost_while_committing(session: &SessionRef, e: &Error) -> Error {
+    let node = session.borrow().node().to_string();
+    Error::new(
+        sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+        format!("connection to node {node} was lost while it was committing"),
+    )
+    .detail(e.detail.as_ref().unwrap_or(&e.message))
+    .hint("Check whether the changes are there before trying again.")
+}
+
 /// One node was modified and nothing was written here: its commit decides.
 fn commit_one(session: &SessionRef) -> Result<()> {
     let result = simple::query(session, "COMMIT");
     let result = match result {
         Err(e) if session.borrow().is_broken() => {
-            let node = session.borrow().node().to_string();
-            return Err(Error::new(
-                sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
-                format!("connection to node {node} was lost while it was committing"),
-            )
-            .detail(e.detail.as_ref().unwrap_or(&e.message))
-            .hint("Check whether the changes are there before trying again."));
+            return Err(lost_while_committing(session, &e));
         }
         // Interrupted: the node is asked to stop, but what it has done counts.
         Err(e) if session.borrow().outstanding() > 0 => {

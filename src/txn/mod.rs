@@ -26,6 +26,7 @@ pub mod sight;
 mod taking;
 
 pub use acting::join;
+pub use commit::lost_while_committing;
 pub use owners::{claim, guard, register_owner, release, unguard, unregister_owner, OwnerId};
 pub use parts::{in_transaction, mark_locked, mark_modified, session, sessions};
 pub use reach::connect;

@@ -69,7 +69,7 @@ fn set_owner(session: &SessionRef, owner: Option<OwnerId>) {
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
         if let Some(p) = parts.iter_mut().find(|p| Rc::ptr_eq(&p.session, session)) {
-            p.guarded &= owner.is_some();
+            p.guarded = false;
             p.owner = owner.map(|o| (o, level));
         }
     });
@@ -127,8 +127,8 @@ pub fn unguard(session: &SessionRef, owner: OwnerId, complete: bool) {
 fn set_guarded(session: &SessionRef, yes: bool) {
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
-        let mut of_session = parts.iter_mut().filter(|p| Rc::ptr_eq(&p.session, session));
-        of_session.by_ref().for_each(|p| p.guarded = yes);
+        let of_session = parts.iter_mut().filter(|p| Rc::ptr_eq(&p.session, session));
+        of_session.for_each(|p| p.guarded = yes);
     });
 }
 

@@ -46,6 +46,7 @@ impl Exec {
 
     /// Remembers why there are no more rows.
     pub(super) fn fail(&mut self, error: Error) -> Error {
+        let error = self.in_doubt(error);
         if self.failed.is_none() {
             self.failed = Some(Failure { error: error.clone(), of_node: false });
         }
@@ -55,6 +56,18 @@ impl Exec {
             }
         }
         error
+    }
+
+    /// A write that is a transaction of its own may have been done when its node is lost.
+    fn in_doubt(&self, error: Error) -> Error {
+        let broken = |s: &SessionRef| s.try_borrow().is_ok_and(|s| s.is_broken());
+        let lost = self.conns.iter().find(|c| broken(&c.session));
+        match lost {
+            Some(c) if self.decides && self.failed.is_none() => {
+                txn::lost_while_committing(&c.session, &error)
+            }
+            _ => error,
+        }
     }
 
     /// The session is not needed any more: all of it was read, or not.
