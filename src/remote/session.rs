@@ -343,6 +343,11 @@ impl Session {
         self.batches.iter_mut().filter(of_transaction).for_each(|b| b.answers = Answers::Discard);
     }
 
+    /// The running transaction begins there.
+    pub(crate) fn note_begun(&self) {
+        super::backends::began(self.entry.as_ref());
+    }
+
     /// Whether nothing is due but answers to our own commands.
     pub(crate) fn only_internal(&self) -> bool {
         !self.open && !self.copy_in && self.batches.iter().all(|b| b.answers != Answers::Caller)

@@ -301,7 +301,7 @@ impl Part {
         self.began = true;
         self.acting = Acting::own(self.user);
         s.acting = None;
-        backends::began();
+        s.note_begun();
         self.level = 1;
         self.joined = nest;
         self.settings = s.settings.clone();
