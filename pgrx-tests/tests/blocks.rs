@@ -92,3 +92,141 @@ fn a_hundred_savepoints_are_not_left_on_nodes() {
     assert_eq!(c.value("SELECT count(*) FROM t WHERE v = 'loop'"), "50");
     assert_eq!(open(&name), 0);
 }
+
+fn code(c: &mut Conn, sql: &str) -> String {
+    c.simple(sql).err().map_or("none".into(), |e| e.code().to_owned())
+}
+
+#[test]
+fn an_error_of_a_cursor_is_its_own() {
+    let (name, mut c) = database("cursors");
+    let count = |c: &mut Conn, v: &str| c.value(&format!("SELECT count(*) FROM t WHERE v = '{v}'"));
+    let open_cursor = "DECLARE c CURSOR FOR SELECT k / (k - 20) FROM t";
+    // Caught by a savepoint that began after the cursor: what was done before goes on.
+    c.run(&format!("BEGIN; UPDATE t SET v = 'a' WHERE k <= 50; {open_cursor}; SAVEPOINT s"));
+    assert_eq!(code(&mut c, "FETCH ALL FROM c"), "22012");
+    c.run("ROLLBACK TO s; UPDATE t SET v = 'b' WHERE k > 90; COMMIT");
+    assert_eq!([count(&mut c, "a"), count(&mut c, "b")], ["50", "10"]);
+    // Others need its sessions: they go on, and it fails when it is read that far.
+    c.run(&format!("BEGIN; {open_cursor}; FETCH 1 FROM c; SAVEPOINT s"));
+    c.run("UPDATE t SET v = 'c' WHERE k <= 4; ROLLBACK TO s");
+    c.run("SAVEPOINT s2; UPDATE t SET v = 'd' WHERE k <= 5; RELEASE s2; SAVEPOINT s3");
+    assert_eq!(code(&mut c, "FETCH ALL FROM c"), "22012");
+    c.run("ROLLBACK TO s3; COMMIT");
+    assert_eq!([count(&mut c, "c"), count(&mut c, "d")], ["0", "5"]);
+    // Closed before it gets there, its sessions used or not.
+    c.run(&format!("BEGIN; {open_cursor}; FETCH 1 FROM c; UPDATE t SET v = 'e' WHERE k <= 6"));
+    c.run("CLOSE c; COMMIT");
+    c.run(&format!("BEGIN; UPDATE t SET v = 'f' WHERE k = 7; {open_cursor}; FETCH 1 FROM c"));
+    c.run("CLOSE c; UPDATE t SET v = 'f' WHERE k = 8; COMMIT");
+    assert_eq!([count(&mut c, "e"), count(&mut c, "f")], ["6", "2"]);
+    // In a block of PL/pgSQL, which has not begun a transaction there.
+    c.run(
+        "DO $$ DECLARE c refcursor; x int; BEGIN
+             OPEN c FOR SELECT k / (k - 20) FROM t;
+             BEGIN LOOP FETCH c INTO x; EXIT WHEN NOT FOUND; END LOOP; RAISE 'not failed';
+             EXCEPTION WHEN division_by_zero THEN NULL; END;
+             IF (SELECT count(*) FROM t) <> 100 THEN RAISE 'rows are missing'; END IF;
+         END $$",
+    );
+    // Savepoints around, between and after two cursors that stream at the same time.
+    c.run("BEGIN; DECLARE one CURSOR FOR SELECT k FROM t; FETCH 1 FROM one; SAVEPOINT s");
+    c.run("DECLARE two CURSOR FOR SELECT k FROM t; FETCH 1 FROM two; RELEASE s; SAVEPOINT s4");
+    c.run("FETCH 1 FROM one; UPDATE t SET v = 'g' WHERE k <= 9; ROLLBACK TO s4");
+    c.run("UPDATE t SET v = 'h' WHERE k <= 10");
+    let left = |c: &mut Conn, name: &str| c.rows(&format!("FETCH ALL FROM {name}")).len();
+    assert_eq!([left(&mut c, "one"), left(&mut c, "two")], [98, 99]);
+    c.run("COMMIT");
+    assert_eq!([count(&mut c, "g"), count(&mut c, "h")], ["0", "10"]);
+    let end = Instant::now() + Duration::from_secs(60);
+    while open(&name) > 0 {
+        assert!(Instant::now() < end, "transactions are open on nodes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A key for each worker whose row is there.
+fn apart(c: &mut Conn) -> [String; 2] {
+    [0, 1].map(|w| {
+        c.value(&format!(
+            "SELECT min(k) FROM generate_series(1, 100) k JOIN pg_dist_shard_placement p
+             ON p.shardid = get_shard_id_for_distribution_column('t', k)
+             WHERE nodeport = {}",
+            CLUSTER.workers[w].port
+        ))
+    })
+}
+
+/// The second worker takes its time for the commit of what changes this row.
+fn slow_down(c: &mut Conn, database: &str, key: &str) {
+    let shard = c.value(&format!("SELECT get_shard_id_for_distribution_column('t', {key})"));
+    CLUSTER.workers[1].connect(database).run(&format!(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql
+             AS $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON t_{shard}
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()"
+    ));
+}
+
+#[test]
+fn what_a_lost_node_has_done_by_itself_is_not_known() {
+    let (name, mut c) = database("unknown");
+    let [_, key] = apart(&mut c);
+    slow_down(&mut c, &name, &key);
+    let sql = format!("UPDATE t SET v = 'new' WHERE k = {key}");
+    for sql in [&sql, &format!("BEGIN; {sql}; COMMIT")] {
+        let (mut c, sql) = (CLUSTER.connect(&name), sql.clone());
+        let waiting = std::thread::spawn(move || c.simple(&sql).unwrap_err());
+        std::thread::sleep(Duration::from_millis(800));
+        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                    WHERE datname = current_database() AND state = 'active'
+                    AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        assert_eq!(CLUSTER.workers[1].connect(&name).value(kill), "1");
+        let e = waiting.join().unwrap();
+        assert_eq!(e.code(), "08007", "{e}");
+        let node = format!("127.0.0.1:{}", CLUSTER.workers[1].port);
+        assert!(e.to_string().contains(&node), "{e}");
+    }
+    assert_eq!(c.value(&format!("SELECT v FROM t WHERE k = {key}")), "old");
+}
+
+#[test]
+fn locks_last_until_what_was_written_is_visible() {
+    let (name, mut c) = database("locks");
+    let [lock, write] = apart(&mut c);
+    c.run("CREATE TABLE here (k int)");
+    slow_down(&mut c, &name, &write);
+    let mut other = CLUSTER.connect(&name);
+    let take = format!("SELECT v FROM t WHERE k = {lock} FOR UPDATE NOWAIT");
+    // One node decides; the commit here decides; all take part in what decides.
+    for (level, also) in [
+        ("READ COMMITTED", ""),
+        ("READ COMMITTED", "INSERT INTO here VALUES (1)"),
+        ("SERIALIZABLE", "INSERT INTO here VALUES (1)"),
+    ] {
+        let mut c = CLUSTER.connect(&name);
+        c.run(&format!("BEGIN ISOLATION LEVEL {level}"));
+        c.run(&format!("SELECT FROM t WHERE k = {lock} FOR UPDATE"));
+        c.run(&format!("UPDATE t SET v = v || '+' WHERE k = {write}; {also}"));
+        let committing = std::thread::spawn(move || c.run("COMMIT"));
+        std::thread::sleep(Duration::from_millis(800));
+        assert_eq!(code(&mut other, &take), "55P03", "{level} {also}");
+        committing.join().unwrap();
+        assert_eq!(code(&mut other, &take), "none", "{level} {also}");
+    }
+    assert_eq!(c.value(&format!("SELECT v FROM t WHERE k = {write}")), "old+++");
+    // A lock that is lost has protected nothing.
+    c.run(&format!(
+        "BEGIN; SELECT FROM t WHERE k = {lock} FOR UPDATE; INSERT INTO here VALUES (2)"
+    ));
+    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                WHERE datname = current_database() AND state = 'idle in transaction'";
+    assert_eq!(CLUSTER.workers[0].connect(&name).value(kill), "1");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(code(&mut c, "COMMIT"), "08006");
+    assert_eq!(c.value("SELECT count(*) FROM here WHERE k = 2"), "0");
+    // Nor would it last until COMMIT PREPARED.
+    c.run(&format!("BEGIN; SELECT FROM t WHERE k = {lock} FOR UPDATE"));
+    assert_eq!(code(&mut c, "PREPARE TRANSACTION 'locks'"), "0A000");
+    assert_eq!(code(&mut other, &take), "none");
+}

@@ -306,6 +306,38 @@ fn what_is_prepared_belongs_to_its_session() {
 }
 
 #[test]
+fn what_a_node_is_still_rolling_back_is_in_no_circle() {
+    let name = database("deadlock_rollback");
+    let keys = keys(&mut CLUSTER.connect(&name));
+    let mut ports: Vec<String> = CLUSTER.workers.iter().map(|w| w.port.to_string()).collect();
+    ports.sort();
+    let second = CLUSTER.workers.iter().find(|w| w.port.to_string() == ports[1]).unwrap();
+    let (mut a, mut b) = (CLUSTER.connect(&name), CLUSTER.connect(&name));
+    a.run(&format!("BEGIN; {}", update(keys[1][0])));
+    let at_work = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+                   AND state = 'idle in transaction'";
+    let backend: i32 = second.connect(&name).value(at_work).parse().unwrap();
+    assert!(process::signal(backend, libc::SIGSTOP));
+    // Nobody waits for the node to have done that.
+    a.run("ROLLBACK");
+    b.run(&format!("BEGIN; {}", update(keys[0][0])));
+    scope(|s| {
+        let first = s.spawn(|| a.run(&format!("BEGIN; {}; COMMIT", update(keys[0][0]))));
+        let other = s.spawn(|| b.run(&format!("{}; COMMIT", update(keys[1][0]))));
+        let mut d = CLUSTER.connect(&name);
+        let end = Instant::now() + Duration::from_secs(2);
+        let mut found = false;
+        while Instant::now() < end {
+            found |= d.value("SELECT check_distributed_deadlocks()") == "t";
+        }
+        assert!(process::signal(backend, libc::SIGCONT));
+        assert!(!found);
+        first.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn a_node_that_hangs_does_not_stop_the_detection() {
     let cluster = Cluster::start(3, Kind::FAST, "");
     let name = cluster.database("deadlock_hanging");
@@ -386,11 +418,10 @@ fn contention_without_circles_has_no_victims() {
                 })
             })
             .collect();
-        for client in clients {
-            client.join().unwrap();
-        }
+        let ended: Vec<_> = clients.into_iter().map(|c| c.join()).collect();
         stop.store(true, Ordering::Relaxed);
         let (found, rounds) = detection.join().unwrap();
+        assert!(ended.iter().all(Result::is_ok), "a client failed");
         println!("{} transactions, {rounds} looks, {found} victims", done.load(Ordering::Relaxed));
         assert_eq!(found, 0);
         assert!(rounds > 20 && done.load(Ordering::Relaxed) > 20);

@@ -102,8 +102,11 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result
     exec_of(s).analysis = Analysis::of(estate);
     let reads = exec_of(s).plan.operation != Operation::Modify;
     let runs = eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
-    if reads && runs && opens_cursor() && !waits_for_plan((*scan).custom_exprs) {
-        start(s)?;
+    if reads && runs && opens_cursor() {
+        exec_of(s).belongs_to_cursor();
+        if !waits_for_plan((*scan).custom_exprs) {
+            start(s)?;
+        }
     }
     Ok(())
 }

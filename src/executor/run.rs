@@ -9,10 +9,12 @@
 mod analyzed;
 mod begin;
 mod count;
+mod drain;
 mod queue;
 mod raw;
 
 use count::{Count, Running};
+use drain::Failure;
 use queue::Reads;
 pub use raw::Raw;
 
@@ -72,6 +74,16 @@ pub struct Exec {
     exhausted: bool,
     started: bool,
     in_transaction: bool,
+    /// It belongs to a cursor.
+    cursor: bool,
+    /// Its sessions have a savepoint in front of its query, see [`txn::guard`].
+    guarded: bool,
+    /// It is a cursor's, and a transaction of its own there.
+    apart: bool,
+    /// It writes, and is a transaction of its own there.
+    decides: bool,
+    /// Why there are no more rows: whoever asks for them gets it, whoever met it first.
+    failed: Option<Failure>,
     count: Count,
     /// What was received.
     pub traffic: Traffic,
@@ -111,6 +123,11 @@ impl Exec {
             exhausted: false,
             started: false,
             in_transaction: false,
+            cursor: false,
+            guarded: false,
+            apart: false,
+            decides: false,
+            failed: None,
             count: Count::default(),
             traffic: Traffic::default(),
             analysis: None,
@@ -222,10 +239,14 @@ impl Exec {
         }
         let params = wire_params(&self.plan, values);
         sessions.iter().try_for_each(|s| txn::claim(s, owner))?;
+        self.guard(&sessions, mode);
         let told = self.telling(&sessions)?;
-        let modifies = writes && mode == Mode::InTransaction;
-        if modifies {
+        self.decides = writes && mode == Mode::Once;
+        if writes && !self.decides {
             txn::mark_modified(&groups);
+        }
+        if self.plan.operation == Operation::SelectForUpdate {
+            txn::mark_locked(&groups);
         }
         for ((group, session), told) in groups.iter().zip(sessions).zip(told) {
             let running = self.queue_node(&session, *group, tasks, &params, told.as_deref());
@@ -256,6 +277,9 @@ impl Exec {
         if !self.store.is_null() && self.stored_row(slot) {
             return Ok(true);
         }
+        if let Some(failure) = &self.failed {
+            return Err(failure.error.clone());
+        }
         loop {
             if self.conns.is_empty() {
                 self.finish();
@@ -264,7 +288,8 @@ impl Exec {
             for i in self.plan.columns.len()..self.width {
                 *(*slot).tts_isnull.add(i) = true;
             }
-            if self.receive_row((*slot).tts_values, (*slot).tts_isnull)? {
+            let received = self.receive_row((*slot).tts_values, (*slot).tts_isnull);
+            if received.map_err(|e| self.fail(e))? {
                 pg_sys::ExecStoreVirtualTuple(slot);
                 return Ok(true);
             }
@@ -306,9 +331,7 @@ impl Exec {
                 Read::Empty => self.next += 1,
                 Read::Ended => {
                     let c = self.conns.remove(self.next);
-                    if let Some(o) = self.owner {
-                        txn::release(&c.session, o);
-                    }
+                    self.let_go(&c.session, true);
                 }
             }
         }
@@ -364,41 +387,14 @@ impl Exec {
                 }
                 Message::Error(e) => {
                     let shard = conn.tasks.get(conn.current).map_or(0, |t| t.shard);
-                    return Err(crate::ddl::unshard::unshard_error(e, shard));
+                    let error = crate::ddl::unshard::unshard_error(e, shard);
+                    self.failed = Some(Failure { error: error.clone(), of_node: true });
+                    return Err(error);
                 }
                 Message::Ready(_) => return Ok(Read::Ended),
                 _ => {}
             }
         }
-    }
-
-    /// Reads everything that is still to come into the store, so that the sessions are free.
-    unsafe fn drain(&mut self) -> Result<()> {
-        self.ensure_store();
-        let (mut values, mut nulls) =
-            (vec![Datum::from(0usize); self.width], vec![true; self.width]);
-        let (v, n) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-        while !self.conns.is_empty() {
-            let scratch = pg_sys::AllocSetContextCreateInternal(
-                self.context,
-                c"citus drained rows".as_ptr(),
-                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
-            );
-            let old = pg_sys::MemoryContextSwitchTo(scratch);
-            for _ in 0..1000 {
-                if self.conns.is_empty() {
-                    break;
-                }
-                if self.receive_row(v, n)? {
-                    pg_sys::tuplestore_putvalues(self.store, self.desc, v, n);
-                }
-            }
-            pg_sys::MemoryContextSwitchTo(old);
-            pg_sys::MemoryContextDelete(scratch);
-        }
-        Ok(())
     }
 
     /// Reads all rows ahead: a modification has to be complete before its first row goes up.
@@ -408,15 +404,6 @@ impl Exec {
         }
         self.finish();
         Ok(())
-    }
-
-    fn finish(&mut self) {
-        if let Some(o) = self.owner.take() {
-            for c in self.conns.drain(..) {
-                txn::release(&c.session, o);
-            }
-            txn::unregister_owner(o);
-        }
     }
 
     /// Forgets results so that the plan can run again.
@@ -432,6 +419,7 @@ impl Exec {
             self.exhausted = false;
         }
         self.started = false;
+        self.failed = None;
     }
 
     /// Ends the execution, also in the middle of its results.

@@ -3,8 +3,8 @@
 
 use crate::ddl::{dropped, registry};
 use crate::error::Result;
-use crate::pg::guard;
 use crate::pg::tree::Tree;
+use crate::pg::{guard, xact};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{c_char, c_int, c_void};
 
@@ -124,6 +124,9 @@ extern "C-unwind" fn process_utility(
 ) {
     guard::entry_result(|| {
         let call = Call { pstmt, query, read_only, context, params, env, dest, completion };
+        if call.statement().tag() == pg_sys::NodeTag::T_NotifyStmt {
+            xact::may_notify(true);
+        }
         registry::process(call)
     })
 }
@@ -135,6 +138,11 @@ extern "C-unwind" fn object_access(
     sub: c_int,
     arg: *mut c_void,
 ) {
+    if access == pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE
+        && u32::from(object) == pg_sys::F_PG_NOTIFY
+    {
+        xact::may_notify(true);
+    }
     // SAFETY: reads a variable that is set once.
     let previous = unsafe { PREVIOUS_ACCESS };
     if access != pg_sys::ObjectAccessType::OAT_DROP && previous.is_none() {

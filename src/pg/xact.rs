@@ -167,6 +167,23 @@ pub fn has_written() -> bool {
     unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
 }
 
+thread_local! {
+    static NOTIFIES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// The transaction may send notifications with its commit.
+pub fn may_notify(yes: bool) {
+    NOTIFIES.set(yes);
+}
+
+/// Gives a transaction that may send notifications an id. They are queued late in its commit, for
+/// which it waits for others and can fail: so it must not be somebody else who decides about it.
+pub fn count_notifications() {
+    if NOTIFIES.get() {
+        full_id();
+    }
+}
+
 /// The transaction's id with its epoch; assigns one when there is none.
 pub fn full_id() -> u64 {
     // SAFETY: inside a transaction.

@@ -9,7 +9,10 @@ use crate::error::{sqlstate, Error};
 use crate::pg::shmem::{Slot, Table};
 use crate::pg::{procs, session, xact};
 use std::cell::Cell;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// A global process id is the node's id times this, plus the process id.
 pub const GPID_NODE_FACTOR: i64 = 10_000_000_000;
@@ -37,7 +40,9 @@ const ASSIGNED: usize = 6;
 /// Length of the story, then for each wait the node and the global process ids.
 const TOLD: usize = ASSIGNED + 4;
 const FIRST_CONNECTION: usize = TOLD + 1 + 3 * STORY;
-const WORDS: usize = FIRST_CONNECTION + CONNECTIONS;
+/// For each connection the number of the transaction that was begun on it last.
+const FIRST_BEGUN: usize = FIRST_CONNECTION + CONNECTIONS;
+const WORDS: usize = FIRST_BEGUN + CONNECTIONS;
 
 type Row = Slot<WORDS>;
 
@@ -82,10 +87,12 @@ pub(crate) fn joined() {
     }
 }
 
-/// A transaction was begun on a node: what is locked there stays so until its end.
-pub(crate) fn began() {
-    if let Some(row) = MINE.with(Cell::get) {
-        row[BEGAN].store(1, Release);
+/// The running transaction was begun on a connection: what is locked there stays so until its end.
+pub(super) fn began(connection: Option<&Connection>) {
+    let Some(row) = MINE.with(Cell::get) else { return };
+    row[BEGAN].store(1, Release);
+    if let Some(c) = connection {
+        c.begun.store(row[NUMBER].load(Relaxed), Release);
     }
 }
 
@@ -98,20 +105,26 @@ pub(crate) fn left() {
 
 /// A connection's entry, taken back when it is dropped.
 #[derive(Debug)]
-pub struct Connection(&'static std::sync::atomic::AtomicU64);
+pub struct Connection {
+    backend: &'static AtomicU64,
+    begun: &'static AtomicU64,
+}
 
 impl Connection {
     /// Enters a backend of another node that works for this session from now on.
     pub fn enter(node: i32, pid: i32) -> Option<Connection> {
-        let free = mine()?[FIRST_CONNECTION..].iter().find(|w| w.load(Relaxed) == 0)?;
-        free.store(pack(node, pid), Release);
-        Some(Connection(free))
+        let (backends, begun) = mine()?[FIRST_CONNECTION..].split_at(CONNECTIONS);
+        let mut places = backends.iter().zip(begun);
+        let (backend, begun) = places.find(|(b, _)| b.load(Relaxed) == 0)?;
+        begun.store(0, Relaxed);
+        backend.store(pack(node, pid), Release);
+        Some(Connection { backend, begun })
     }
 
     /// The node is known by another id now.
     pub fn rename(&self, node: i32) {
-        let pid = self.0.load(Relaxed) as u32 as i32;
-        self.0.store(pack(node, pid), Release);
+        let pid = self.backend.load(Relaxed) as u32 as i32;
+        self.backend.store(pack(node, pid), Release);
     }
 }
 
@@ -119,7 +132,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // At exit the row is cleared as a whole, and may be somebody else's already.
         if MINE.with(Cell::get).is_some() {
-            self.0.store(0, Release);
+            self.backend.store(0, Release);
         }
     }
 }
@@ -135,7 +148,7 @@ pub(super) fn nudge(node: i32, chance: usize) {
         if pid == 0 || pid == session::backend_pid() || row[NUMBER].load(Relaxed) != 0 {
             continue;
         }
-        let mut connections = row[FIRST_CONNECTION..].iter().map(|w| w.load(Relaxed));
+        let mut connections = row[FIRST_CONNECTION..FIRST_BEGUN].iter().map(|w| w.load(Relaxed));
         if row[DATABASE].load(Relaxed) != database {
             if connections.any(|w| w != 0) {
                 elsewhere.push(pid);
@@ -171,6 +184,9 @@ pub struct Worker {
     pub waits: bool,
     /// Its backends on other nodes: node id and process id.
     pub connections: Vec<(i32, i32)>,
+    /// Those of them on which the running transaction has begun. Others may still be at the end of an
+    /// earlier one, which nobody waits for.
+    pub begun: Vec<(i32, i32)>,
     /// What `assign_distributed_transaction_id` said about the running transaction: node, number,
     /// time.
     pub assigned: Option<(i32, i64, i64)>,
@@ -194,7 +210,16 @@ fn worker(place: usize, row: &Row, database: u64) -> Option<Worker> {
     let word = |i: usize| row[i].load(Relaxed);
     let assigned = current(word(ASSIGNED))
         .then(|| (word(ASSIGNED + 1) as i32, word(ASSIGNED + 2) as i64, word(ASSIGNED + 3) as i64));
-    let connections = row[FIRST_CONNECTION..].iter().map(|w| w.load(Acquire)).filter(|w| *w != 0);
+    let (backends, begun) = row[FIRST_CONNECTION..].split_at(CONNECTIONS);
+    let backends = backends.iter().zip(begun).map(|(b, n)| (b.load(Acquire), n.load(Acquire)));
+    let (mut connections, mut begun) = (Vec::new(), Vec::new());
+    for (word, of) in backends.filter(|b| b.0 != 0) {
+        let backend = ((word >> 32) as u32 as i32, word as u32 as i32);
+        connections.push(backend);
+        if number != 0 && of == number {
+            begun.push(backend);
+        }
+    }
     Some(Worker {
         place,
         pid,
@@ -202,7 +227,8 @@ fn worker(place: usize, row: &Row, database: u64) -> Option<Worker> {
         start: word(START) as i64,
         began: word(BEGAN) != 0,
         waits: backend.waits,
-        connections: connections.map(|w| ((w >> 32) as u32 as i32, w as u32 as i32)).collect(),
+        connections,
+        begun,
         assigned,
     })
 }

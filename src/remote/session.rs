@@ -319,19 +319,33 @@ impl Session {
         self.backend.0
     }
 
-    /// What comes for everything queued so far is thrown away by whoever reads next.
+    /// What comes for everything queued so far is thrown away by whoever reads next. What was thrown
+    /// away with its errors stays so.
     pub(crate) fn discard_pending(&mut self, answers: Answers) {
         if self.open {
             self.queue_sync();
         }
         for b in &mut self.batches {
-            if !b.own {
+            if !b.own && b.answers != Answers::Discard {
                 b.answers = answers;
             }
         }
         if self.copy_in {
             self.queue_copy_fail("the statement was abandoned");
         }
+    }
+
+    /// The transaction there is about to be rolled back: whether its savepoints still went right is of
+    /// no interest, and must not make a session look lost that is as good as new.
+    pub(crate) fn forgive_transaction(&mut self) {
+        let since = self.transaction_since;
+        let of_transaction = |b: &&mut Batch| b.seq >= since;
+        self.batches.iter_mut().filter(of_transaction).for_each(|b| b.answers = Answers::Discard);
+    }
+
+    /// The running transaction begins there.
+    pub(crate) fn note_begun(&self) {
+        super::backends::began(self.entry.as_ref());
     }
 
     /// Whether nothing is due but answers to our own commands.

@@ -65,6 +65,9 @@ pub fn join(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
     let nest = xact::nest_level();
     let mut found = Vec::with_capacity(groups.len());
     for group in groups {
+        if let Some(session) = guarded(*group, user) {
+            vacate(&session, None)?;
+        }
         loop {
             let (session, ready) = with_part(*group, user, |part| {
                 Ok((part.session.clone(), part.prepare_use(mode, nest, &want)?))
@@ -88,6 +91,15 @@ pub fn join(groups: &[i32], mode: Mode) -> Result<Vec<SessionRef>> {
         }
     }
     Ok(found)
+}
+
+/// The group's session, when what streams on it has to end before anything else is said there.
+fn guarded(group: i32, user: u32) -> Option<SessionRef> {
+    PARTS.with(|p| {
+        let parts = p.borrow();
+        let part = parts.get(position(&parts, group, user)?)?;
+        part.guarded.then(|| part.session.clone())
+    })
 }
 
 /// Does something to a group's part.

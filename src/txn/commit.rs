@@ -2,7 +2,7 @@
 
 use super::gid::{Decider, Gid};
 use super::owners::forget_all;
-use super::parts::{give_back_all, lost, select, transaction_ids, PARTS};
+use super::parts::{give_back_all, lost, select, transaction_ids, Part, PARTS};
 use super::rollback::withdraw;
 use super::{acting, consistent, doubt, gate};
 use crate::catalog;
@@ -37,16 +37,18 @@ fn commit_nodes() -> Result<()> {
         return Ok(());
     }
     end_statements(&began)?;
+    xact::count_notifications();
     // Deferred triggers run as who commits, and with his settings.
     acting::act_as_current()?;
-    let readers = select(|p| p.began && !p.modified);
-    commit_readers(&readers)?;
+    commit_readers(&readers())?;
     let writers = select(|p| p.began && p.modified);
     match writers.as_slice() {
         [] => Ok(()),
         [one] if !xact::has_written() => {
             commit_one(one)?;
             ended(&writers);
+            // It is committed, although the local transaction has yet to end.
+            wait::forget_cancel();
             Ok(())
         }
         _ if xact::has_written() || xact::characteristics().isolation == "SERIALIZABLE" => {
@@ -65,12 +67,18 @@ fn end_statements(sessions: &[SessionRef]) -> Result<()> {
         for part in p.borrow_mut().iter_mut().filter(|p| p.began) {
             let mut sql = String::new();
             part.owner = None;
+            part.guarded = false;
             part.undo_savepoints(&mut sql);
+            let locked = part.keeps_locks();
             let mut s = part.session.borrow_mut();
             s.discard_pending(Answers::Internal);
+            if locked && s.outstanding() == 0 && s.fill().is_ok() {
+                // A node that is lost has let go of its locks; it has not been asked since.
+                let _ = s.next();
+            }
             if s.is_broken() {
                 drop(s);
-                if part.modified {
+                if part.modified || locked {
                     return Err(lost(part));
                 }
             } else if !sql.is_empty() {
@@ -85,6 +93,35 @@ fn end_statements(sessions: &[SessionRef]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Who gets a lock of this transaction must see what it has written, on all nodes. So where rows were
+/// only locked, the commit comes last ([`release_locks`]), when nothing depends on its success. In
+/// SERIALIZABLE something does: there they take part in the decision. Gives those that are ended now.
+fn readers() -> Vec<SessionRef> {
+    let serializable = xact::characteristics().isolation == "SERIALIZABLE";
+    if serializable {
+        PARTS.with(|p| {
+            let mut parts = p.borrow_mut();
+            let writes = parts.iter().any(|p| p.began && p.modified) || xact::has_written();
+            parts.iter_mut().for_each(|p| p.modified |= writes && p.keeps_locks());
+        });
+    }
+    select(|p| p.began && !p.modified && (serializable || !p.keeps_locks()))
+}
+
+/// The transaction is committed: rows that were only locked are free.
+fn release_locks() {
+    let lockers = select(Part::keeps_locks);
+    for session in &lockers {
+        let Ok(mut s) = session.try_borrow_mut() else { continue };
+        if !s.is_broken() {
+            s.queue_internal("COMMIT", Answers::Essential);
+            let _ = s.flush();
+        }
+    }
+    rest(&lockers, INSIDE_GATE, wait::stop_requested, |_, _| ());
+    ended(&lockers);
 }
 
 /// Nodes that were only read end their transactions without being waited for, except where the
@@ -115,10 +152,22 @@ fn ended(sessions: &[SessionRef]) {
             if sessions.iter().any(|s| std::rc::Rc::ptr_eq(s, &part.session)) {
                 part.began = false;
                 part.modified = false;
+                part.locked = false;
                 part.prepared = None;
             }
         }
     });
+}
+
+/// The error when a node is lost that was told to commit, or to do something by itself.
+pub fn lost_while_committing(session: &SessionRef, e: &Error) -> Error {
+    let node = session.borrow().node().to_string();
+    Error::new(
+        sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+        format!("connection to node {node} was lost while it was committing"),
+    )
+    .detail(e.detail.as_ref().unwrap_or(&e.message))
+    .hint("Check whether the changes are there before trying again.")
 }
 
 /// One node was modified and nothing was written here: its commit decides.
@@ -126,13 +175,7 @@ fn commit_one(session: &SessionRef) -> Result<()> {
     let result = simple::query(session, "COMMIT");
     let result = match result {
         Err(e) if session.borrow().is_broken() => {
-            let node = session.borrow().node().to_string();
-            return Err(Error::new(
-                sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
-                format!("connection to node {node} was lost while it was committing"),
-            )
-            .detail(e.detail.as_ref().unwrap_or(&e.message))
-            .hint("Check whether the changes are there before trying again."));
+            return Err(lost_while_committing(session, &e));
         }
         // Interrupted: the node is asked to stop, but what it has done counts.
         Err(e) if session.borrow().outstanding() > 0 => {
@@ -285,6 +328,7 @@ pub(super) fn after_commit() {
     }
     let _ = guard::catch(second_phase);
     gate::leave();
+    let _ = guard::catch(release_locks);
     forget_all();
     give_back_all();
 }
@@ -393,7 +437,10 @@ fn hear(
 
 /// The user prepares the transaction himself.
 pub(super) fn pre_prepare() {
-    let result = if select(|p| p.began && p.modified).is_empty() {
+    let result = if !select(Part::keeps_locks).is_empty() {
+        Err(Error::unsupported("cannot PREPARE a transaction that has locked rows on other nodes")
+            .detail("The locks would have to be kept until COMMIT PREPARED."))
+    } else if select(|p| p.began && p.modified).is_empty() {
         commit_nodes()
     } else {
         Err(Error::unsupported(

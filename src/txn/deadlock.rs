@@ -95,7 +95,10 @@ impl Sessions for Known {
     }
 
     fn holds(&self, backend: Backend) -> bool {
-        let began = |w: &Worker| w.began || backend.0 == self.node;
+        // A backend may still be rolling back an earlier transaction of its session, that one's locks
+        // are given up whatever the session waits for now.
+        let here = backend.0 == self.node;
+        let began = |w: &Worker| here || w.begun.contains(&backend) || (backend.1 < 0 && w.began);
         self.taking_part(self.of(backend)).is_some_and(began)
     }
 

@@ -26,8 +26,9 @@ pub mod sight;
 mod taking;
 
 pub use acting::join;
-pub use owners::{claim, register_owner, release, unregister_owner, OwnerId};
-pub use parts::{in_transaction, mark_modified, session, sessions};
+pub use commit::lost_while_committing;
+pub use owners::{claim, guard, register_owner, release, unguard, unregister_owner, OwnerId};
+pub use parts::{in_transaction, mark_locked, mark_modified, session, sessions};
 pub use reach::connect;
 
 use crate::pg::xact::{self, Callbacks, Event, SubEvent};
@@ -113,6 +114,7 @@ pub fn register() {
     fn top(event: Event) {
         if matches!(event, Event::Commit | Event::Abort | Event::Prepare) {
             constraints::forget();
+            xact::may_notify(false);
         }
         match event {
             Event::PreCommit => {

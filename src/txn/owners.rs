@@ -69,6 +69,7 @@ fn set_owner(session: &SessionRef, owner: Option<OwnerId>) {
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
         if let Some(p) = parts.iter_mut().find(|p| Rc::ptr_eq(&p.session, session)) {
+            p.guarded = false;
             p.owner = owner.map(|o| (o, level));
         }
     });
@@ -94,6 +95,41 @@ pub(super) fn vacate(session: &SessionRef, except: Option<OwnerId>) -> Result<()
         release(session, other);
     }
     Ok(())
+}
+
+/// Puts a savepoint in front of what the owner is about to send, which only reads: when that fails,
+/// the transaction there goes on.
+pub fn guard(session: &SessionRef) {
+    if let Ok(mut s) = session.try_borrow_mut() {
+        s.open_with("SAVEPOINT citus_cursor;", 1);
+    }
+    set_guarded(session, true);
+}
+
+/// The savepoint of [`guard`] is not needed any more. When not all of the answers were read, they
+/// may end in an error, so it goes back.
+pub fn unguard(session: &SessionRef, owner: OwnerId, complete: bool) {
+    if owner_of(session) != Some(owner) {
+        return;
+    }
+    set_guarded(session, false);
+    let Ok(mut s) = session.try_borrow_mut() else { return };
+    if s.is_broken() {
+        return;
+    }
+    if !complete {
+        s.discard_pending(Answers::Discard);
+        s.queue_internal("ROLLBACK TO SAVEPOINT citus_cursor", Answers::Essential);
+    }
+    s.queue_internal("RELEASE SAVEPOINT citus_cursor", Answers::Essential);
+}
+
+fn set_guarded(session: &SessionRef, yes: bool) {
+    PARTS.with(|p| {
+        let mut parts = p.borrow_mut();
+        let of_session = parts.iter_mut().filter(|p| Rc::ptr_eq(&p.session, session));
+        of_session.for_each(|p| p.guarded = yes);
+    });
 }
 
 /// The owner is done with the session. Results it did not read are thrown away; a statement that

@@ -26,6 +26,8 @@ pub(super) struct Part {
     pub began: bool,
     /// Takes part in two-phase commit.
     pub modified: bool,
+    /// Rows were locked there.
+    pub locked: bool,
     /// Nesting level reached there: 1 after BEGIN, one more for every savepoint.
     pub level: i32,
     /// Nesting level at which the node joined the transaction.
@@ -41,6 +43,8 @@ pub(super) struct Part {
     saved: Vec<Saved>,
     /// The execution that streams on the session, and the nesting level where it claimed it.
     pub owner: Option<(OwnerId, i32)>,
+    /// What streams has a savepoint of its own there: savepoints of the transaction have to wait.
+    pub guarded: bool,
     /// PREPARE TRANSACTION was sent under this name.
     pub prepared: Option<String>,
     /// When the node took its snapshot, or a bit before, in a transaction that has only one.
@@ -107,6 +111,12 @@ pub(super) fn set_moment(moment: &Rc<Moment>) {
 pub fn mark_modified(groups: &[i32]) {
     let named = |p: &Part| groups.contains(&p.group) && p.began;
     PARTS.with(|p| p.borrow_mut().iter_mut().filter(|p| named(p)).for_each(|p| p.modified = true));
+}
+
+/// Rows are locked on the nodes: they have to stay so until what the transaction writes is visible.
+pub fn mark_locked(groups: &[i32]) {
+    let named = |p: &Part| groups.contains(&p.group) && p.began;
+    PARTS.with(|p| p.borrow_mut().iter_mut().filter(|p| named(p)).for_each(|p| p.locked = true));
 }
 
 /// The nodes that were modified, with the ids of their transactions; `None` when one is not known.
@@ -222,6 +232,13 @@ pub(super) fn await_internal(
 }
 
 impl Part {
+    /// Whether it has locks that others must not get before the transaction has ended.
+    pub fn keeps_locks(&self) -> bool {
+        // What was called there may have written something, whatever the statement was.
+        let wrote = || self.session.try_borrow().is_ok_and(|s| s.transaction_id.is_some());
+        self.began && !self.modified && (self.locked || wrote())
+    }
+
     pub fn new(group: i32, user: u32, session: SessionRef) -> Part {
         Part {
             group,
@@ -231,6 +248,7 @@ impl Part {
             asked: None,
             began: false,
             modified: false,
+            locked: false,
             level: 0,
             joined: 0,
             released: None,
@@ -239,6 +257,7 @@ impl Part {
             read_only: false,
             saved: Vec::new(),
             owner: None,
+            guarded: false,
             prepared: None,
             moment: None,
         }
@@ -282,7 +301,7 @@ impl Part {
         self.began = true;
         self.acting = Acting::own(self.user);
         s.acting = None;
-        backends::began();
+        s.note_begun();
         self.level = 1;
         self.joined = nest;
         self.settings = s.settings.clone();

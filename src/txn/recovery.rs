@@ -8,6 +8,11 @@
 //! recorded after the node has prepared, so one that is missing from the second list was
 //! completed.
 //!
+//! A copy of this server has its identity: one that was promoted while this one still works, or
+//! restored beside it for a test. It knows nothing of this one's transactions, and would take those
+//! that are between the phases for dead ones. So a server leaves alone what a session on the node
+//! has just prepared for a process that is not one of its own.
+//!
 //! All nodes are asked at the same time and none is waited for longer than [`ANSWER`], so that one
 //! that hangs does not keep the others waiting.
 
@@ -18,16 +23,21 @@ use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::model::gate::Class;
 use crate::pg::fmgr::text_datum;
-use crate::pg::{catalog_write, guard, scan, session as local, spi, xact};
+use crate::pg::{catalog_write, guard, process, scan, session as local, spi, xact};
 use crate::remote::simple::{self, TextResult};
 use crate::remote::{pool, NodeAddr, SessionRef};
 use crate::settings;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::time::Duration;
 
-/// The node's prepared transactions of this extension, in this database.
-pub(super) const LIST: &str = "SELECT gid FROM pg_catalog.pg_prepared_xacts \
-                    WHERE database = pg_catalog.current_database() AND gid LIKE 'citus\\_%'";
+/// The node's prepared transactions of this extension, in this database, and whether the session that
+/// prepared them is there and waits for what its coordinator says. Not for long, since the connection
+/// of a machine that has vanished stays for a while.
+pub(super) const LIST: &str = "SELECT gid, prepared > pg_catalog.now() - INTERVAL '30 s' \
+     AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.state = 'idle' \
+     AND a.query = 'PREPARE TRANSACTION ' || pg_catalog.quote_literal(gid)) \
+     FROM pg_catalog.pg_prepared_xacts \
+     WHERE database = pg_catalog.current_database() AND gid LIKE 'citus\\_%'";
 
 crate::pg_function!(
     /// `recover_prepared_transactions()`: the number of transactions that were finished.
@@ -46,8 +56,8 @@ pub fn recover_at(node: &NodeAddr) -> Result<i32> {
         peers.add(node.group, session.clone());
     }
     let mut finished = 0;
-    for (name, gid) in prepared(&session, this_decider()?)? {
-        if xact::is_running(gid.xid) {
+    for Waiting { name, gid, held } in prepared(&session, this_decider()?)? {
+        if xact::is_running(gid.xid) || of_another(&gid, held) {
             continue;
         }
         let decided = log.group_of(&name);
@@ -218,7 +228,7 @@ fn recover_as(user: &str, wait: bool) -> Result<Report> {
     for (node, waiting) in lists(ask, decider, &mut report)? {
         let Some(at) = groups.iter().position(|g| *g == node.group) else { continue };
         let names = decided.get(at).map(Vec::as_slice).unwrap_or_default();
-        let heard = names.iter().filter(|n| !waiting.iter().any(|w| w.0 == **n));
+        let heard = names.iter().filter(|n| !waiting.iter().any(|w| w.name == **n));
         heard.for_each(|name| log.forget(node.group, name));
     }
     log.forget_lost_groups()?;
@@ -227,7 +237,20 @@ fn recover_as(user: &str, wait: bool) -> Result<Report> {
     Ok(report)
 }
 
-type Prepared = Vec<(String, Gid)>;
+/// A prepared transaction on a node.
+struct Waiting {
+    name: String,
+    gid: Gid,
+    /// The session that prepared it is there.
+    held: bool,
+}
+
+type Prepared = Vec<Waiting>;
+
+/// Whether another server with this one's identity is about to complete it.
+fn of_another(gid: &Gid, held: bool) -> bool {
+    held && !process::exists(gid.pid)
+}
 
 /// The prepared transactions of all nodes; nodes that do not tell become problems.
 fn lists(
@@ -255,9 +278,9 @@ fn decide(
     peers: &mut Peers,
     report: &mut Report,
 ) -> Result<Reached> {
-    for (name, gid) in prepared {
+    for Waiting { name, gid, held } in prepared {
         // In this order: what does not run any more has made its decision visible.
-        if xact::is_running(gid.xid) {
+        if xact::is_running(gid.xid) || of_another(&gid, held) {
             // It may be about to end without being able to tell the node.
             report.unfinished = true;
             continue;
@@ -328,11 +351,13 @@ fn prepared(session: &SessionRef, decider: Decider) -> Result<Prepared> {
 
 /// Those in an answer to [`LIST`] that this server decides about.
 fn ours(answer: TextResult, decider: Decider) -> Prepared {
-    let names = answer.rows.into_iter().filter_map(|r| r.into_iter().next().flatten());
-    names
-        .filter_map(|n| Gid::parse(&n).map(|g| (n, g)))
-        .filter(|(_, g)| g.decider == decider)
-        .collect()
+    let waiting = |row: Vec<Option<String>>| {
+        let mut row = row.into_iter();
+        let (name, held) = (row.next().flatten()?, row.next().flatten());
+        let gid = Gid::parse(&name).filter(|g| g.decider == decider)?;
+        Some(Waiting { name, gid, held: held.as_deref() == Some("t") })
+    };
+    answer.rows.into_iter().filter_map(waiting).collect()
 }
 
 /// The decision log, always read with the newest snapshot whatever the isolation level is.

@@ -188,7 +188,10 @@ fn roll_back_parts() -> Vec<SessionRef> {
                     s.queue_internal(&format!("ROLLBACK PREPARED '{gid}'"), Answers::Discard);
                     prepared.push(part.session.clone());
                 }
-                _ => s.queue_internal("ROLLBACK", Answers::Essential),
+                _ => {
+                    s.forgive_transaction();
+                    s.queue_internal("ROLLBACK", Answers::Essential);
+                }
             }
             let _ = s.flush();
             part.began = false;

@@ -214,3 +214,22 @@ SELECT hand_out('four', 57);
 ROLLBACK;
 DELETE FROM l WHERE k >= 100;
 UPDATE t SET v = 't' || k;
+-- A query that fails late, while its loop's statements use the same sessions and catch every error:
+-- none of them swallows what is not its own, and no row is missing silently.
+-- @error 22012
+DO $$ DECLARE row RECORD; BEGIN
+    FOR row IN SELECT k, 1 / (k - 50) AS x FROM t LOOP
+        BEGIN
+            INSERT INTO u VALUES (row.k, 1000);
+        EXCEPTION WHEN OTHERS THEN NULL; END;
+    END LOOP;
+END $$;
+SELECT count(*) FROM u WHERE n = 1000;
+CREATE FUNCTION try_one(i INT) RETURNS INT LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO u VALUES (i, 1000);
+    RETURN i;
+EXCEPTION WHEN OTHERS THEN RETURN NULL; END $$;
+-- @error 22012
+SELECT count(try_one(k)), count(x) FROM (SELECT k, 1 / (k - 50) AS x FROM t OFFSET 0) s;
+SELECT count(*) FROM u WHERE n = 1000;

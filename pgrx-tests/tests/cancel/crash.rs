@@ -72,7 +72,8 @@ fn attempt(g: &Ground, stage: &Stage, victim: Victim) {
     assert!(began.elapsed() < KNOWN, "{label}: {:?}", began.elapsed());
     let expected = match victim {
         Victim::Session => &["lost"][..],
-        Victim::NodeBackend => &["08006", "57P02"],
+        // The outcome of a statement that is a transaction of its own there is not known.
+        Victim::NodeBackend => &["08006", "08007", "57P02"],
     };
     assert!(expected.contains(&e.code()), "{label}: {e}");
     finish();

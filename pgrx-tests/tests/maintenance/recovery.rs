@@ -207,12 +207,7 @@ fn between_the_phases(
     // A local write, so that the local commit is the decision.
     c.run("CREATE TABLE here (k int)");
     c.run("BEGIN; INSERT INTO here VALUES (1); INSERT INTO t SELECT generate_series(1, 100)");
-    let set = |value: &str| {
-        let mut c = cluster.connect("postgres");
-        c.run(&format!("ALTER SYSTEM SET synchronous_standby_names = '{value}'"));
-        c.run("SELECT pg_reload_conf()");
-    };
-    set("nobody");
+    set_standby(cluster, "nobody");
     wait_until_commits_wait(cluster);
     let committing = std::thread::spawn(move || {
         let said = match c.simple("COMMIT") {
@@ -229,9 +224,16 @@ fn between_the_phases(
     }
     meanwhile();
     if cluster.coordinator.pid().is_some() {
-        set("");
+        set_standby(cluster, "");
     }
     committing.join().unwrap()
+}
+
+/// The standby for which commits on the coordinator wait.
+fn set_standby(cluster: &Cluster, name: &str) {
+    let mut c = cluster.connect("postgres");
+    c.run(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
+    c.run("SELECT pg_reload_conf()");
 }
 
 fn prepared_anywhere(cluster: &Cluster) -> usize {
@@ -287,6 +289,60 @@ fn recovery_follows_a_crash_without_a_client() {
     assert_eq!(cluster.connect(&name).value("SELECT count(*) FROM t"), "100");
     let log = "SELECT count(*) FROM pg_dist_transaction";
     assert!(within(60 * SECOND, || cluster.connect(&name).value(log) == "0"));
+}
+
+#[test]
+fn a_copy_of_the_coordinator_leaves_its_transactions_alone() {
+    let cluster = Cluster::start(2, Kind::DURABLE, "citus.recover_2pc_interval = '1h'");
+    let name = cluster.database("copied");
+    let copy = cluster.coordinator.standby("copy").unwrap();
+    copy.connect("postgres").run("SELECT pg_promote()");
+    // It has the identity, the nodes and the secrets of its original, and works by itself.
+    wait_process(&copy, &mut copy.connect("postgres"), &name);
+    let (said, notices) = between_the_phases(&cluster, &name, || {
+        let recover = "SELECT recover_prepared_transactions()";
+        assert_eq!(copy.connect(&name).value(recover), "0");
+        assert_eq!(prepared_anywhere(&cluster), 2);
+    });
+    assert_eq!((said.as_deref(), notices.len()), (Ok("COMMIT"), 0), "{notices:?}");
+    assert_eq!(cluster.connect(&name).value("SELECT count(*) FROM t"), "100");
+    // What nobody is about to complete any more is its business as its original's.
+    let forged = Forge::new(&cluster, "forged");
+    forged.leave(&cluster.workers[0], "orphan", &forged.gid(1));
+    let recover = "SELECT recover_prepared_transactions()";
+    assert_eq!(cluster.connect(&forged.name).value(recover), "1");
+}
+
+#[test]
+fn a_commit_that_fails_over_its_notifications_is_none_on_nodes() {
+    let cluster = Cluster::start(2, Kind::DURABLE, "");
+    let name = cluster.database("notified");
+    let mut c = cluster.connect(&name);
+    c.run("CREATE TABLE t (k int PRIMARY KEY, v int); SELECT create_distributed_table('t', 'k')");
+    c.run("INSERT INTO t SELECT generate_series(1, 20), 0; CREATE TABLE here (k int)");
+    // Whoever commits notifications has the server's only lock for that, while he waits, too.
+    set_standby(&cluster, "nobody");
+    wait_until_commits_wait(&cluster);
+    let mut first = cluster.connect(&name);
+    let committing = std::thread::spawn(move || {
+        first.run("BEGIN; NOTIFY one; INSERT INTO here VALUES (1); COMMIT");
+    });
+    assert!(within(60 * SECOND, || cluster.connect("postgres").value(WAITING) == "1"));
+    for notify in ["NOTIFY two", "SELECT pg_notify('two', '')", "DO 'BEGIN NOTIFY two; END'"] {
+        for rows in ["k = 1", "k > 1"] {
+            c.run(&format!("SET lock_timeout = '500ms'; BEGIN; {notify}"));
+            c.run(&format!("UPDATE t SET v = v + 1 WHERE {rows}"));
+            let code = c.simple("COMMIT").err().map(|e| e.code().to_owned());
+            assert_eq!(code.as_deref(), Some("55P03"), "{notify} {rows}");
+            assert_eq!(c.value("SELECT sum(v) FROM t"), "0", "{notify} {rows}");
+        }
+    }
+    set_standby(&cluster, "");
+    committing.join().unwrap();
+    assert_eq!(prepared_anywhere(&cluster), 0);
+    // One that succeeds tells both.
+    c.run("LISTEN two; BEGIN; NOTIFY two, 'seen'; UPDATE t SET v = v + 1; COMMIT");
+    assert_eq!(c.value("SELECT sum(v) FROM t"), "20");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use super::Exec;
 use crate::error::Result;
 use crate::remote::Message;
-use crate::txn;
 use pgrx::pg_sys::{self, TupleTableSlot};
 
 /// What [`Exec::next_raw`] did.
@@ -31,6 +30,9 @@ impl Exec {
             pg_sys::MemoryContextSwitchTo(old);
             return Ok(if more? { Raw::Slot } else { Raw::End });
         }
+        if let Some(failure) = &self.failed {
+            return Err(failure.error.clone());
+        }
         loop {
             if self.conns.is_empty() {
                 self.finish();
@@ -39,11 +41,10 @@ impl Exec {
             let mut sent = 0;
             let mut i = 0;
             while i < self.conns.len() {
-                if self.pass_conn(i, &mut sent, send)? {
+                let passed = self.pass_conn(i, &mut sent, send);
+                if passed.map_err(|e| self.fail(e))? {
                     let c = self.conns.remove(i);
-                    if let Some(o) = self.owner {
-                        txn::release(&c.session, o);
-                    }
+                    self.let_go(&c.session, true);
                 } else {
                     i += 1;
                 }
