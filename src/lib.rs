@@ -29,7 +29,7 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     pg::guard::install_panic_hook();
     pg::guard::entry_result(settings::require_preload);
-    settings::register();
+    pg::guard::entry(settings::register);
     remote::kept::register();
     hooks::shmem::register();
     catalog::register();

@@ -3,6 +3,7 @@
 //! PostgreSQL writes a variable through the address it was registered with. The storage is an
 //! atomic, so that reading one is safe code; there is one thread, so relaxed order is enough.
 
+use crate::error::{sqlstate, Error};
 use pgrx::pg_sys::{self, GucContext, GucSource};
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
@@ -303,6 +304,11 @@ pub fn preloading() -> bool {
 
 /// What values a string setting may have.
 pub trait TextRule {
+    /// Name of a setting whose wrong value in the configuration keeps the server from starting, as
+    /// for PostgreSQL's own. Else PostgreSQL warns and takes the default, since we are loaded after
+    /// the file was read.
+    const VITAL: Option<&'static str> = None;
+
     /// Says what is wrong with a value; the text becomes the detail of PostgreSQL's report.
     fn check(value: &str) -> std::result::Result<(), String>;
 }
@@ -325,6 +331,10 @@ pub unsafe extern "C-unwind" fn check_hook<R: TextRule>(
             }
         };
         let Err(detail) = R::check(&text) else { return true };
+        if let Some(name) = R::VITAL.filter(|_| preloading()) {
+            let message = format!("invalid value for parameter \"{name}\": \"{text}\"");
+            Error::new(sqlstate::INVALID_PARAMETER_VALUE, message).detail(detail).raise()
+        }
         // SAFETY: the string lives in ErrorContext like those of GUC_check_errdetail().
         unsafe {
             let detail = CString::new(detail).unwrap_or_default();

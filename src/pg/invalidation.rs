@@ -1,7 +1,7 @@
 //! Telling all backends that what they know of a relation is stale, and being told.
 
 use super::{guard, relation, scan};
-use crate::error::{Error, Result};
+use crate::error::{sqlstate, Error, Result};
 use pgrx::pg_sys::{self, Datum, NodeTag, Oid};
 use std::sync::OnceLock;
 
@@ -69,7 +69,9 @@ pub fn each_changed_row(args: super::fmgr::Args, each: fn(&str, &scan::Row)) -> 
     unsafe {
         let context = (*args.fcinfo()).context as *mut pg_sys::TriggerData;
         if context.is_null() || (*context).type_ != NodeTag::T_TriggerData {
-            return Err(Error::internal("not called by the trigger manager"));
+            let message = "the function was not called by the trigger manager";
+            return Err(Error::new(sqlstate::TRIGGER_PROTOCOL_VIOLATED, message)
+                .hint("It is a trigger of the extension's own tables."));
         }
         let rel = (*context).tg_relation;
         let name = super::nodes::str_of((*(*rel).rd_rel).relname.data.as_ptr());

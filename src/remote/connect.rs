@@ -6,7 +6,7 @@ use super::message::TxStatus;
 use super::proof::{Call, Login};
 use super::session::{NodeAddr, Session};
 use super::shared::Permit;
-use super::tls::{self, Files};
+use super::tls::{self, Files, Versions};
 use super::transport::Transport;
 use super::wire;
 use crate::error::{sqlstate, Error, Result};
@@ -57,7 +57,10 @@ pub(super) struct Target {
     pub sslmode: SslMode,
     pub trust: Trust,
     pub files: Files,
+    pub versions: Versions,
     pub keep_alive: KeepAlive,
+    /// The database, as the node calls it.
+    pub database: String,
     /// Parameters of the startup message beyond the user.
     pub parameters: Vec<(String, String)>,
     pub deadline: Instant,
@@ -69,12 +72,7 @@ pub(super) struct Target {
 impl Target {
     /// What the node knows of the connection, too.
     pub(super) fn login(&self) -> Login {
-        let database = self.parameters.iter().find(|p| p.0 == "database");
-        Login {
-            user: self.login.clone(),
-            database: database.map(|p| p.1.clone()).unwrap_or_default(),
-            pooled: self.pooled,
-        }
+        Login { user: self.login.clone(), database: self.database.clone(), pooled: self.pooled }
     }
 }
 
@@ -378,7 +376,8 @@ pub(super) fn reason(e: &std::io::Error) -> String {
     }
 }
 
-fn failed(target: &Target, why: &str) -> Error {
+/// The error of a connection that cannot be made.
+pub(super) fn failed(target: &Target, why: &str) -> Error {
     let message = format!("could not connect to node {} as user \"{}\"", target.node, target.login);
     Error::new(sqlstate::CONNECTION_FAILURE, message).detail(why.to_owned())
 }

@@ -12,6 +12,7 @@ pub mod kept;
 mod limits;
 pub mod line;
 mod message;
+mod passfile;
 pub mod proof;
 mod queue;
 mod room;

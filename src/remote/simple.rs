@@ -1,10 +1,12 @@
 //! Statements whose result is small: run, wait, collect as text.
 
+use super::cancel::{cancel_all, cancel_and_leave};
 use super::message::Message;
 use super::session::SessionRef;
 use super::wait::{wait_for, wait_one};
 use super::wire;
 use crate::error::{Error, Result};
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 /// Result of a simple statement.
@@ -34,6 +36,35 @@ pub fn query_all(work: &[(SessionRef, String)]) -> Result<Vec<Result<TextResult>
     let sessions: Vec<SessionRef> = work.iter().map(|w| w.0.clone()).collect();
     start_all(work)?;
     collect_all(&sessions)
+}
+
+thread_local! {
+    /// Sessions of their own whose answers are awaited.
+    static APART: RefCell<Vec<SessionRef>> = const { RefCell::new(Vec::new()) };
+}
+
+/// [`query_all`] on sessions of their own: there is no transaction whose end brings them to rest, so
+/// what they run is cancelled here when the wait for it is interrupted.
+pub fn query_all_apart(work: &[(SessionRef, String)]) -> Result<Vec<Result<TextResult>>> {
+    APART.with(|a| *a.borrow_mut() = work.iter().map(|w| w.0.clone()).collect());
+    let answers = query_all(work).inspect_err(|_| drop(cancel_all(&running_apart())));
+    APART.with(|a| a.borrow_mut().clear());
+    answers
+}
+
+/// The process ends, from within a wait: sessions of their own stop what they run. Never raises.
+pub fn leave_apart() {
+    let busy = running_apart();
+    if !busy.is_empty() {
+        cancel_and_leave(&busy);
+    }
+}
+
+fn running_apart() -> Vec<SessionRef> {
+    let running =
+        |s: &SessionRef| s.try_borrow().is_ok_and(|s| !s.is_broken() && s.outstanding() > 0);
+    let all = APART.with(|a| a.try_borrow().map(|a| a.clone()).unwrap_or_default());
+    all.into_iter().filter(running).collect()
 }
 
 /// Sends one statement on each session.

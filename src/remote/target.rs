@@ -2,8 +2,9 @@
 
 use super::connect::{SslMode, Target, Trust};
 use super::limits;
+use super::passfile;
 use super::session::NodeAddr;
-use super::tls::Files;
+use super::tls::{Files, Versions};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::net::KeepAlive;
 use crate::pg::{scan, session};
@@ -49,18 +50,27 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
         sslmode: SslMode::Prefer,
         trust: Trust::Any,
         files: Files::default(),
+        versions: Versions::default(),
         keep_alive: KeepAlive::default(),
+        database: session::database_name(),
         parameters: Vec::new(),
         deadline: Instant::now() + limits::connect_timeout(),
         identity: None,
     };
-    apply(&mut t, &settings::node_conninfo())?;
+    let mut more = More::default();
+    apply(&mut t, &mut more, &settings::node_conninfo())?;
     if let Some(pool) = pool_info(node.id) {
-        apply(&mut t, &pool)?;
+        apply(&mut t, &mut more, &pool)?;
         t.pooled = true;
     }
     if let Some(auth) = auth_info(node.id, &t.login) {
-        apply(&mut t, &auth)?;
+        apply(&mut t, &mut more, &auth)?;
+    }
+    // A pooler may have a name of its own for the database.
+    let database = more.database.unwrap_or_else(|| t.database.clone());
+    if let Some(file) = more.passfile.filter(|_| t.password.is_none()) {
+        t.password = passfile::password(&file, [&t.host, &t.port.to_string(), &database, &t.login])
+            .map_err(|why| super::connect::failed(&t, &why))?;
     }
     // As libpq: a given authority is made use of.
     if t.sslmode == SslMode::Require && t.trust == Trust::Any && t.files.root.is_some() {
@@ -73,7 +83,7 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
     let mut parameter = |name: &str, value: &str| {
         t.parameters.push((name.to_owned(), value.to_owned()));
     };
-    parameter("database", &session::database_name());
+    parameter("database", &database);
     parameter("client_encoding", &session::encoding_name());
     if !pooled {
         // Poolers may refuse what they do not know.
@@ -112,16 +122,31 @@ fn port(port: i32) -> Result<u16> {
     })
 }
 
+/// Keywords that say something when all of them have been read.
+#[derive(Default)]
+struct More {
+    passfile: Option<String>,
+    database: Option<String>,
+}
+
 /// Takes over the keywords of a connection string.
-fn apply(t: &mut Target, conninfo: &str) -> Result<()> {
+fn apply(t: &mut Target, more: &mut More, conninfo: &str) -> Result<()> {
     let pairs = parse_conninfo(conninfo)
         .map_err(|e| Error::new(sqlstate::INVALID_PARAMETER_VALUE, e.to_string()))?;
     for (key, value) in pairs {
         match key.as_str() {
             "sslmode" => (t.sslmode, t.trust) = ssl_mode(&value)?,
-            "sslrootcert" => t.files.root = Some(value),
-            "sslcert" => t.files.cert = Some(value),
-            "sslkey" => t.files.key = Some(value),
+            "sslrootcert" => t.files.root = given(value),
+            "sslcert" => t.files.cert = given(value),
+            "sslkey" => t.files.key = given(value),
+            "sslcrl" => t.files.crl = given(value),
+            "sslcrldir" => t.files.crl_dir = given(value),
+            "ssl_min_protocol_version" => {
+                t.versions.not_12 = value.eq_ignore_ascii_case("TLSv1.3");
+            }
+            "ssl_max_protocol_version" => {
+                t.versions.not_13 = value.eq_ignore_ascii_case("TLSv1.2");
+            }
             "connect_timeout" => {
                 if let Ok(seconds @ 1..) = value.parse::<u64>() {
                     let limit = Instant::now() + Duration::from_secs(seconds);
@@ -134,6 +159,8 @@ fn apply(t: &mut Target, conninfo: &str) -> Result<()> {
             "keepalives_count" => number(&value, &mut t.keep_alive.count),
             "tcp_user_timeout" => number(&value, &mut t.keep_alive.user_timeout),
             "password" => t.password = Some(value),
+            "passfile" => more.passfile = given(value),
+            "dbname" => more.database = given(value),
             "host" | "hostaddr" => t.host = value,
             "port" => {
                 t.port = port(value.parse().unwrap_or(0))?;
@@ -142,6 +169,11 @@ fn apply(t: &mut Target, conninfo: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// As for libpq, an empty value is none.
+fn given(value: String) -> Option<String> {
+    Some(value).filter(|v| !v.is_empty())
 }
 
 /// Takes a positive number; as for libpq, anything else leaves the default.

@@ -92,6 +92,42 @@ const NODE_KEYWORDS: &[&str] = &[
 
 const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
+/// Versions of TLS that libpq knows. The first two are not spoken here.
+const TLS_VERSIONS: &[&str] = &["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+const OLD_TLS: usize = 2;
+
+/// Says what is wrong with the value of a keyword. A wish for protection that cannot be fulfilled
+/// is refused: a connection without it would be worse than none.
+fn check_value(key: &str, value: &str) -> Result<(), String> {
+    let version = || TLS_VERSIONS.iter().position(|v| v.eq_ignore_ascii_case(value));
+    let wrong = match key {
+        "sslmode" if !SSL_MODES.contains(&value) => {
+            format!("\"{value}\" is no sslmode; the modes are {}.", SSL_MODES.join(", "))
+        }
+        "ssl_min_protocol_version" | "ssl_max_protocol_version"
+            if !value.is_empty() && version().is_none() =>
+        {
+            format!("\"{value}\" is no version of TLS; they are {}.", TLS_VERSIONS.join(", "))
+        }
+        "ssl_max_protocol_version" if version().is_some_and(|v| v < OLD_TLS) => {
+            format!("Nodes are spoken to in TLSv1.2 and later, not in {value}.")
+        }
+        "channel_binding" if value == "require" => {
+            "Connections to nodes have no channel binding; sslmode=verify-full proves the node."
+                .to_owned()
+        }
+        "gssencmode" if value == "require" => {
+            "Connections to nodes are encrypted by TLS only, not by GSSAPI.".to_owned()
+        }
+        "target_session_attrs" if value != "any" => {
+            "Nodes are connected to whatever they are: only target_session_attrs=any is possible."
+                .to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(wrong)
+}
+
 /// Says what is wrong with a value of `citus.node_conninfo`.
 fn check_node_conninfo(text: &str) -> Result<(), String> {
     for (key, value) in parse_conninfo(text).map_err(|e| format!("{e}."))? {
@@ -101,12 +137,7 @@ fn check_node_conninfo(text: &str) -> Result<(), String> {
                 NODE_KEYWORDS.join(", ")
             ));
         }
-        if key == "sslmode" && !SSL_MODES.contains(&value.as_str()) {
-            return Err(format!(
-                "\"{value}\" is no sslmode; the modes are {}.",
-                SSL_MODES.join(", ")
-            ));
-        }
+        check_value(&key, &value)?;
     }
     Ok(())
 }
@@ -115,6 +146,8 @@ fn check_node_conninfo(text: &str) -> Result<(), String> {
 pub(super) enum NodeConninfo {}
 
 impl guc::TextRule for NodeConninfo {
+    const VITAL: Option<&'static str> = Some("citus.node_conninfo");
+
     fn check(value: &str) -> Result<(), String> {
         check_node_conninfo(value)
     }
@@ -146,6 +179,26 @@ mod tests {
         assert!(check_node_conninfo("sslmode=verify-full sslrootcert=/etc/ca.pem").is_ok());
         assert!(check_node_conninfo("").is_ok());
         for bad in ["host=a", "password=x", "user=u", "dbname=d", "sslmode=maybe", "x", "a='"] {
+            assert!(check_node_conninfo(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn node_conninfo_promises_nothing_that_is_not_kept() {
+        for good in [
+            "channel_binding=prefer gssencmode=disable target_session_attrs=any",
+            "ssl_min_protocol_version=TLSv1 ssl_max_protocol_version=tlsv1.2",
+            "ssl_min_protocol_version='' sslcrl=/a sslcrldir=/b",
+        ] {
+            assert_eq!(check_node_conninfo(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "channel_binding=require",
+            "gssencmode=require",
+            "target_session_attrs=read-write",
+            "ssl_min_protocol_version=TLSv2",
+            "ssl_max_protocol_version=TLSv1.1",
+        ] {
             assert!(check_node_conninfo(bad).is_err(), "{bad}");
         }
     }

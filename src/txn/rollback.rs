@@ -7,7 +7,7 @@ use super::{consistent, gate};
 use crate::error::sqlstate;
 use crate::pg::{guard, xact};
 use crate::remote::{
-    cancel_all, cancel_and_leave, rest, settle, Answers, Message, SessionRef, TxStatus,
+    cancel_all, cancel_and_leave, rest, settle, simple, Answers, Message, SessionRef, TxStatus,
 };
 use std::time::{Duration, Instant};
 
@@ -105,6 +105,9 @@ pub(super) fn after_abort() {
     // What is rolled back was never visible: nobody has to wait for it.
     gate::leave();
     consistent::forget();
+    if xact::exiting() {
+        simple::leave_apart();
+    }
     if PARTS.with(|p| p.try_borrow().is_ok_and(|p| p.is_empty())) {
         forget_all();
         return;

@@ -129,7 +129,7 @@ pub fn apart(work: &[(NodeAddr, Vec<String>)]) -> Result<Vec<Vec<Result<TextResu
                 Err(e) => results[i].push(Err(e.clone())),
             }
         }
-        for (i, r) in places.into_iter().zip(simple::query_all(&jobs)?) {
+        for (i, r) in places.into_iter().zip(simple::query_all_apart(&jobs)?) {
             results[i].push(r);
         }
     }

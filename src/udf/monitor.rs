@@ -68,7 +68,7 @@ pg_function!(
         let sessions = run::connect_apart(&nodes)?;
         let jobs: Vec<(SessionRef, String)> =
             sessions.iter().flatten().map(|s| (s.clone(), sql.clone())).collect();
-        let mut answers = simple::query_all(&jobs)?.into_iter();
+        let mut answers = simple::query_all_apart(&jobs)?.into_iter();
         // Now: the sessions that asked are known as well.
         let known = backends::all();
         for (node, session) in nodes.iter().zip(&sessions) {
@@ -150,8 +150,13 @@ fn signal(args: Args, call: impl Fn(i64) -> String) -> Result<Datum> {
 /// Runs a statement apart from the transaction on a node given by its id.
 fn on_node(id: i32, sql: String) -> Result<TextResult> {
     let node = catalog::node_by_id(id)?.ok_or_else(|| {
-        Error::new(sqlstate::UNDEFINED_OBJECT, format!("there is no node with id {id}"))
-            .hint("The nodes of the cluster are listed in pg_dist_node.")
+        let here = catalog::local_group().unwrap_or(0) == catalog::COORDINATOR_GROUP;
+        Error::new(sqlstate::UNDEFINED_OBJECT, format!("there is no node with id {id}")).hint(
+            match here {
+                true => "The nodes of the cluster are listed in pg_dist_node.",
+                false => "This node knows no others: ask the coordinator.",
+            },
+        )
     })?;
     let address =
         NodeAddr { id: node.id, group: node.group, name: node.name.clone(), port: node.port };

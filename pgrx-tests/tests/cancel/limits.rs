@@ -29,6 +29,25 @@ fn lock_timeout_holds_here_and_there() {
     }
 }
 
+/// Also for statements that no transaction block holds.
+#[test]
+fn lock_timeout_holds_for_maintenance() {
+    let g = Ground::small();
+    let mut w = g.cluster.workers[0].connect(&g.database);
+    let shard = w.value("SELECT min(relname) FROM pg_class WHERE relname ~ '^t_[0-9]+$'");
+    w.run(&format!("BEGIN; LOCK TABLE {shard} IN ACCESS EXCLUSIVE MODE"));
+    for sql in ["VACUUM t", "ANALYZE t", "CREATE INDEX CONCURRENTLY here_and_there ON t (v)"] {
+        let mut c = g.connect();
+        // Without the first limit the second ends it, with another error.
+        c.run("SET lock_timeout = '200ms'; SET statement_timeout = '30s'");
+        let e = c.simple(sql).unwrap_err();
+        assert_eq!(e.code(), "55P03", "{sql}: {e}");
+    }
+    w.run("ROLLBACK");
+    g.connect().run("VACUUM t");
+    g.clean("maintenance");
+}
+
 #[test]
 fn idle_in_transaction_session_timeout_ends_all_of_it() {
     let g = Ground::small();

@@ -126,3 +126,79 @@ fn shutdowns_wait_for_nobody() {
         }
     }
 }
+
+/// What is done when a worker is shut down: before, and what is sent then.
+const WORK: &[(&str, &str, &str)] = &[
+    ("a session that did something", "SELECT count(*) FROM t", ""),
+    ("idle in a block", "BEGIN; UPDATE t SET v = 'x'", ""),
+    ("writing", "", "INSERT INTO checked SELECT k FROM t"),
+    (
+        "calculating",
+        "",
+        "SELECT max(k + a * b) FROM t, generate_series(1, 9999) a, generate_series(1, 9999) b",
+    ),
+    (
+        "streaming",
+        "",
+        "SELECT t.k, g FROM t, generate_series(1, 1000) g, generate_series(1, 1000) h",
+    ),
+    ("apart", "", "SELECT run_command_on_shards('t', 'SELECT pg_sleep(60) FROM %s LIMIT 1')"),
+    (
+        "committing",
+        "BEGIN; INSERT INTO late VALUES (1), (2), (3), (4), (5), (6), (7), (8)",
+        "COMMIT",
+    ),
+];
+
+fn shut_down_worker(g: &Ground, (name, before, sql): (&str, &str, &str), signal: i32) {
+    let label = format!("{name}, signal {signal} to a worker");
+    let worker = &g.cluster.workers[0];
+    let mut c = g.connect();
+    if !before.is_empty() {
+        c.run(before);
+    }
+    if !sql.is_empty() {
+        c.send(sql).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(150));
+    let began = Instant::now();
+    worker.end(signal);
+    let mut told = None;
+    if name == "apart" {
+        // Its failure is an answer; the other worker goes on, until that is stopped as well.
+        c.canceller().fire().unwrap();
+        assert_eq!(c.receive().unwrap_err().code(), "57014", "{label}");
+    } else if !sql.is_empty() {
+        told = loop {
+            match c.skip(100_000) {
+                Ok((_, ended)) => assert!(!ended, "{label}: the statement ended"),
+                Err(e) => break Some(e),
+            }
+        };
+    } else if before.starts_with("BEGIN") {
+        told = c.simple("UPDATE t SET v = 'y'").err();
+        assert!(told.is_some(), "{label}: a block went on without a node");
+    }
+    assert!(began.elapsed() < PATIENCE, "{label}: {:?}", began.elapsed());
+    if let Some(e) = told {
+        let text = e.to_string();
+        assert!(e.code() == "08006" && text.contains(&worker.port.to_string()), "{label}: {text}");
+    }
+    worker.start().unwrap();
+    // The session itself goes on, without an error where it had nothing open there.
+    if c.status != b'I' {
+        c.run("ROLLBACK");
+    }
+    g.unchanged(&mut c, &label);
+    g.clean(&label);
+}
+
+#[test]
+fn sessions_outlive_a_shutdown_of_a_worker() {
+    let g = Ground::small();
+    for work in WORK {
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            shut_down_worker(&g, *work, signal);
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod proofs;
 mod rights;
 mod settings;
 mod shadows;
+mod tls;
 
 use std::sync::OnceLock;
 

@@ -1,14 +1,20 @@
 //! Passwords of connections between nodes show nowhere, whatever goes wrong.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Mutex, PoisonError};
 
 use citus_tests::client::Conn;
+use citus_tests::process;
 use citus_tests::server::Server;
 
 use crate::{cluster, error, user};
 
 /// Lets a role in with its password only, on a server where everybody is trusted.
 fn ask_for_password(node: &Server, role: &str) {
+    // Tests share the servers and their files.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let file = node.dir.join("data/pg_hba.conf");
     let rules = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
@@ -117,4 +123,44 @@ fn passwords_are_not_shown() {
         assert!(!t.contains(right) && !t.contains(wrong), "{t}");
     }
     look_into_logs(right, wrong);
+}
+
+/// A password may stand in a file instead, and a pooler may call the database something else.
+#[test]
+fn what_may_stand_in_the_tables_counts() {
+    let cl = cluster();
+    let db = &cl.database("passfile");
+    user("passfile", db);
+    let mut admin = cl.connect(db);
+    for w in &cl.workers {
+        w.connect(db).run("ALTER ROLE passfile PASSWORD 'from-a:file'");
+        ask_for_password(w, "passfile");
+    }
+    let file = process::fresh_dir("passfile").join("pgpass");
+    let info = format!("passfile={}", file.display());
+    admin.run(&format!("INSERT INTO pg_dist_authinfo VALUES (0, 'passfile', '{info}')"));
+    let ask = || {
+        let mut c = Conn::connect(cl.coordinator.port, "passfile", db).unwrap();
+        c.value("SELECT string_agg(DISTINCT result, ' ') FROM run_command_on_workers('SELECT 1')")
+    };
+    assert!(ask().contains("could not read password file"), "{}", ask());
+    fs::write(&file, format!("*:1:*:*:wrong\n127.0.0.1:*:{db}:passfile:from-a\\:file\n")).unwrap();
+    process::give(&file);
+    let open = ask();
+    assert!(open.contains("only its owner can read") && !open.contains("from-a"), "{open}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(ask(), "1");
+    fs::remove_dir_all(file.parent().unwrap()).unwrap();
+
+    let mut names = |name: &str| {
+        admin.run("DELETE FROM pg_dist_poolinfo");
+        let sql = "INSERT INTO pg_dist_poolinfo SELECT nodeid,
+            format('host=127.0.0.1 port=%s dbname=%s', nodeport, $1) FROM pg_dist_node WHERE groupid > 0";
+        admin.run(&sql.replace("$1", &format!("'{name}'")));
+        let all = "SELECT string_agg(DISTINCT result, ' ')
+            FROM run_command_on_workers('SELECT current_database()')";
+        cl.connect(db).value(all)
+    };
+    assert_eq!(names("citus_template"), "citus_template");
+    assert_eq!(names(db), *db);
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{qualified, quote_ident, quote_literal};
 use crate::pg::tree::Tree;
-use crate::pg::{relation, session, spi, xact};
+use crate::pg::{guc_scan, relation, session, spi, xact};
 use crate::remote::NodeAddr;
 use crate::txn::run;
 use pgrx::pg_sys::Oid;
@@ -22,15 +22,34 @@ pub fn remote_groups() -> Result<Vec<i32>> {
     Ok(groups.iter().map(|r| r.num(0)).filter(|g| *g != local).collect())
 }
 
+/// Settings of the session that statements apart follow: what limits them, and what they need.
+const FOLLOWED: [&str; 6] = [
+    "default_statistics_target",
+    "lock_timeout",
+    "maintenance_work_mem",
+    "max_parallel_maintenance_workers",
+    "vacuum_cost_delay",
+    "vacuum_cost_limit",
+];
+
+/// Commands that give another session these settings.
+fn settings() -> Option<String> {
+    let mine = guc_scan::followed().into_iter().filter(|s| FOLLOWED.contains(&s.0.as_str()));
+    let commands: Vec<String> =
+        mine.map(|(name, value)| format!("SET {name} TO {value}")).collect();
+    (!commands.is_empty()).then(|| commands.join(";"))
+}
+
 /// Runs lists of statements on other nodes apart from the running transaction; the first error is
 /// raised after all of them have run.
 pub fn apart(work: &[(i32, Vec<String>)]) -> Result<()> {
+    let settings = settings();
     let mut jobs = Vec::new();
     for (group, list) in work {
         let node = catalog::node_of_group(*group)?;
         let addr =
             NodeAddr { id: node.id, group: node.group, name: node.name.clone(), port: node.port };
-        jobs.push((addr, list.clone()));
+        jobs.push((addr, settings.iter().chain(list).cloned().collect()));
     }
     if jobs.is_empty() {
         return Ok(());
