@@ -87,11 +87,20 @@ impl Place {
             return true;
         }
         let room = shared::room(node, self.who);
-        let before = |row: &&Row| {
+        room > 0 && (self.before().filter(|row| wants(row, node)).count() as u64) < room
+    }
+
+    /// Sessions that stand before this one.
+    fn before(&self) -> impl Iterator<Item = &'static Row> + '_ {
+        TABLE.slots().iter().filter(|row| {
             let number = row[NUMBER].load(Acquire);
-            number != 0 && number < self.number && wants(row, node)
-        };
-        room > 0 && (TABLE.slots().iter().filter(before).count() as u64) < room
+            number != 0 && number < self.number
+        })
+    }
+
+    /// How many stand before this one at any of its nodes.
+    pub fn rank(&self) -> usize {
+        self.before().filter(|row| self.nodes.iter().any(|n| wants(row, *n))).count()
     }
 }
 
