@@ -417,7 +417,8 @@ fn revive(
     Some(s)
 }
 
-/// Reads the answers up to that of `DISCARD ALL`; whether they are the right ones and the node is still there.
+/// Reads the answers up to that of `DISCARD ALL`; whether they are the right ones and the node is
+/// still there.
 fn forgets(s: &mut Session, deadline: Instant) -> bool {
     loop {
         match s.fill() {

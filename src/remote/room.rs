@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// but not more seldom than one in so many times.
 const CLOSE: usize = 16;
 const SELDOM: u32 = 10;
+/// Time for which one that holds connections waits for another to be passed on to it, before it makes
+/// one of those that are kept for such as it.
+const RESERVE: Duration = LOOK;
 /// Time after which a node that has refused a connection is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Time for the answer of a connection that was waited for.
@@ -255,6 +258,10 @@ impl Seeker<'_> {
                 count(Counter::ConnectionReused);
                 return Some(Have::Session(pool::share(s)));
             }
+        }
+        // Where many wait, somebody passes a connection on sooner than a busy node starts a process.
+        if place.is_some_and(|p| who == Asks::Holds && p.since.elapsed() < RESERVE) {
+            return shared::permit(node, Asks::Comes).map(Have::Permit);
         }
         loop {
             if let Some(permit) = shared::permit(node, who) {
