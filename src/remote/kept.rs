@@ -222,25 +222,42 @@ fn announce(ends: u64) {
 }
 
 /// When a connection is to be closed that is left now; `None` when it is not to be kept at all.
-fn ends(s: &Session, now: u64) -> Option<u64> {
+///
+/// One that somebody waits for is in use, and grows as old as if one session had kept it.
+fn ends(s: &Session, now: u64, wanted: bool) -> Option<u64> {
     let time = limits::kept_time()?;
-    let life = time.saturating_mul(LIFE).min(limits::max_lifetime().unwrap_or(Duration::MAX));
+    let idle = if wanted { Duration::MAX } else { time.saturating_mul(LIFE) };
+    let life = idle.min(limits::max_lifetime().unwrap_or(Duration::MAX));
     let left = life.checked_sub(s.created.elapsed())?.min(time);
     Some(now.saturating_add(micros(left)))
 }
 
-/// Whether nothing on the connection is under way, and `DISCARD ALL` leaves nothing behind.
+/// Whether nothing on the connection is under way but the end of a transaction, and `DISCARD ALL`
+/// leaves nothing behind.
+///
+/// The answer to COMMIT or ROLLBACK of a transaction that has only read is not waited for. It has
+/// mostly not come yet when the connection is passed on: whoever takes it reads it.
 fn is_clean(s: &Session) -> bool {
     !s.is_broken()
         && !s.marked
         && !s.settings_unknown
-        && s.status == TxStatus::Idle
-        && s.outstanding() == 0
-        && s.only_internal()
+        && (s.status == TxStatus::Idle || s.outstanding() > 0)
+        && s.only_ends()
         && s.opening.0.is_empty()
-        && s.pending_out() == 0
         && s.input.len() == 0
         && matches!(s.transport, Transport::Plain(_))
+}
+
+/// Reads the answers that have come meanwhile; false when there is anything else.
+fn settle(s: &mut Session) -> bool {
+    s.quiet = true;
+    while !s.is_broken() && s.outstanding() > 0 && matches!(s.fill(), Ok(true)) {
+        if !matches!(s.next(), Ok(None)) {
+            s.poison();
+        }
+    }
+    s.quiet = false;
+    !s.is_broken()
 }
 
 impl Session {
@@ -253,13 +270,18 @@ impl Session {
 /// Leaves the connection of a session that is not needed any more to one that comes; otherwise the
 /// session stays as it was, or has been told to forget everything. Never waits, never raises.
 pub(super) fn offer(session: &SessionRef) {
+    let place = session.try_borrow().ok().and_then(|s| shared::index(&s.node));
+    if place.is_some_and(shared::is_wanted) {
+        pass_on(session);
+        return;
+    }
     let Ok(mut s) = session.try_borrow_mut() else { return };
     let there = || {
         let place = shared::place(&s.node);
         full().filter(|(_, row)| row[PERMIT].load(Relaxed) == place).count()
     };
     if !shared::is_full(&s.node) && there() < shared::keepable(&s.node) {
-        leave(&mut s);
+        leave(&mut s, false);
     }
 }
 
@@ -267,7 +289,7 @@ pub(super) fn offer(session: &SessionRef) {
 /// [`offer`].
 pub(super) fn pass_on(session: &SessionRef) -> bool {
     let Ok(mut s) = session.try_borrow_mut() else { return false };
-    let left = leave(&mut s);
+    let left = leave(&mut s, true);
     let node = shared::index(&s.node);
     drop(s);
     if left {
@@ -276,32 +298,23 @@ pub(super) fn pass_on(session: &SessionRef) -> bool {
     left
 }
 
-fn leave(s: &mut Session) -> bool {
+fn leave(s: &mut Session, wanted: bool) -> bool {
     let now = now();
-    let (Some(identity), Some(ends)) = (s.identity.clone(), ends(s, now)) else { return false };
+    let (Some(identity), Some(ends)) = (s.identity.clone(), ends(s, now, wanted)) else {
+        return false;
+    };
     // Without the launcher nobody would close it.
-    if !is_clean(s) || !board::launcher_works() {
+    if !settle(s) || !is_clean(s) || !board::launcher_works() {
         return false;
     }
     let Some(claim) = Claim::free() else { return false };
     s.queue_internal("DISCARD ALL", Answers::Essential);
-    if !matches!(s.flush(), Ok(true)) || s.is_broken() {
-        return false;
-    }
-    let age = micros(s.created.elapsed());
-    let note = Note {
-        since: now,
-        created: now.saturating_sub(age),
-        backend: s.backend,
-        address: s.address.clone(),
-        proofs: s.proofs,
-        identity: identity.to_string(),
-    };
-    if !handover::leave(claim.place, s.fd(), &note.write()) {
-        return false;
-    }
-    // Not ours any more: neither a word nor an end of it.
+    let left = matches!(s.flush(), Ok(true)) && !s.is_broken() && hand_over(s, &claim, now);
+    // Left or not: no word of ours, nor an end of it, comes after that.
     s.poison();
+    if !left {
+        return false;
+    }
     let row = claim.row;
     row[KEY].store(hash(&identity), Relaxed);
     row[DATABASE].store(u64::from(session::database()), Relaxed);
@@ -312,6 +325,21 @@ fn leave(s: &mut Session) -> bool {
     claim.publish();
     announce(ends);
     true
+}
+
+/// Puts the descriptor into a place, with what the next session has to know.
+fn hand_over(s: &Session, claim: &Claim, now: u64) -> bool {
+    let Some(identity) = s.identity.as_ref() else { return false };
+    let note = Note {
+        since: now,
+        created: now.saturating_sub(micros(s.created.elapsed())),
+        backend: s.backend,
+        address: s.address.clone(),
+        proofs: s.proofs,
+        answers: s.outstanding() as u64,
+        identity: identity.to_string(),
+    };
+    handover::leave(claim.place, s.fd(), &note.write())
 }
 
 fn pack(node: i32, pid: i32) -> u64 {
@@ -377,7 +405,7 @@ fn revive(
     s.identity = Some(identity.clone());
     s.quiet = true;
     // Somebody else has asked.
-    s.end_batch(Answers::Essential);
+    (0..note.answers).for_each(|_| s.end_batch(Answers::Essential));
     if !forgets(&mut s, deadline) {
         return None;
     }
@@ -389,7 +417,8 @@ fn revive(
     Some(s)
 }
 
-/// Reads the answer to `DISCARD ALL`; whether it is the right one and the node is still there.
+/// Reads the answers up to that of `DISCARD ALL`; whether they are the right ones and the node is
+/// still there.
 fn forgets(s: &mut Session, deadline: Instant) -> bool {
     loop {
         match s.fill() {

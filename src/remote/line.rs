@@ -15,6 +15,7 @@ use crate::pg::shmem::{Slot, Table};
 use crate::pg::{procs, xact};
 use std::cell::Cell;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::time::Instant;
 
 /// The number of a session that waits, 0 for one that does not.
 const NUMBER: usize = 0;
@@ -49,6 +50,8 @@ pub(super) struct Place {
     row: Option<&'static Row>,
     nodes: Vec<usize>,
     pub who: Asks,
+    /// When it was entered.
+    pub since: Instant,
     number: u64,
 }
 
@@ -78,7 +81,7 @@ impl Place {
             }
             row[NUMBER].store(number, Release);
         }
-        Place { row, nodes, who, number }
+        Place { row, nodes, who, since: Instant::now(), number }
     }
 
     /// Whether it is this session's turn at a node.
@@ -87,11 +90,20 @@ impl Place {
             return true;
         }
         let room = shared::room(node, self.who);
-        let before = |row: &&Row| {
+        room > 0 && (self.before().filter(|row| wants(row, node)).count() as u64) < room
+    }
+
+    /// Sessions that stand before this one.
+    fn before(&self) -> impl Iterator<Item = &'static Row> + '_ {
+        TABLE.slots().iter().filter(|row| {
             let number = row[NUMBER].load(Acquire);
-            number != 0 && number < self.number && wants(row, node)
-        };
-        room > 0 && (TABLE.slots().iter().filter(before).count() as u64) < room
+            number != 0 && number < self.number
+        })
+    }
+
+    /// How many stand before this one at any of its nodes.
+    pub fn rank(&self) -> usize {
+        self.before().filter(|row| self.nodes.iter().any(|n| wants(row, *n))).count()
     }
 }
 

@@ -20,6 +20,13 @@ use std::time::{Duration, Instant};
 /// Time between two looks of one that waits, though nobody has woken it: room can come from a
 /// changed setting, or from a node that takes more.
 const LOOK: Duration = Duration::from_millis(100);
+/// One with so many before it looks half as often, with twice as many a third as often, and so on,
+/// but not more seldom than one in so many times.
+const CLOSE: usize = 16;
+const SELDOM: u32 = 10;
+/// Time for which one that holds connections waits for another to be passed on to it, before it makes
+/// one of those that are kept for such as it.
+const RESERVE: Duration = LOOK;
 /// Time after which a node that has refused a connection is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Time for the answer of a connection that was waited for.
@@ -169,6 +176,7 @@ impl Seeker<'_> {
         let began = Instant::now();
         let patience = Duration::from_millis(guc::deadlock_timeout().max(1) as u64);
         let mut stuck: Option<Stuck> = None;
+        let set = WaitSet::new(0);
         loop {
             if let Some(all) = self.take_all(nodes, Some(place), place.who) {
                 return Ok(Some(all));
@@ -190,7 +198,7 @@ impl Seeker<'_> {
                     found => stuck = found,
                 }
             }
-            pause(LOOK.min(self.deadline - now))?;
+            doze(&set, look_again(place).min(self.deadline - now))?;
         }
     }
 
@@ -204,6 +212,11 @@ impl Seeker<'_> {
 
     /// Something for each node, or nothing at all.
     fn take_all(&self, nodes: &[NodeAddr], place: Option<&Place>, who: Asks) -> Option<Vec<Have>> {
+        // What is taken and given back has cost a node something, and others their time.
+        let hopeless = |n: &NodeAddr| !may_take(n, place, who);
+        if nodes.iter().any(hopeless) {
+            return None;
+        }
         self.all(nodes, |node| self.take(node, place, who))
     }
 
@@ -246,6 +259,10 @@ impl Seeker<'_> {
                 return Some(Have::Session(pool::share(s)));
             }
         }
+        // Where many wait, somebody passes a connection on sooner than a busy node starts a process.
+        if place.is_some_and(|p| who == Asks::Holds && p.since.elapsed() < RESERVE) {
+            return shared::permit(node, Asks::Comes).map(Have::Permit);
+        }
         loop {
             if let Some(permit) = shared::permit(node, who) {
                 return Some(Have::Permit(permit));
@@ -256,6 +273,15 @@ impl Seeker<'_> {
             }
         }
     }
+}
+
+/// Whether there may be something for this session at a node.
+fn may_take(node: &NodeAddr, place: Option<&Place>, who: Asks) -> bool {
+    let Some((index, place)) = shared::index(node).zip(place) else { return true };
+    who == Asks::Must
+        || place.is_next(index)
+        || held().iter().any(|h| h.0 == index)
+        || pool::idle_places().contains(&(index as u64 + 1))
 }
 
 /// What the transaction holds: places of nodes, and numbers of connections.
@@ -276,10 +302,25 @@ fn transaction_holds() -> Asks {
     }
 }
 
-/// Waits for a while, or until somebody wakes this session.
+/// When one that waits looks again: the later the more stand before it, since it is woken when its
+/// turn has come, and hundreds that look take the time of those that work.
+fn look_again(place: &Place) -> Duration {
+    if place.who == Asks::Holds {
+        return LOOK;
+    }
+    let times = u32::try_from(1 + place.rank() / CLOSE).unwrap_or(u32::MAX);
+    LOOK.saturating_mul(times.min(SELDOM))
+}
+
+/// Waits for a while.
 fn pause(time: Duration) -> Result<()> {
+    doze(&WaitSet::new(0), time)
+}
+
+/// Waits for a while, or until somebody wakes this session.
+fn doze(set: &WaitSet, time: Duration) -> Result<()> {
     check_for_interrupts()?;
-    WaitSet::new(0).wait(time.as_millis().max(1) as i64, |_| ())
+    set.wait(time.as_millis().max(1) as i64, |_| ())
 }
 
 /// The error that ends a wait of sessions for each other.

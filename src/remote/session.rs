@@ -353,6 +353,13 @@ impl Session {
         !self.open && !self.copy_in && self.batches.iter().all(|b| b.answers != Answers::Caller)
     }
 
+    /// Whether nothing is due but answers to our own commands that nobody wants to know: after an error
+    /// the session is not used, or nothing is wrong.
+    pub(super) fn only_ends(&self) -> bool {
+        let unread = |a| matches!(a, Answers::Essential | Answers::Discard);
+        !self.is_running() && self.batches.iter().all(|b| unread(b.answers))
+    }
+
     /// Whether a statement of the caller may be running, wanted or not.
     pub(crate) fn is_running(&self) -> bool {
         self.open || self.copy_in || self.batches.iter().any(|b| !b.own)

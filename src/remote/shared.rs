@@ -31,10 +31,12 @@ const PACE: u64 = 50;
 /// Milliseconds between two requests to idle sessions to give way.
 const NUDGE: u64 = 5;
 /// Milliseconds for which a connection is kept, at least, and at most where it can be passed on.
-const LEAST_LEASE: u64 = 50;
+const LEAST_LEASE: u64 = 20;
 const LEASE: u64 = 500;
-/// All that wait have their turn within one in so many of the time that they wait for.
-const ROUND: u64 = 6;
+/// Milliseconds in which all that wait have their turn where connections can be passed on; anyway
+/// within one in so many of the time that they wait for.
+const ROUND: u64 = 1000;
+const ROUNDS: u64 = 6;
 /// The part of the room that is kept for those who hold connections already is one in so many.
 const KEPT: u64 = 8;
 
@@ -132,9 +134,14 @@ impl Permit {
             return None;
         }
         let all = limit(row).min(row[COUNT].load(Relaxed)).max(1);
-        let dear = if again { all.saturating_mul(1000) / PACE } else { LEASE };
         let patience = u64::try_from(limits::connect_timeout().as_millis()).unwrap_or(u64::MAX);
-        let fair = (patience / ROUND).saturating_mul(all) / waiters;
+        let longest = patience / ROUNDS;
+        let (dear, round) = if again {
+            (all.saturating_mul(1000) / PACE, longest)
+        } else {
+            (LEASE, longest.min(ROUND))
+        };
+        let fair = round.saturating_mul(all) / waiters;
         Some(Duration::from_millis(dear.min(fair).max(LEAST_LEASE)))
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Note {
     pub address: Option<Address>,
     /// Calls that were proven on it.
     pub proofs: u64,
+    /// Answers that are still to come, that of `DISCARD ALL` among them.
+    pub answers: u64,
     /// What it was made with.
     pub identity: String,
 }
@@ -36,6 +38,7 @@ impl Note {
         out.extend_from_slice(&self.backend.0.to_ne_bytes());
         out.extend_from_slice(&self.backend.1.to_ne_bytes());
         out.extend_from_slice(&self.proofs.to_ne_bytes());
+        out.extend_from_slice(&self.answers.to_ne_bytes());
         out.extend_from_slice(&(address.len() as u64).to_ne_bytes());
         out.extend_from_slice(&address);
         out.extend_from_slice(self.identity.as_bytes());
@@ -48,6 +51,7 @@ impl Note {
         let (pid, rest) = rest.split_first_chunk::<4>()?;
         let (secret, rest) = rest.split_first_chunk::<4>()?;
         let (proofs, rest) = rest.split_first_chunk::<8>()?;
+        let (answers, rest) = rest.split_first_chunk::<8>()?;
         let (len, rest) = rest.split_first_chunk::<8>()?;
         let (address, identity) =
             rest.split_at_checked(usize::try_from(u64::from_ne_bytes(*len)).ok()?)?;
@@ -63,6 +67,7 @@ impl Note {
             backend: (i32::from_ne_bytes(*pid), i32::from_ne_bytes(*secret)),
             address,
             proofs: u64::from_ne_bytes(*proofs),
+            answers: u64::from_ne_bytes(*answers),
             identity: text(identity)?,
         })
     }
@@ -87,11 +92,12 @@ mod tests {
                 backend: (-5, i32::MIN),
                 address,
                 proofs: 3,
+                answers: 2,
                 identity: "who \"where\" ü".into(),
             };
             let written = note.write();
             assert_eq!(format!("{:?}", Note::read(&written)), format!("{:?}", Some(note)));
-            for cut in 0..40 {
+            for cut in 0..48 {
                 assert!(Note::read(&written[..cut]).is_none());
             }
         }
