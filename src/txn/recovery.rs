@@ -33,7 +33,7 @@ use std::time::Duration;
 /// The node's prepared transactions of this extension, in this database, and whether the session that
 /// prepared them is there and waits for what its coordinator says. Not for long, since the connection
 /// of a machine that has vanished stays for a while.
-pub(super) const LIST: &str = "SELECT gid, prepared > pg_catalog.now() - INTERVAL '30 s' \
+pub(super) const LIST: &str = "SELECT gid, prepared > pg_catalog.now() - INTERVAL '10 s' \
      AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.state = 'idle' \
      AND a.query = 'PREPARE TRANSACTION ' || pg_catalog.quote_literal(gid)) \
      FROM pg_catalog.pg_prepared_xacts \
@@ -280,8 +280,14 @@ fn decide(
 ) -> Result<Reached> {
     for Waiting { name, gid, held } in prepared {
         // In this order: what does not run any more has made its decision visible.
-        if xact::is_running(gid.xid) || of_another(&gid, held) {
+        if xact::is_running(gid.xid) {
             // It may be about to end without being able to tell the node.
+            report.unfinished = true;
+            continue;
+        }
+        if of_another(&gid, held) {
+            // Or one of ours that has ended while its connection has not: it may be committed.
+            node.settled = None;
             report.unfinished = true;
             continue;
         }
