@@ -84,7 +84,7 @@ impl Storm {
     #[track_caller]
     fn is_fair_to_all(&self, cluster: &Cluster) {
         self.is_fair(cluster);
-        let bound = Duration::from_secs(5) + self.fair * 8;
+        let bound = Duration::from_secs(8) + self.fair * 8;
         assert!(self.longest < bound, "a turn took {:?}, over {bound:?}", self.longest);
     }
 }
