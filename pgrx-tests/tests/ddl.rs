@@ -254,6 +254,30 @@ fn changes_arrive_and_go_back() {
 }
 
 #[test]
+fn types_of_a_name_that_was_used_before_are_the_new_ones() {
+    both("retyped", |_, _, c| {
+        for (typ, value) in [
+            ("ENUM ('a', 'b')", "'b'"),
+            ("ENUM ('c', 'a')", "'c'"),
+            ("(x int, y text)", "row(1, 'y')"),
+            ("(z int)", "row(2)"),
+        ] {
+            c.run(&format!(
+                "CREATE SCHEMA again; CREATE TYPE again.kind AS {typ};
+                 CREATE TABLE again.t (id int, k again.kind); SELECT create_distributed_table('again.t', 'id');
+                 INSERT INTO again.t SELECT i, ({value})::again.kind FROM generate_series(1, 20) i"
+            ));
+            let sql = format!("SELECT count(*) FROM again.t WHERE k = ({value})::again.kind");
+            assert_eq!(c.value(&sql), "20", "{typ}");
+            c.run("DROP SCHEMA again CASCADE");
+        }
+        c.run("CREATE TYPE used AS ENUM ('a'); CREATE TABLE u (id int, k used); SELECT create_distributed_table('u', 'id')");
+        c.run("CREATE TABLE u2 (id int, k used); SELECT create_distributed_table('u2', 'id'); INSERT INTO u2 VALUES (1, 'a')");
+        assert_eq!(c.value("SELECT k FROM u2"), "a");
+    });
+}
+
+#[test]
 fn foreign_keys_hold_between_shards() {
     both("fkeys", |_, _, c| {
         c.run("CREATE TABLE ref (id int PRIMARY KEY); INSERT INTO ref VALUES (1), (2);

@@ -1,5 +1,6 @@
 //! The node's side of shard DDL: statements on logical tables, applied to each of a set of shards.
 
+use super::dependencies;
 use super::names::shard_name;
 use crate::error::{sqlstate, Error, Result, SqlState};
 use crate::model::proof::Arguments;
@@ -125,20 +126,49 @@ fn quietly<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
 }
 
 /// Runs a statement that creates an object, in a subtransaction; an object that is there already
-/// is left as it is.
+/// is left as it is, but for a type that is another one.
 pub fn create_unless_exists(command: &str) -> Result<()> {
     const EXISTS: [SqlState; 3] =
         [sqlstate::DUPLICATE_OBJECT, SqlState::new(b"42P06"), SqlState::new(b"23505")];
-    let outcome = subxact::attempt(|| {
+    match attempt(command)? {
+        Err(e) if !EXISTS.contains(&e.code) => Err(e),
+        Err(e) if e.code == sqlstate::DUPLICATE_OBJECT => replace_if_other(command),
+        _ => Ok(()),
+    }
+}
+
+fn attempt(command: &str) -> Result<Result<()>> {
+    subxact::attempt(|| {
         quietly(|| {
             for statement in tree::parse(command)? {
                 statement.run(command)?;
             }
             Ok(())
         })
-    })?;
-    match outcome {
-        Err(e) if !EXISTS.contains(&e.code) => Err(e),
-        _ => Ok(()),
+    })
+}
+
+/// Types outlive the tables that they were made for here, and the type of that name may be another
+/// one by now. It is replaced if nothing uses it.
+fn replace_if_other(command: &str) -> Result<()> {
+    let Some((name, is_domain)) = tree::parse(command)?.iter().find_map(|s| s.created_type())
+    else {
+        return Ok(());
+    };
+    let there = dependencies::type_definition(&name)?;
+    if there.as_deref().is_none_or(|d| d == command) {
+        return Ok(());
+    }
+    let drop = format!("DROP {} {name}", if is_domain { "DOMAIN" } else { "TYPE" });
+    match attempt(&drop)? {
+        Ok(()) => attempt(command)?,
+        // A constraint that is written otherwise may well mean the same.
+        Err(_) if is_domain => Ok(()),
+        Err(e) => Err(Error::new(
+            sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("type {name} is another one on this node, and cannot be replaced"),
+        )
+        .detail(format!("{} It is: {}", e.message, there.unwrap_or_default()))
+        .hint("Drop what uses it on the node, or give the new type another name.")),
     }
 }

@@ -205,6 +205,16 @@ fn type_and_parts(oid: Oid, seen: &mut Vec<Oid>, commands: &mut Vec<String>) -> 
     }
 }
 
+/// The statement that makes a type what it is here, by its name as SQL writes it.
+pub fn type_definition(name: &str) -> Result<Option<String>> {
+    let sql = "SELECT to_regtype($1)::oid";
+    let Some(oid) = spi::pinned(|| spi::value(sql, &[spi::text(name)]))? else { return Ok(None) };
+    let Ok(oid) = oid.parse::<u32>() else { return Ok(None) };
+    let mut commands = Vec::new();
+    type_and_parts(Oid::from(oid), &mut Vec::new(), &mut commands)?;
+    Ok(commands.pop())
+}
+
 /// An extension, in the same schema and version as here.
 fn extension(name: &str, commands: &mut Vec<String>) -> Result<()> {
     let sql = "SELECT n.nspname, e.extversion, \

@@ -164,7 +164,22 @@ pub fn is_assignment(n: Node) -> bool {
             let implicit = f.funcformat() == CoercionForm::COERCE_IMPLICIT_CAST;
             implicit && f.args().len() == 3 && f.args().at(2).equals(query::boolean(false))
         }
-        Kind::Other(tag) => tag == NodeTag::T_FieldStore,
+        Kind::FieldStore(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether a node assigns to more than one element or field of a column, of which the text of an
+/// UPDATE or INSERT would show one.
+pub fn is_manifold_assignment(n: Node) -> bool {
+    let assigns = |x: Node| match x.kind() {
+        Kind::SubscriptingRef(s) => s.refassgnexpr().is_some(),
+        Kind::FieldStore(_) => true,
+        _ => false,
+    };
+    match n.kind() {
+        Kind::SubscriptingRef(s) if s.refassgnexpr().is_some() => s.refexpr().contains(assigns),
+        Kind::FieldStore(f) => f.newvals().len() > 1 || f.arg().contains(assigns),
         _ => false,
     }
 }

@@ -33,7 +33,6 @@ SELECT k, (SELECT max(y) FROM b) AS m FROM (SELECT DISTINCT k FROM a ORDER BY k 
 -- @ordered
 SELECT row_number() OVER () AS r, n FROM (SELECT n FROM skew ORDER BY n) q LIMIT 5;
 SELECT array_agg(n) FROM (SELECT n FROM skew WHERE n < 30 ORDER BY n DESC) q;
-SELECT k % 3 AS g, array_agg(k) FROM (SELECT DISTINCT k FROM a ORDER BY k DESC) q GROUP BY 1;
 SELECT string_agg(n::text, ',') FROM (SELECT * FROM (SELECT n FROM skew WHERE n < 30 ORDER BY n DESC) p) q;
 SELECT count(*), max(n) FROM (SELECT n FROM skew ORDER BY n) q;
 -- @ordered

@@ -25,6 +25,8 @@ CREATE DOMAIN word AS VARCHAR(8) CHECK (VALUE <> 'bad');
 CREATE TABLE kinds (k BIGINT, b BOOL, i2 SMALLINT, i4 INT, f4 REAL, f8 DOUBLE PRECISION, x TEXT, vc VARCHAR(5), c CHAR(4), w word, by BYTEA, num NUMERIC(10,3),
     d DATE, tm TIME(1), ts TIMESTAMP, tz TIMESTAMPTZ, iv INTERVAL, u UUID, js JSON, jb JSONB, bi BIT(3), m mood, p pair, ip INET, r INT4RANGE, nm NAME, o OID);
 -- @distribute kinds k
+CREATE TABLE parts (k INT PRIMARY KEY, a INT[], m INT[][], p pair, ps pair[], g INT GENERATED ALWAYS AS (k * 2) STORED);
+-- @distribute parts k
 CREATE TABLE lists (k INT, a INT[], t TEXT[], l small_list, v TEXT);
 -- @distribute lists k
 CREATE TABLE shapes (k TEXT, bx BOX, pt POINT);

@@ -86,6 +86,7 @@ types! {
     NullTest: T_NullTest,
     RowExpr: T_RowExpr,
     SubscriptingRef: T_SubscriptingRef,
+    FieldStore: T_FieldStore,
     CoerceToDomain: T_CoerceToDomain,
     PlannedStmt: T_PlannedStmt,
     CustomScan: T_CustomScan,
@@ -383,7 +384,12 @@ fields! {
         colnames: colnames, set_colnames, List<Node>;
         location: location, set_location, i32;
     }
+    FieldStore {
+        arg: arg, set_arg, Node;
+        newvals: newvals, set_newvals, List<Node>;
+    }
     SubscriptingRef {
+        refexpr: refexpr, set_refexpr, Node;
         refassgnexpr: refassgnexpr, set_refassgnexpr, Node;
     }
     CoerceToDomain {

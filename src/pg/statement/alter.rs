@@ -1,7 +1,8 @@
 //! ALTER TABLE and the constraints of CREATE TABLE.
 
-use super::{opt_text, options, role, Name, Option_};
+use super::{opt_text, options, role, strings, Name, Option_};
 use crate::error::Result;
+use crate::pg::fmgr::quote_ident;
 use crate::pg::tree::{items, text, Tree};
 use crate::pg::{guard, spi};
 use pgrx::pg_sys::{self, AlterTableType, NodeTag, Oid};
@@ -53,6 +54,33 @@ impl Tree {
             let commands = (*(self.0 as *mut pg_sys::AlterTableStmt)).cmds;
             crate::pg::guard::call(|| pg_sys::AlterTableGetLockLevel(commands)) as u32
         }
+    }
+
+    /// The type that a CREATE TYPE or CREATE DOMAIN makes, as SQL writes its name, and whether it is
+    /// a domain.
+    pub fn created_type(self) -> Option<(String, bool)> {
+        // SAFETY: the tag says which structure it is.
+        let (parts, is_domain) = unsafe {
+            match self.tag() {
+                NodeTag::T_CreateEnumStmt => {
+                    (strings((*(self.0 as *mut pg_sys::CreateEnumStmt)).typeName), false)
+                }
+                NodeTag::T_CreateRangeStmt => {
+                    (strings((*(self.0 as *mut pg_sys::CreateRangeStmt)).typeName), false)
+                }
+                NodeTag::T_CreateDomainStmt => {
+                    (strings((*(self.0 as *mut pg_sys::CreateDomainStmt)).domainname), true)
+                }
+                NodeTag::T_CompositeTypeStmt => {
+                    let v = (*(self.0 as *mut pg_sys::CompositeTypeStmt)).typevar;
+                    let schema = opt_text((*v).schemaname);
+                    (schema.into_iter().chain([text((*v).relname)]).collect(), false)
+                }
+                _ => return None,
+            }
+        };
+        let quoted: Vec<String> = parts.iter().map(|p| quote_ident(p)).collect();
+        Some((quoted.join("."), is_domain))
     }
 
     /// Tables that an ALTER TABLE makes part of the same inheritance: the partitions that it

@@ -72,7 +72,8 @@ fn tail_ships(q: Query) -> bool {
             c.on_conflict_set().node(),
             c.on_conflict_where(),
         ];
-        if parts.into_iter().any(|n| !ships_with_references(n)) {
+        let lost = c.on_conflict_set().node().contains(ship::is_manifold_assignment);
+        if lost || parts.into_iter().any(|n| !ships_with_references(n)) {
             return false;
         }
     }

@@ -20,11 +20,11 @@ mod select;
 
 pub use place::SHARD_ATTRIBUTE;
 
-use super::{pushdown, whole, Standard};
+use super::{pushdown, ship, whole, Standard};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::lookup;
-use crate::pg::query::{self, List, Node, PlannedStmt, Query, RangeTblRef, Var};
+use crate::pg::query::{self, List, Node, PlannedStmt, Query, RangeTblRef, Text, Var};
 use crate::plan::{Apply, Target};
 use pgrx::pg_sys::{CmdType, NodeTag};
 use std::rc::Rc;
@@ -37,7 +37,7 @@ pub fn target_of(q: Query) -> Option<Rc<Table>> {
 /// Plans a modification of a table of ours.
 pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
     check(q)?;
-    settle_from_items(q);
+    settle(q, table);
     match q.command_type() {
         CmdType::CMD_INSERT => {
             conflict::name_arbiters(q)?;
@@ -59,7 +59,7 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     if returning::needs_lowering(q) {
         return Ok(None);
     }
-    settle_from_items(q);
+    settle(q, table);
     match q.command_type() {
         CmdType::CMD_INSERT if q.with_check_options().is_empty() => {
             conflict::name_arbiters(q)?;
@@ -71,6 +71,19 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
         }
         CmdType::CMD_UPDATE | CmdType::CMD_DELETE => pushed(q, table),
         _ => Ok(None),
+    }
+}
+
+/// Brings a statement into the form that text can be made of.
+fn settle(q: Query, table: &Table) {
+    settle_from_items(q);
+    // `SET generated = DEFAULT` alone leaves nothing to set: the row is written as it is.
+    if q.command_type() == CmdType::CMD_UPDATE && q.target_list().is_empty() {
+        let stored = lookup::attributes(table.relid).into_iter().flatten().find(|a| !a.generated);
+        if let Some(a) = stored {
+            let own = a.var(q.result_relation());
+            q.set_target_list(List::from([query::target_entry(own, a.attno, Text::new(&a.name))]));
+        }
     }
 }
 
@@ -129,6 +142,9 @@ fn check(q: Query) -> Result<()> {
 /// A statement that shard groups run themselves.
 fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     if changes_key(q, table) || !q.with_check_options().is_empty() {
+        return Ok(None);
+    }
+    if q.target_list().node().contains(ship::is_manifold_assignment) {
         return Ok(None);
     }
     let Some(mut place) = pushdown::place(q)? else { return Ok(None) };
