@@ -166,6 +166,8 @@ fn a_half_done_joining_is_finished_first() {
         there.run("BEGIN");
         there.run(change);
         there.run(&format!("PREPARE TRANSACTION '{name}'"));
+        // Not one that waits for what its coordinator says.
+        there.run("SELECT 1");
     };
     // Not decided: undone.
     half("UPDATE pg_dist_local_group SET groupid = 77");

@@ -78,6 +78,10 @@ impl Scene {
                 Left::Aborted => part.session.run("ROLLBACK"),
                 Left::Running => {}
             }
+            // A session that waits to be told is left alone for a while.
+            if state != Left::Running {
+                part.session.run("SELECT 1");
+            }
         }
         parts
     }

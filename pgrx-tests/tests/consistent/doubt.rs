@@ -33,6 +33,8 @@ fn what_a_crash_left_is_waited_for() {
     sessions[0].run(&format!("PREPARE TRANSACTION '{0}'", name(0)));
     sessions[1].run(&format!("PREPARE TRANSACTION '{0}'", name(1)));
     sessions[0].run(&format!("COMMIT PREPARED '{0}'", name(0)));
+    // Not one that waits for what its coordinator says.
+    sessions[1].run("SELECT 1");
     drop(sessions);
     cluster.coordinator.end(libc::SIGQUIT);
     cluster.coordinator.start().expect("a restart");
