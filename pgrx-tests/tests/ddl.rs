@@ -255,25 +255,47 @@ fn changes_arrive_and_go_back() {
 
 #[test]
 fn types_of_a_name_that_was_used_before_are_the_new_ones() {
-    both("retyped", |_, _, c| {
-        for (typ, value) in [
-            ("ENUM ('a', 'b')", "'b'"),
-            ("ENUM ('c', 'a')", "'c'"),
-            ("(x int, y text)", "row(1, 'y')"),
-            ("(z int)", "row(2)"),
+    both("retyped", |cluster, db, c| {
+        for (types, value) in [
+            ("CREATE TYPE a.kind AS ENUM ('a', 'b')", "'b'"),
+            ("CREATE TYPE a.kind AS ENUM ('c', 'a')", "'c'"),
+            ("CREATE TYPE a.kind AS (x int, y text)", "row(1, 'y')"),
+            ("CREATE TYPE a.kind AS (z int)", "row(2)"),
+            ("CREATE DOMAIN a.kind AS int CHECK (VALUE > 0)", "5"),
+            ("CREATE DOMAIN a.kind AS text CHECK (VALUE <> '')", "'five'"),
+            // Of the same text, made of another one.
+            ("CREATE TYPE a.part AS ENUM ('a'); CREATE TYPE a.kind AS (x a.part)", "row('a')"),
+            ("CREATE TYPE a.part AS ENUM ('b'); CREATE TYPE a.kind AS (x a.part)", "row('b')"),
+            ("CREATE DOMAIN a.part AS int; CREATE TYPE a.kind AS (x a.part)", "row(7)"),
+            (
+                "CREATE TYPE a.part AS RANGE (subtype = int); CREATE TYPE a.kind AS (x a.part)",
+                "row('[1,2)')",
+            ),
         ] {
             c.run(&format!(
-                "CREATE SCHEMA again; CREATE TYPE again.kind AS {typ};
-                 CREATE TABLE again.t (id int, k again.kind); SELECT create_distributed_table('again.t', 'id');
-                 INSERT INTO again.t SELECT i, ({value})::again.kind FROM generate_series(1, 20) i"
+                "CREATE SCHEMA a; {types};
+                 CREATE TABLE a.t (id int, k a.kind, l a.kind[]); SELECT create_distributed_table('a.t', 'id');
+                 INSERT INTO a.t SELECT i, ({value})::a.kind, ARRAY[({value})::a.kind] FROM generate_series(1, 20) i"
             ));
-            let sql = format!("SELECT count(*) FROM again.t WHERE k = ({value})::again.kind");
-            assert_eq!(c.value(&sql), "20", "{typ}");
-            c.run("DROP SCHEMA again CASCADE");
+            let sql = format!("SELECT count(*) FROM a.t WHERE k = ({value})::a.kind AND l[1] = k");
+            assert_eq!(c.value(&sql), "20", "{types}");
+            c.run("DROP SCHEMA a CASCADE");
         }
-        c.run("CREATE TYPE used AS ENUM ('a'); CREATE TABLE u (id int, k used); SELECT create_distributed_table('u', 'id')");
-        c.run("CREATE TABLE u2 (id int, k used); SELECT create_distributed_table('u2', 'id'); INSERT INTO u2 VALUES (1, 'a')");
-        assert_eq!(c.value("SELECT k FROM u2"), "a");
+        // What is in use there stays, and is told.
+        for w in &cluster.workers {
+            w.connect(db).run("CREATE TYPE used AS ENUM ('old'); CREATE TABLE uses (k used)");
+        }
+        c.run("CREATE TYPE used AS ENUM ('new'); CREATE TABLE u (id int, k used)");
+        if !cluster.workers.is_empty() {
+            let e = refused(c, "SELECT create_distributed_table('u', 'id')", "55000");
+            assert!(e.message.contains("used") && e.hint.is_some(), "{e}");
+            assert!(e.detail.is_some_and(|d| d.contains("'old'") && d.contains("uses")));
+        }
+        // The default of a domain is not part of what its values are.
+        c.run("CREATE DOMAIN dom AS int DEFAULT 1; CREATE TABLE d (id int, k dom); SELECT create_distributed_table('d', 'id')");
+        c.run("ALTER DOMAIN dom SET DEFAULT 2; CREATE TABLE d2 (id int, k dom); SELECT create_distributed_table('d2', 'id')");
+        c.run("INSERT INTO d2 (id) VALUES (1)");
+        assert_eq!(c.value("SELECT k FROM d2"), "2");
     });
 }
 

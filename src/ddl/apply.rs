@@ -125,16 +125,20 @@ fn quietly<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     spi::pinned(|| spi::with_setting("client_min_messages", "warning", f))
 }
 
-/// Runs a statement that creates an object, in a subtransaction; an object that is there already
-/// is left as it is, but for a type that is another one.
-pub fn create_unless_exists(command: &str) -> Result<()> {
+/// Runs statements that create objects, what they are made of first, each in a subtransaction. An
+/// object that is there already is left as it is, but for types that are others by now.
+pub fn create_unless_exist(commands: &[String]) -> Result<()> {
     const EXISTS: [SqlState; 3] =
         [sqlstate::DUPLICATE_OBJECT, SqlState::new(b"42P06"), SqlState::new(b"23505")];
-    match attempt(command)? {
-        Err(e) if !EXISTS.contains(&e.code) => Err(e),
-        Err(e) if e.code == sqlstate::DUPLICATE_OBJECT => replace_if_other(command),
-        _ => Ok(()),
+    drop_others(commands)?;
+    for command in commands {
+        if let Err(e) = attempt(command)? {
+            if !EXISTS.contains(&e.code) {
+                return Err(e);
+            }
+        }
     }
+    Ok(())
 }
 
 fn attempt(command: &str) -> Result<Result<()>> {
@@ -148,27 +152,63 @@ fn attempt(command: &str) -> Result<Result<()>> {
     })
 }
 
-/// Types outlive the tables that they were made for here, and the type of that name may be another
-/// one by now. It is replaced if nothing uses it.
-fn replace_if_other(command: &str) -> Result<()> {
-    let Some((name, is_domain)) = tree::parse(command)?.iter().find_map(|s| s.created_type())
-    else {
-        return Ok(());
-    };
-    let there = dependencies::type_definition(&name)?;
-    if there.as_deref().is_none_or(|d| d == command) {
-        return Ok(());
+/// A type that is to be there, and what it is there now.
+struct Wanted<'a> {
+    command: &'a str,
+    name: String,
+    is_domain: bool,
+    there: Option<String>,
+}
+
+impl Wanted<'_> {
+    fn is_other(&self) -> bool {
+        self.there.as_deref().is_some_and(|there| there != self.command)
     }
-    let drop = format!("DROP {} {name}", if is_domain { "DOMAIN" } else { "TYPE" });
-    match attempt(&drop)? {
-        Ok(()) => attempt(command)?,
-        // A constraint that is written otherwise may well mean the same.
-        Err(_) if is_domain => Ok(()),
-        Err(e) => Err(Error::new(
-            sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("type {name} is another one on this node, and cannot be replaced"),
-        )
-        .detail(format!("{} It is: {}", e.message, there.unwrap_or_default()))
-        .hint("Drop what uses it on the node, or give the new type another name.")),
+
+    /// Defaults and checks of a domain that are written otherwise do no harm to the values here.
+    fn is_usable(&self) -> bool {
+        let base = |text: &str| {
+            let ends = [" COLLATE ", " DEFAULT ", " NOT NULL", " CONSTRAINT "];
+            ends.iter()
+                .filter_map(|e| text.find(e))
+                .min()
+                .and_then(|n| text.get(..n).map(str::to_owned))
+        };
+        let base = |text: &str| base(text).unwrap_or_else(|| text.to_owned());
+        self.is_domain && self.there.as_deref().is_some_and(|t| base(t) == base(self.command))
     }
+}
+
+/// Types outlive the tables that they were made for here, and one of the same name may be another by
+/// now. Then it goes, with what is made of it, if nothing uses it.
+fn drop_others(commands: &[String]) -> Result<()> {
+    let mut types = Vec::new();
+    for command in commands {
+        let made = tree::parse(command)?.iter().find_map(|s| s.created_type());
+        if let Some((name, is_domain)) = made {
+            let there = dependencies::type_definition(&name)?;
+            types.push(Wanted { command, name, is_domain, there });
+        }
+    }
+    let Some(first) = types.iter().position(Wanted::is_other) else { return Ok(()) };
+    // What comes later may be made of it.
+    for t in types.iter().skip(first).filter(|t| t.there.is_some()).rev() {
+        // A domain is one, too.
+        match attempt(&format!("DROP TYPE {}", t.name))? {
+            Err(e) if t.is_other() && !t.is_usable() => return Err(in_use(t, &e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn in_use(t: &Wanted, e: &Error) -> Error {
+    let there = t.there.as_deref().unwrap_or_default();
+    let users = e.detail.as_deref().unwrap_or(&e.message);
+    Error::new(
+        sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("type {} is another one on this node, and in use", t.name),
+    )
+    .detail(format!("It was made by: {there}\n{users}"))
+    .hint("Drop what uses it on the node, or give the new type another name.")
 }

@@ -192,7 +192,7 @@ pg_function!(
 
 pg_function!(
     /// `citus_internal_ensure_objects`: runs statements that create objects; what exists already
-    /// is left as it is. They run with the privileges of the caller; for other nodes and superusers
+    /// is left as it is, but for types that are others. They run with the privileges of the caller; for other nodes and superusers
     /// only.
     citus_ensure_objects,
     |args| {
@@ -201,7 +201,7 @@ pg_function!(
         let mut about = Arguments::default();
         about.list(commands.iter());
         trust::require_node(ENSURE, &about, args.text(1).as_deref())?;
-        commands.iter().try_for_each(|c| apply::create_unless_exists(c))?;
+        apply::create_unless_exist(&commands)?;
         args.void()
     }
 );
