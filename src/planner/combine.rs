@@ -2,7 +2,8 @@
 //! aggregates over all shards.
 
 use super::aggregate::{self, Partial};
-use super::analyze::{self, Analyzer, Part};
+use super::analyze::{Analyzer, Part};
+use super::order;
 use super::pushdown::{self, Place};
 use super::source;
 use super::values::Values;
@@ -22,6 +23,8 @@ pub fn rewrite(q: Query) -> Result<bool> {
     {
         return Ok(false);
     }
+    // An order that is written down goes to the nodes, with the LIMIT above it.
+    order::write_down(q);
     // Everything is tried on the parts that are sent; the query itself changes at the end.
     if let Some(place) = top_place(q)? {
         return top(q, place);
@@ -41,7 +44,7 @@ pub fn rewrite(q: Query) -> Result<bool> {
             return Ok(true);
         }
     }
-    if q.rtable().len() > 1 && !analyze::shows_order_of_its_source(q) {
+    if q.rtable().len() > 1 && !order::is_of_source(q) {
         return joined(q, &part);
     }
     Ok(false)

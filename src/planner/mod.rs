@@ -19,6 +19,7 @@ mod decorrelate;
 mod deparse;
 mod extension;
 pub mod modify;
+mod order;
 mod pushdown;
 mod rest;
 pub mod scan;

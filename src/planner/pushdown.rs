@@ -1,7 +1,8 @@
 //! Queries that run as they are on one shard group, or on each.
 
-use super::analyze::{self, Analyzer, Leaf, Part, Reject};
+use super::analyze::{Analyzer, Leaf, Part, Reject};
 use super::deparse;
+use super::order;
 use super::values::Values;
 use super::whole;
 use crate::catalog::Table;
@@ -103,7 +104,7 @@ pub fn is_transportable(typ: Oid) -> bool {
 pub fn place(q: Query) -> Result<Option<Place>> {
     let place = unordered_place(q)?;
     let many = |p: &Place| matches!(p.target, Target::Shards { single: false, .. });
-    if place.as_ref().is_some_and(many) && analyze::shows_order_of_its_source(q) {
+    if place.as_ref().is_some_and(many) && order::is_of_source(q) {
         return rejected(Reject("the order of a sub-query over several shards"));
     }
     Ok(place)

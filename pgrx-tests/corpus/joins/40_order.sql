@@ -39,4 +39,33 @@ SELECT count(*), max(n) FROM (SELECT n FROM skew ORDER BY n) q;
 SELECT * FROM (SELECT n FROM skew WHERE k = 1 ORDER BY n) q LIMIT 7;
 -- @ordered
 SELECT n FROM (SELECT n FROM skew ORDER BY n DESC) q ORDER BY n LIMIT 3;
+-- Keys that are no outputs, or twice; other clauses around and inside.
+-- @ordered
+SELECT * FROM (SELECT k FROM skew ORDER BY n DESC) q LIMIT 5;
+-- @ordered
+SELECT q.*, n AS again FROM (SELECT n, k FROM skew ORDER BY k DESC, n % 7, n) q WHERE n % 5 <> 0 LIMIT 12;
+-- @ordered
+SELECT k FROM (SELECT n, k FROM skew ORDER BY n % 10, n) q LIMIT 4;
+-- @ordered
+SELECT * FROM (SELECT n FROM skew ORDER BY n DESC LIMIT 9) q WHERE n % 2 = 0;
+-- @ordered
+SELECT * FROM (SELECT * FROM (SELECT x, k FROM a ORDER BY x DESC NULLS LAST, k) p) q LIMIT 11;
+-- @ordered
+SELECT count(*) OVER () AS c, n FROM (SELECT n FROM skew ORDER BY n DESC) q LIMIT 3;
+-- @ordered
+SELECT generate_series(1, 2) AS g, n FROM (SELECT n FROM skew ORDER BY n DESC) q LIMIT 5;
+-- @ordered
+WITH q AS (SELECT n FROM skew ORDER BY n % 10, n DESC) SELECT n FROM q LIMIT 4;
+-- @ordered
+WITH q AS (SELECT k FROM skew ORDER BY n DESC) SELECT k FROM q LIMIT 4;
+-- @ordered
+SELECT n FROM (SELECT n FROM skew ORDER BY n) q LIMIT 3 FOR UPDATE;
+-- @ordered
+SELECT * FROM (SELECT DISTINCT ON (k) k, n FROM skew ORDER BY k, n DESC) q LIMIT 4;
+-- @ordered
+SELECT * FROM (SELECT k, sum(n) AS s FROM skew GROUP BY k ORDER BY sum(n) DESC) q LIMIT 3;
+-- @ordered
+SELECT * FROM (SELECT n FROM skew ORDER BY n) q WHERE n > (SELECT max(k) FROM a) LIMIT 3;
+-- @ordered
+SELECT * FROM (SELECT label FROM r ORDER BY label) q LIMIT 3;
 DROP VIEW sorted;

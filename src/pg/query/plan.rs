@@ -21,8 +21,11 @@ impl PlannerInfo {
     /// loops around it, which LATERAL may bring, are parameters. PostgreSQL does this to what a
     /// custom scan checks here, only later.
     pub fn with_outer_values(self, condition: Node) -> Node {
-        // SAFETY: the planner is making the plan of a scan: the outer relations are known, and
-        // a column of theirs is a valid node.
+        // SAFETY: the planner is making the plan of a scan: the outer relations are known.
+        if unsafe { (*self.as_ptr()).curOuterRels.is_null() } {
+            return condition;
+        }
+        // SAFETY: as above; a column of theirs is a valid node.
         let outer =
             |v: Var| unsafe { pg_sys::bms_is_member(v.varno(), (*self.as_ptr()).curOuterRels) };
         condition.mutate(|n| match n.kind() {

@@ -13,7 +13,6 @@ mod prune;
 mod subquery;
 mod terms;
 
-pub use outputs::shows_order_of_its_source;
 pub use terms::{is_hash_equality, Filters, Term};
 
 use super::ship;

@@ -3,8 +3,8 @@
 
 use super::terms::Term;
 use super::{Analyzer, Part};
-use crate::pg::query::{List, Node, Query, RangeTblRef, SortGroupClause};
-use pgrx::pg_sys::{CmdType, RTEKind};
+use crate::pg::query::{List, Node, Query, SortGroupClause};
+use pgrx::pg_sys::CmdType;
 
 impl Analyzer<'_> {
     /// Output columns that equal the distribution key.
@@ -83,34 +83,4 @@ impl Analyzer<'_> {
         }
         None
     }
-}
-
-/// Whether the rows come in the order that the query's only FROM item, a sub-query, view or CTE,
-/// gives them by an ORDER BY of its own. SQL does not promise it, but PostgreSQL does so, and a
-/// LIMIT around such a query is a common way to write pages.
-pub fn shows_order_of_its_source(q: Query) -> bool {
-    let keeps = q.command_type() == CmdType::CMD_SELECT
-        && q.sort_clause().is_empty()
-        && (q.distinct_clause().is_empty() || q.has_distinct_on())
-        && !q.has_aggs()
-        && q.group_clause().is_empty()
-        && q.grouping_sets().is_empty()
-        && q.having_qual().is_none()
-        && q.set_operations().is_none()
-        && q.from_items().len() == 1;
-    if !keeps {
-        return false;
-    }
-    let item = q.from_items().get(0).and_then(|n| n.cast::<RangeTblRef>());
-    let Some(rte) = item.and_then(|r| q.entry(r.rtindex() as u32)) else { return false };
-    let source = match rte.rtekind() {
-        RTEKind::RTE_SUBQUERY => rte.subquery(),
-        RTEKind::RTE_CTE if rte.ctelevelsup() == 0 => {
-            let cte =
-                q.ctes().iter().find(|c| c.ctename().to_string() == rte.ctename().to_string());
-            cte.and_then(|c| c.ctequery().cast::<Query>())
-        }
-        _ => None,
-    };
-    source.is_some_and(|s| !s.sort_clause().is_empty() || shows_order_of_its_source(s))
 }
