@@ -1,19 +1,19 @@
 -- Whole rows beside the place of a row: conditions and values that only this node can compute.
 CREATE TYPE key_only AS (k INT);
-CREATE FUNCTION key_of(r s) RETURNS key_only LANGUAGE sql AS 'SELECT $1.k';
-CREATE FUNCTION text_of(r s) RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN r.v || ''/'' || r.n; END';
-UPDATE s SET v = 'by row', n = i.x FROM (VALUES (3, 30), (4, 40), (99, 1)) i (k, x) WHERE key_of(s.*) = row(i.k)::key_only;
-UPDATE s SET v = 'row ' || i.x FROM unnest(ARRAY[5, 6]) i (x) WHERE key_of(s) = row(i.x)::key_only RETURNING s.*, i.x;
-UPDATE s SET v = text_of(s) || i.x FROM (SELECT max(id) AS x FROM o) i WHERE s.k IN (7, 8) RETURNING s, text_of(s);
-DELETE FROM s USING (VALUES (9), (10)) i (k) WHERE key_of(s.*) = row(i.k)::key_only RETURNING s.k;
-DELETE FROM s USING o WHERE text_of(s) = 'by row/30' AND o.id = s.k;
-SELECT * FROM s;
-ALTER TABLE s ADD COLUMN gone INT DEFAULT 1;
-ALTER TABLE s DROP COLUMN gone;
-UPDATE s SET v = 'after' FROM (VALUES (11)) i (k) WHERE key_of(s.*) = row(i.k)::key_only RETURNING s.*;
-SELECT s FROM s WHERE k IN (11, 12) FOR UPDATE;
-DROP FUNCTION key_of(s);
-DROP FUNCTION text_of(s);
+CREATE FUNCTION key_of(r w) RETURNS key_only LANGUAGE sql AS 'SELECT $1.k';
+CREATE FUNCTION text_of(r w) RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN r.v || ''/'' || r.n; END';
+UPDATE w SET v = 'by row', n = i.x FROM (VALUES (3, 30), (4, 40), (99, 1)) i (k, x) WHERE key_of(w.*) = row(i.k)::key_only;
+UPDATE w SET v = 'row ' || i.x FROM unnest(ARRAY[5, 6]) i (x) WHERE key_of(w) = row(i.x)::key_only RETURNING w.*, i.x;
+UPDATE w SET v = text_of(w) || i.x FROM (SELECT max(id) AS x FROM o) i WHERE w.k IN (7, 8) RETURNING w, text_of(w);
+DELETE FROM w USING (VALUES (9), (10)) i (k) WHERE key_of(w.*) = row(i.k)::key_only RETURNING w.k;
+DELETE FROM w USING o WHERE text_of(w) = 'by row/30' AND o.id = w.k;
+SELECT * FROM w;
+ALTER TABLE w ADD COLUMN gone INT DEFAULT 1;
+ALTER TABLE w DROP COLUMN gone;
+UPDATE w SET v = 'after' FROM (VALUES (11)) i (k) WHERE key_of(w.*) = row(i.k)::key_only RETURNING w.*;
+SELECT w FROM w WHERE k IN (11, 12) FOR UPDATE;
+DROP FUNCTION key_of(w);
+DROP FUNCTION text_of(w);
 DROP TYPE key_only;
 -- Check options of views some of which have no condition.
 CREATE VIEW all_s AS SELECT * FROM s WITH CHECK OPTION;

@@ -13,7 +13,10 @@ CREATE TABLE p (k INT, v TEXT, n INT);
 -- @compare p
 CREATE TABLE target (k INT PRIMARY KEY, v TEXT, n INT);
 -- @distribute target k colocate t
+CREATE TABLE w (k INT PRIMARY KEY, v TEXT, n INT NOT NULL DEFAULT 7);
+-- @distribute w k colocate t
 INSERT INTO s SELECT i, 's' || i, i * 2 FROM generate_series(1, 40) i;
+INSERT INTO w SELECT i, 'w' || i, i * 2 FROM generate_series(1, 30) i;
 INSERT INTO o (k, v) SELECT i % 15, 'o' || i % 4 FROM generate_series(1, 50) i;
 INSERT INTO r (name) VALUES ('red'), ('green'), ('blue');
 INSERT INTO p SELECT i, 'p' || i, i FROM generate_series(35, 45) i;
