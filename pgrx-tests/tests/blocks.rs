@@ -219,14 +219,48 @@ fn locks_last_until_what_was_written_is_visible() {
     c.run(&format!(
         "BEGIN; SELECT FROM t WHERE k = {lock} FOR UPDATE; INSERT INTO here VALUES (2)"
     ));
-    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    let kill = "SELECT bool_and(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
                 WHERE datname = current_database() AND state = 'idle in transaction'";
-    assert_eq!(CLUSTER.workers[0].connect(&name).value(kill), "1");
-    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(CLUSTER.workers[0].connect(&name).value(kill), "t");
+    std::thread::sleep(Duration::from_millis(200));
     assert_eq!(code(&mut c, "COMMIT"), "08006");
     assert_eq!(c.value("SELECT count(*) FROM here WHERE k = 2"), "0");
     // Nor would it last until COMMIT PREPARED.
     c.run(&format!("BEGIN; SELECT FROM t WHERE k = {lock} FOR UPDATE"));
     assert_eq!(code(&mut c, "PREPARE TRANSACTION 'locks'"), "0A000");
     assert_eq!(code(&mut other, &take), "none");
+}
+
+/// Who was told of the end of a transaction may take its locks at once.
+#[test]
+fn locks_are_free_when_a_rollback_is_told() {
+    let (name, mut c) = database("free");
+    let mut other = CLUSTER.connect(&name);
+    other.run("SELECT count(*) FROM t");
+    let all = "SELECT FROM t WHERE k <= 20 FOR UPDATE";
+    let take = "SELECT v FROM t WHERE k = 7 FOR UPDATE NOWAIT";
+    let mut early = std::collections::BTreeMap::new();
+    for (held, end, told) in [
+        (all, "ROLLBACK", "none"),
+        ("UPDATE t SET v = 'x' WHERE k <= 20", "ROLLBACK", "none"),
+        (all, "PREPARE TRANSACTION 'free'", "0A000"),
+        (all, "SELECT 1 / 0", "22012"),
+        (all, "INSERT INTO t VALUES (7)", "23505"),
+        (all, "UPDATE t SET v = 1 / (k - 9)", "22012"),
+        (all, "SELECT 1 / (k - 9) FROM t", "22012"),
+        (&format!("SAVEPOINT s; {all}"), "ROLLBACK TO s", "none"),
+        (&format!("SAVEPOINT s; {all}"), "INSERT INTO t VALUES (7)", "23505"),
+    ] {
+        for _ in 0..60 {
+            c.run(&format!("BEGIN; {held}"));
+            assert_eq!(code(&mut c, end), told, "{end}");
+            match code(&mut other, take).as_str() {
+                "none" => {}
+                "55P03" => *early.entry(end).or_insert(0) += 1,
+                e => panic!("{e}"),
+            }
+            c.run("ROLLBACK");
+        }
+    }
+    assert!(early.is_empty(), "too early: {early:?}");
 }

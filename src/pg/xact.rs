@@ -241,6 +241,12 @@ pub fn exiting() -> bool {
     unsafe { pg_sys::proc_exit_inprogress }
 }
 
+/// Whether a statement goes on after what ends now: an EXCEPTION block, a procedure.
+pub fn is_within_statement() -> bool {
+    // SAFETY: a plain pointer that is only compared.
+    unsafe { !pg_sys::ActivePortal.is_null() }
+}
+
 /// How the transaction runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Characteristics {

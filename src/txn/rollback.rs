@@ -5,10 +5,11 @@ use super::owners::forget_all;
 use super::parts::{give_back_all, select, PARTS};
 use super::{consistent, gate};
 use crate::error::sqlstate;
-use crate::pg::{guard, xact};
+use crate::pg::{guard, wait, xact};
 use crate::remote::{
     cancel_all, cancel_and_leave, rest, settle, simple, Answers, Message, SessionRef, TxStatus,
 };
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Statements that are about to end by themselves need no cancel.
@@ -17,6 +18,10 @@ const GRACE: Duration = Duration::from_millis(2);
 const RETRY: Duration = Duration::from_millis(250);
 /// Time after which a session is given up.
 const LIMIT: Duration = Duration::from_secs(3);
+/// Time for a node to say that its locks are free.
+const RELEASE: Duration = Duration::from_secs(1);
+/// The same after something was cut short, for those of which nothing was heard since.
+const RELEASE_SHORT: Duration = Duration::from_millis(5);
 /// Time for rolling back what was prepared.
 const ROLLBACK_PREPARED: Duration = Duration::from_secs(10);
 
@@ -57,7 +62,7 @@ fn busy(session: &SessionRef) -> bool {
 /// The subtransaction of this level was rolled back.
 pub(super) fn sub_aborted(level: i32) {
     let done = guard::catch(|| {
-        let mut running = Vec::new();
+        let (mut running, mut holders) = (Vec::new(), Vec::new());
         PARTS.with(|p| {
             let Ok(mut parts) = p.try_borrow_mut() else { return };
             for part in parts.iter_mut() {
@@ -79,16 +84,23 @@ pub(super) fn sub_aborted(level: i32) {
             // A node that joined inside of the subtransaction and was lost may join again.
             parts.retain(|p| !(p.joined >= level && p.session.borrow().is_broken()));
             for part in parts.iter_mut() {
+                let holds = part.modified || part.keeps_locks();
                 let tell = part.sub_aborted(level) && part.owner.is_none();
                 if let (true, Ok(mut s)) = (tell, part.session.clone().try_borrow_mut()) {
                     let mut sql = String::new();
                     part.undo_savepoints(&mut sql);
                     s.queue_internal(&sql, Answers::Essential);
-                    // Locks are given up now; the answer is read with the next use.
                     let _ = s.flush();
+                    if holds {
+                        holders.push(part.session.clone());
+                    }
                 }
             }
         });
+        // Otherwise the answer is read with the next use.
+        if !xact::is_within_statement() && !xact::exiting() {
+            await_release(holders, &running);
+        }
     });
     if done.is_err() {
         // The state is not known any more: what the nodes did cannot be kept.
@@ -120,11 +132,11 @@ pub(super) fn after_abort() {
         if xact::exiting() {
             return;
         }
-        let prepared = roll_back_parts();
+        let (prepared, holders) = roll_back_parts();
         if !prepared.is_empty() {
-            let sessions: Vec<SessionRef> = prepared.into_iter().collect();
-            settle(&sessions, ROLLBACK_PREPARED, || false, |_, _| ());
+            settle(&prepared, ROLLBACK_PREPARED, || false, |_, _| ());
         }
+        await_release(holders, &running);
     });
     forget_all();
     give_back_all();
@@ -171,12 +183,23 @@ pub(super) fn withdraw(sessions: &[SessionRef]) -> bool {
     certain
 }
 
-/// Queues and sends the rollback of every part; gives back those that were prepared.
-fn roll_back_parts() -> Vec<SessionRef> {
-    let mut prepared = Vec::new();
+/// Who hears of the end may take the locks that the transaction had. A node that stands still does
+/// not hold up a session that was cancelled: only those that were `stopped` have just answered.
+fn await_release(holders: Vec<SessionRef>, stopped: &[SessionRef]) {
+    let answered = |s: &SessionRef| stopped.is_empty() || stopped.iter().any(|o| Rc::ptr_eq(o, s));
+    let (alive, unknown): (Vec<_>, Vec<_>) = holders.into_iter().partition(answered);
+    rest(&alive, RELEASE, wait::stop_requested, |_, _| ());
+    rest(&unknown, RELEASE_SHORT, wait::stop_requested, |_, _| ());
+}
+
+/// Queues and sends the rollback of every part; gives back those that were prepared, and others
+/// that have locks.
+fn roll_back_parts() -> (Vec<SessionRef>, Vec<SessionRef>) {
+    let (mut prepared, mut holders) = (Vec::new(), Vec::new());
     PARTS.with(|p| {
         let Ok(mut parts) = p.try_borrow_mut() else { return };
         for part in parts.iter_mut().filter(|p| p.began) {
+            let holds = part.modified || part.keeps_locks();
             let Ok(mut s) = part.session.try_borrow_mut() else { continue };
             // A failed COMMIT or PREPARE has ended the transaction already.
             let idle = s.status() == TxStatus::Idle && s.outstanding() == 0;
@@ -194,11 +217,14 @@ fn roll_back_parts() -> Vec<SessionRef> {
                 _ => {
                     s.forgive_transaction();
                     s.queue_internal("ROLLBACK", Answers::Essential);
+                    if holds {
+                        holders.push(part.session.clone());
+                    }
                 }
             }
             let _ = s.flush();
             part.began = false;
         }
     });
-    prepared
+    (prepared, holders)
 }
