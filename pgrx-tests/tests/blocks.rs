@@ -264,3 +264,37 @@ fn locks_are_free_when_a_rollback_is_told() {
     }
     assert!(early.is_empty(), "too early: {early:?}");
 }
+
+/// What one node refuses is told while another is busy, whose work is stopped.
+#[test]
+fn the_first_failure_of_a_node_is_told() {
+    let (name, mut c) = database("first");
+    let [bad, slow] = apart(&mut c);
+    let f = format!(
+        "CREATE FUNCTION f(k int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+             IF k = {bad} THEN RAISE division_by_zero; END IF;
+             IF k = {slow} THEN PERFORM pg_sleep(20); END IF;
+             RETURN k;
+         END $$"
+    );
+    c.run(&f);
+    CLUSTER.workers.iter().for_each(|w| w.connect(&name).run(&f));
+    for sql in [
+        "CREATE INDEX ON t (f(k))",
+        "ALTER TABLE t ADD CHECK (f(k) > 0)",
+        "ALTER TABLE t ALTER v TYPE int USING f(k)",
+    ] {
+        for block in ["", "BEGIN; SAVEPOINT s; "] {
+            let start = Instant::now();
+            assert_eq!(code(&mut c, &format!("{block}{sql}")), "22012", "{block}{sql}");
+            assert!(start.elapsed() < Duration::from_secs(10), "{block}{sql}");
+            if !block.is_empty() {
+                c.run("ROLLBACK TO s; UPDATE t SET v = 'x'; COMMIT");
+            }
+        }
+    }
+    assert_eq!(c.value("SELECT count(*) FROM t WHERE v = 'x'"), "100");
+    let asleep = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    assert_eq!(CLUSTER.workers[1].connect(&name).value(asleep), "0");
+}

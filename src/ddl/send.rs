@@ -91,10 +91,7 @@ pub fn on_nodes(work: &[(i32, String)]) -> Result<()> {
     if work.is_empty() {
         return Ok(());
     }
-    for result in run::on_groups(work, true)? {
-        result?;
-    }
-    Ok(())
+    run::on_groups(work, true).map(|_| ())
 }
 
 /// Calls a function on each of the groups in the running transaction and raises any error.
@@ -102,10 +99,7 @@ pub fn call_on_nodes(work: &[(i32, Call)]) -> Result<()> {
     if work.is_empty() {
         return Ok(());
     }
-    for result in run::calls(work)? {
-        result?;
-    }
-    Ok(())
+    run::calls(work).map(|_| ())
 }
 
 /// Applies commands to all placements of a table that name no other table.

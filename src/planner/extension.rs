@@ -115,7 +115,7 @@ fn ask(extension: Oid, groups: &[i32]) -> Result<bool> {
     );
     let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
     for result in run::on_groups(&work, false)? {
-        if result?.rows.is_empty() {
+        if result.rows.is_empty() {
             return Ok(false);
         }
     }

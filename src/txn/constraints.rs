@@ -46,9 +46,7 @@ pub fn set(timing: Timing, unshard: impl Fn(Error) -> Error) -> Result<()> {
     if let Timing::Named(of) = &timing {
         work.extend(of.get(&local).map(|sql| (local, sql.clone())));
     }
-    for result in run::on_groups(&work, false).map_err(&unshard)? {
-        result.map_err(&unshard)?;
-    }
+    run::on_groups(&work, false).map_err(&unshard)?;
     SAID.with(|s| s.borrow_mut().push((xact::nest_level(), Rc::new(timing))));
     Ok(())
 }

@@ -13,16 +13,17 @@ use crate::remote::{pool, NodeAddr, SessionRef};
 /// result per entry, in order. Name each group once: several statements can be one text. The
 /// local group's statement runs in this backend.
 ///
-/// The outer error is trouble with the connections. After an inner error the node's transaction
-/// has failed: raise it, or have called this within `pg::subxact::attempt`.
-pub fn on_groups(work: &[(i32, String)], write: bool) -> Result<Vec<Result<TextResult>>> {
+/// The first error ends the wait: the transaction has failed on that node, and others may be
+/// running still. Raise it, or have called this within `pg::subxact::attempt`; the rollback stops
+/// them.
+pub fn on_groups(work: &[(i32, String)], write: bool) -> Result<Vec<TextResult>> {
     let groups: Vec<i32> = work.iter().map(|w| w.0).collect();
     run(&groups, write, &|i, _| Ok(work.get(i).map(|w| w.1.clone()).unwrap_or_default()))
 }
 
 /// Calls functions on groups other than this node's that run for other nodes only, inside the
 /// running transaction; as [`on_groups`].
-pub fn calls(work: &[(i32, Call)]) -> Result<Vec<Result<TextResult>>> {
+pub fn calls(work: &[(i32, Call)]) -> Result<Vec<TextResult>> {
     let groups: Vec<i32> = work.iter().map(|w| w.0).collect();
     run(&groups, true, &|i, session| match (work.get(i), session) {
         (Some(w), Some(s)) => w.1.statement(s),
@@ -36,7 +37,7 @@ fn run(
     groups: &[i32],
     write: bool,
     text: &dyn Fn(usize, Option<&SessionRef>) -> Result<String>,
-) -> Result<Vec<Result<TextResult>>> {
+) -> Result<Vec<TextResult>> {
     let local = catalog::local_group()?;
     let remote: Vec<i32> = groups.iter().copied().filter(|g| *g != local).collect();
     let mut results = Vec::new();
@@ -52,25 +53,26 @@ fn run(
             .zip(places)
             .map(|(s, i)| Ok((s.clone(), text(i, Some(s))?)))
             .collect::<Result<_>>()?;
-        results = simple::query_all(&jobs)?;
+        simple::start_all(&jobs)?;
+        results = simple::collect_successes(&sessions)?;
     }
     let mut results = results.into_iter();
     let missing = || Err(Error::internal("no answer from a node"));
-    Ok(groups
+    groups
         .iter()
         .enumerate()
         .map(|(i, g)| match *g == local {
             // What it names without a schema is PostgreSQL's, as on the other nodes.
             true => text(i, None).and_then(|sql| spi::pinned(|| here(&sql))),
-            false => results.next().unwrap_or_else(missing),
+            false => results.next().map_or_else(missing, Ok),
         })
-        .collect())
+        .collect()
 }
 
 /// [`on_groups`] for one group.
 pub fn on_group(group: i32, sql: &str, write: bool) -> Result<TextResult> {
     let results = on_groups(&[(group, sql.to_owned())], write)?;
-    results.into_iter().next().unwrap_or_else(|| Err(Error::internal("no answer from a node")))
+    results.into_iter().next().ok_or_else(|| Error::internal("no answer from a node"))
 }
 
 /// Runs a statement in this backend, with the session's own search path.

@@ -83,7 +83,7 @@ fn measure(work: &Work, measure: Measure, with_partitions: bool) -> Result<Vec<S
         work.iter().map(|(g, t)| (*g, measuring_query(t, measure, with_partitions))).collect();
     let mut sizes = Vec::new();
     for ((group, _), result) in jobs.iter().zip(run::on_groups(&jobs, false)?) {
-        for row in result?.rows {
+        for row in result.rows {
             let mut row = row.into_iter().map(|v| v.and_then(|v| v.parse::<i64>().ok()));
             if let (Some(Some(shard)), Some(Some(bytes))) = (row.next(), row.next()) {
                 sizes.push(Size { shard, group: *group, bytes });
