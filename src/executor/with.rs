@@ -170,6 +170,10 @@ impl Inner {
                 pg_sys::ExecutorRun(desc, pg_sys::ScanDirection::ForwardScanDirection, 0, true)
             });
             guard::call(|| pg_sys::ExecutorFinish(desc));
+            if (*(*desc).plannedstmt).canSetTag {
+                // The statement itself, whose RETURNING is the query above.
+                (*estate).es_processed += (*(*desc).estate).es_processed;
+            }
             if (*estate).es_instrument != 0 {
                 self.ran.push(desc);
             } else {

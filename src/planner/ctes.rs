@@ -7,15 +7,18 @@
 
 use super::{pushdown, ship, source, whole, Standard};
 use crate::error::{Error, Result};
-use crate::pg::query::{self, CommonTableExpr, CustomScan, List, PlannedStmt, Query, TargetEntry};
+use crate::pg::query::{
+    self, CommonTableExpr, CustomScan, List, Node, PlannedStmt, Query, RangeTblEntry, TargetEntry,
+};
 use crate::plan::{DistPlan, Operation, Target, Template};
 use pgrx::pg_sys::{CmdType, RTEKind};
 use std::cell::Cell;
 
 thread_local! { static NUMBERS: Cell<u64> = const { Cell::new(0) }; }
 
-/// Plans a statement with data-modifying CTEs.
-pub fn plan(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
+/// Plans a statement with data-modifying CTEs. One that reads the rows of `source`, a modification,
+/// and nothing else in FROM, is given without FROM.
+pub fn plan(q: Query, source: Option<Query>, standard: Standard<'_>) -> Result<PlannedStmt> {
     let mut statements: Vec<(u64, PlannedStmt)> = Vec::new();
     let mut ready = List::EMPTY;
     for cte in q.ctes().iter() {
@@ -25,10 +28,7 @@ pub fn plan(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
             ready.push(cte);
             continue;
         }
-        let number = NUMBERS.with(|n| {
-            n.set(n.get() + 1);
-            n.get()
-        });
+        let number = next_number();
         let statement = detached(body, ready, q.has_recursive())?;
         statement.set_can_set_tag(false);
         let columns = whole::result_list(body);
@@ -38,10 +38,26 @@ pub fn plan(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
         }
         statements.push((number, super::plan_query(statement, standard)?));
     }
+    if let Some(source) = source {
+        let number = next_number();
+        let rte = rows_of(number, whole::result_list(source))?;
+        q.set_rtable(List::from([rte]));
+        q.set_jointree(Some(query::from_entry(1, Node::NONE)));
+        source.set_ctes(ready.copy());
+        source.set_has_modifying_cte(false);
+        statements.push((number, super::plan_query(source, standard)?));
+    }
     q.set_ctes(ready);
     q.set_has_modifying_cte(false);
     let stmt = super::plan_query(q, standard)?;
     Ok(on_top(stmt, &statements))
+}
+
+fn next_number() -> u64 {
+    NUMBERS.with(|n| {
+        n.set(n.get() + 1);
+        n.get()
+    })
 }
 
 /// A CTE whose rows differ from run to run must not be copied into several statements.
@@ -80,8 +96,8 @@ fn lift(q: Query, depth: u32, outer: &mut bool) {
     }
 }
 
-/// The query that reads the rows of a statement.
-fn reader(number: u64, columns: List<TargetEntry>) -> Result<Query> {
+/// The FROM item that delivers the rows of a statement.
+fn rows_of(number: u64, columns: List<TargetEntry>) -> Result<RangeTblEntry> {
     let plan = DistPlan {
         operation: Operation::Select,
         target: Target::Statement { number },
@@ -98,7 +114,12 @@ fn reader(number: u64, columns: List<TargetEntry>) -> Result<Query> {
         tenant: None,
         check_as: Vec::new(),
     };
-    let rte = source::entry(&plan, &[], columns)?;
+    source::entry(&plan, &[], columns)
+}
+
+/// The query that reads the rows of a statement.
+fn reader(number: u64, columns: List<TargetEntry>) -> Result<Query> {
+    let rte = rows_of(number, columns)?;
     let q = query::select();
     let mut tlist = List::EMPTY;
     for (i, t) in columns.iter().enumerate() {

@@ -73,8 +73,11 @@ pub fn plan(q: Query, text: Option<&[u8]>, standard: Standard<'_>) -> Result<Pla
         }
     }
     simplify(q);
+    if modify::target_of(q).is_some() && modify::reads_elsewhere(q) {
+        return modify::plan_apart(q, standard);
+    }
     if q.has_modifying_cte() && !q.ctes().is_empty() {
-        return ctes::plan(q, standard);
+        return ctes::plan(q, None, standard);
     }
     plan_query(q, standard)
 }
@@ -85,6 +88,9 @@ fn plan_query(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
         return Ok(standard(q));
     }
     if let Some(table) = modify::target_of(q) {
+        if modify::reads_elsewhere(q) {
+            return modify::plan_apart(q, standard);
+        }
         return modify::plan(q, &table, standard);
     }
     if let Some(stmt) = pushdown::whole_query(q)? {

@@ -33,5 +33,15 @@ INSERT INTO dst (k, v, n) SELECT k, 'locked', n FROM src WHERE k < 5 FOR UPDATE;
 WITH gone AS (DELETE FROM nul WHERE k < 5 RETURNING *) INSERT INTO nul SELECT 'back', k FROM gone RETURNING *;
 WITH more AS (INSERT INTO nul SELECT 'more', k FROM src WHERE k > 55 RETURNING *) SELECT count(*), sum(k) FROM more;
 WITH more AS (INSERT INTO nul SELECT 'first', k FROM src WHERE k > 55 RETURNING *), last AS (INSERT INTO nul SELECT 'last', k FROM more WHERE k > 57 RETURNING *) SELECT (SELECT count(*) FROM more), (SELECT count(*) FROM last), (SELECT count(*) FROM nul WHERE v IN ('first', 'last'));
--- @known all RETURNING reads a query of WITH
 WITH c AS (SELECT count(*) AS n FROM src) INSERT INTO nul (k, v) SELECT k, 'with' FROM src WHERE k < 3 RETURNING k, (SELECT n FROM c);
+WITH c AS (SELECT k, v FROM src WHERE k < 9) INSERT INTO nul (k, v) SELECT k, 'of with' FROM c RETURNING k, (SELECT v FROM c WHERE c.k = nul.k), (SELECT count(*) FROM c);
+WITH c AS (SELECT 7 AS n) INSERT INTO nul (k, v) VALUES (70, 'one row') RETURNING *, (SELECT n FROM c);
+WITH gone AS (DELETE FROM nul WHERE k = 70 RETURNING k, v) INSERT INTO nul (k, v) SELECT k + 1, v FROM gone RETURNING k, (SELECT max(v) FROM gone), (SELECT count(*) FROM nul);
+INSERT INTO nul (k, v) VALUES (80, 'before'), (81, 'before') RETURNING k, (SELECT count(*) FROM nul WHERE v = 'before');
+INSERT INTO nul (k, v) VALUES (82, 'other') RETURNING nul, (SELECT o.v FROM other o WHERE o.id = nul.k - 80), nul.tableoid = 'nul'::regclass;
+WITH c AS (SELECT 5 AS id) INSERT INTO r2 VALUES (5, 'upsert') ON CONFLICT (id) DO UPDATE SET name = excluded.name RETURNING *, (SELECT id FROM c);
+WITH c AS (SELECT 2 AS n), new AS (INSERT INTO nul (k, v) VALUES (83, 'inner') RETURNING k, (SELECT n FROM c) AS n) SELECT * FROM new;
+WITH c AS (SELECT 2 AS n) UPDATE nul SET v = 'changed' WHERE k = 83 RETURNING k, v, (SELECT n FROM c);
+WITH c AS (SELECT 2 AS n) UPDATE nul SET v = 'changed' WHERE v = 'before' RETURNING k, v, (SELECT n FROM c), (SELECT count(*) FROM other WHERE other.k = nul.k - 76);
+WITH c AS (SELECT 2 AS n) DELETE FROM nul WHERE k IN (80, 83) RETURNING k, v, (SELECT n FROM c);
+SELECT * FROM nul;

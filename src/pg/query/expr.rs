@@ -245,3 +245,12 @@ pub fn query_text(q: Query) -> Result<String> {
         Ok(text)
     }
 }
+
+impl RangeTblEntry {
+    /// Whether the statement assigns to a column of this table, as far as rights are concerned.
+    pub fn updates(self, attno: i16) -> bool {
+        let member = i32::from(attno) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+        // SAFETY: a valid node's set.
+        unsafe { pg_sys::bms_is_member(member, (*self.as_ptr()).updatedCols) }
+    }
+}

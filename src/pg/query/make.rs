@@ -102,6 +102,18 @@ pub fn null_if(operator: Oid, function: Oid, result: Oid, args: List<Node>) -> N
     e.node()
 }
 
+/// `DEFAULT` as the new value of a column.
+pub fn set_to_default(typ: Oid) -> Node {
+    // SAFETY: a new node of the type.
+    unsafe {
+        let d: *mut pg_sys::SetToDefault = nodes::make(pg_sys::NodeTag::T_SetToDefault);
+        (*d).typeId = typ;
+        (*d).typeMod = -1;
+        (*d).location = -1;
+        Node(d.cast())
+    }
+}
+
 /// A call of an operator.
 pub fn operator(operator: Oid, result: Oid, args: List<Node>) -> Node {
     let e = OpExpr::new();

@@ -82,7 +82,7 @@ fn tail_ships(q: Query) -> bool {
 
 /// Whether nodes can evaluate expressions; sub-queries may read reference tables, which are on
 /// every node.
-fn ships_with_references(n: Node) -> bool {
+pub fn ships_with_references(n: Node) -> bool {
     !n.walk(|x| {
         if let Some(rte) = x.cast::<RangeTblEntry>() {
             let elsewhere = match rte.rtekind() {

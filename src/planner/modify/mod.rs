@@ -19,11 +19,12 @@ mod rows;
 mod select;
 
 pub use place::SHARD_ATTRIBUTE;
+pub use returning::{plan_apart, reads_elsewhere};
 
 use super::{pushdown, ship, whole, Standard};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
-use crate::pg::lookup;
+use crate::pg::lookup::{self, Attribute};
 use crate::pg::query::{self, List, Node, PlannedStmt, Query, RangeTblRef, Text, Var};
 use crate::plan::{Apply, Target};
 use pgrx::pg_sys::{CmdType, NodeTag};
@@ -41,6 +42,7 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
     match q.command_type() {
         CmdType::CMD_INSERT => {
             conflict::name_arbiters(q)?;
+            conflict::expand_rows(q);
             conflict::check_volatile(q, table)?;
             if !returning::needs_lowering(q) {
                 return plan_insert(q, table, standard);
@@ -56,13 +58,14 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
 /// The plan of a modification that one scan can carry out as it is, if it is one.
 pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     check(q)?;
-    if returning::needs_lowering(q) {
+    if returning::needs_lowering(q) || reads_elsewhere(q) {
         return Ok(None);
     }
     settle(q, table);
     match q.command_type() {
         CmdType::CMD_INSERT if q.with_check_options().is_empty() => {
             conflict::name_arbiters(q)?;
+            conflict::expand_rows(q);
             conflict::check_volatile(q, table)?;
             if insert::is_single_row(q) {
                 return insert::insert_row(q, table);
@@ -77,13 +80,16 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
 /// Brings a statement into the form that text can be made of.
 fn settle(q: Query, table: &Table) {
     settle_from_items(q);
-    // `SET generated = DEFAULT` alone leaves nothing to set: the row is written as it is.
+    // `SET generated = DEFAULT` alone leaves nothing to set, and is written again as it was: it
+    // takes the right to update this very column.
     if q.command_type() == CmdType::CMD_UPDATE && q.target_list().is_empty() {
-        let stored = lookup::attributes(table.relid).into_iter().flatten().find(|a| !a.generated);
-        if let Some(a) = stored {
-            let own = a.var(q.result_relation());
-            q.set_target_list(List::from([query::target_entry(own, a.attno, Text::new(&a.name))]));
-        }
+        let named = |a: &Attribute| a.generated && q.target().is_some_and(|t| t.updates(a.attno));
+        let all: Vec<Attribute> = lookup::attributes(table.relid).into_iter().flatten().collect();
+        let some = all.iter().any(named);
+        let list = all.iter().filter(|a| if some { named(a) } else { a.generated }).map(|a| {
+            query::target_entry(query::set_to_default(a.typ), a.attno, Text::new(&a.name))
+        });
+        q.set_target_list(list.collect());
     }
 }
 

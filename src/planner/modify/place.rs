@@ -11,7 +11,9 @@ use crate::pg::query::{
 use crate::plan::{Apply, Column, DistPlan, Operation, Piece, Prune, Route, Sent, Step};
 use crate::plan::{Target, Template};
 use crate::planner::{pushdown, rest, scan, ship, Standard};
-use pgrx::pg_sys::{self, CmdType, LockClauseStrength, Oid, ParamKind, RTEKind, SubLinkType};
+use pgrx::pg_sys::{
+    self, CmdType, LockClauseStrength, NodeTag, Oid, ParamKind, RTEKind, SubLinkType,
+};
 use std::rc::Rc;
 
 /// Attribute number under which scans deliver the number of a row's shard.
@@ -135,6 +137,14 @@ pub fn by_identity(
         names.push(format!("v{}", n + 1));
         sent.push(Sent { column: *column, as_text: false });
     }
+    if set.is_empty() && !delete {
+        // `SET generated = DEFAULT` alone.
+        let all = lookup::attributes(table.relid).into_iter().flatten();
+        set.extend(
+            all.filter(|a| a.generated).map(|a| format!("{} = DEFAULT", quote_ident(&a.name))),
+        );
+        set.truncate(1);
+    }
     let mut outputs = Vec::new();
     for (r, _) in returned {
         match r {
@@ -256,7 +266,8 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
 fn assigned(s: Query) -> Result<Vec<(i16, Node)>> {
     let list = s.target_list();
     let mut out = Vec::new();
-    for t in list.iter().filter(|t| !t.resjunk()) {
+    let computed = |t: &TargetEntry| t.expr().tag() == NodeTag::T_SetToDefault;
+    for t in list.iter().filter(|t| !t.resjunk() && !computed(t)) {
         if ship::classify(t.expr()).srf {
             return Err(Error::unsupported("a set-returning function in UPDATE"));
         }

@@ -4,10 +4,11 @@ use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::pg::lookup;
 use crate::pg::query::{
-    self, CustomScan, Kind, List, Node, PlannedStmt, Query, RowExpr, TargetEntry, Text, Var, Visit,
+    self, CustomScan, Kind, List, Node, PlannedStmt, Query, RangeTblEntry, RowExpr, TargetEntry,
+    Text, Var, Visit,
 };
-use crate::planner::{analyze, pushdown};
-use pgrx::pg_sys::{self, CoercionForm, Oid, RTEKind};
+use crate::planner::{analyze, ctes, pushdown, Standard};
+use pgrx::pg_sys::{self, CmdType, CoercionForm, Oid, RTEKind};
 
 /// What is left to do here with the columns that come back.
 pub struct Projection {
@@ -120,4 +121,87 @@ impl Projection {
 /// Whether the entry is a table, whose whole rows have a named type.
 pub fn has_named_rows(q: Query, varno: i32) -> bool {
     q.entry(varno as u32).is_some_and(|rte| rte.rtekind() == RTEKind::RTE_RELATION)
+}
+
+/// Whether RETURNING of an INSERT has sub-queries that read what is not on the nodes of its shards:
+/// queries of WITH, tables that are cut otherwise. Rows found for an UPDATE or DELETE carry the
+/// values of such sub-queries; the rows of an INSERT are only there when they are back.
+pub fn reads_elsewhere(q: Query) -> bool {
+    q.command_type() == CmdType::CMD_INSERT
+        && q.returning_list().walk(|n| {
+            let Kind::SubLink(link) = n.kind() else { return Visit::Descend };
+            let inner = link.subselect();
+            let outer = inner.cast::<Query>().is_some_and(|s| reads_with(s, 0));
+            if outer || !super::insert::ships_with_references(inner) {
+                Visit::Stop
+            } else {
+                Visit::Skip
+            }
+        })
+}
+
+/// Whether a sub-query reads queries of a WITH around it.
+fn reads_with(q: Query, depth: u32) -> bool {
+    let outer = |r: RangeTblEntry| r.rtekind() == RTEKind::RTE_CTE && r.ctelevelsup() > depth;
+    q.rtable().iter().any(outer) || q.inner_queries().into_iter().any(|i| reads_with(i, depth + 1))
+}
+
+/// Plans a modification whose RETURNING is a query of its own: it reads the columns that the
+/// modification returns as it would read those of a modification in WITH.
+pub fn plan_apart(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
+    let body = q.copy();
+    let mut columns: Vec<Var> = Vec::new();
+    let list = q.returning_list().mutate(|n| Some(over_columns(n, 0, &mut columns)));
+    let mut outputs: List<TargetEntry> =
+        columns.iter().enumerate().map(|(i, v)| output(v.node(), i)).collect();
+    if columns.is_empty() {
+        outputs.push(output(query::boolean(true), 0));
+    }
+    body.set_returning_list(outputs);
+    body.set_ctes(List::EMPTY);
+    let outer = query::select();
+    outer.set_target_list(list);
+    outer.set_ctes(q.ctes());
+    outer.set_has_recursive(q.has_recursive());
+    outer.set_has_modifying_cte(true);
+    outer.set_has_sub_links(true);
+    outer.set_query_id(q.query_id());
+    outer.set_can_set_tag(q.can_set_tag());
+    outer.set_stmt_location(q.stmt_location());
+    outer.set_stmt_len(q.stmt_len());
+    let stmt = ctes::plan(outer, Some(body), standard)?;
+    stmt.set_command_type(q.command_type());
+    stmt.set_has_returning(true);
+    Ok(stmt)
+}
+
+fn output(e: Node, i: usize) -> TargetEntry {
+    query::target_entry(e.copy(), i as i16 + 1, Text::new(&format!("r{}", i + 1)))
+}
+
+/// An expression over the columns that a modification returns, which `columns` collects.
+fn over_columns(n: Node, depth: u32, columns: &mut Vec<Var>) -> Node {
+    n.mutate(|x| {
+        let v = match x.kind() {
+            Kind::Query(q) => {
+                let q = q.copy();
+                q.mutate_parts(|y| Some(over_columns(y, depth + 1, columns)));
+                return Some(q.node());
+            }
+            Kind::Var(v) if v.varlevelsup() == depth => v,
+            _ => return None,
+        };
+        let own = v.copy();
+        own.set_varlevelsup(0);
+        let i = match columns.iter().position(|c| c.node().equals(own.node())) {
+            Some(i) => i,
+            None => {
+                columns.push(own);
+                columns.len() - 1
+            }
+        };
+        let new = query::var(1, i as i16 + 1, x.typ(), x.typmod(), x.collation());
+        new.set_varlevelsup(depth);
+        Some(new.node())
+    })
 }
