@@ -73,7 +73,7 @@ pub fn plan(q: Query, text: Option<&[u8]>, standard: Standard<'_>) -> Result<Pla
         }
     }
     simplify(q);
-    if modify::target_of(q).is_some() && modify::reads_elsewhere(q) {
+    if modify::reads_elsewhere(q) && modify::target_of(q).is_some() {
         return modify::plan_apart(q, standard);
     }
     if q.has_modifying_cte() && !q.ctes().is_empty() {

@@ -128,6 +128,7 @@ pub fn has_named_rows(q: Query, varno: i32) -> bool {
 /// values of such sub-queries; the rows of an INSERT are only there when they are back.
 pub fn reads_elsewhere(q: Query) -> bool {
     q.command_type() == CmdType::CMD_INSERT
+        && q.has_sub_links()
         && q.returning_list().walk(|n| {
             let Kind::SubLink(link) = n.kind() else { return Visit::Descend };
             let inner = link.subselect();
