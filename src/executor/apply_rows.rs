@@ -3,6 +3,7 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 mod copying;
+mod store;
 
 use super::analyze::Analysis;
 use super::batch::{self, Batch};
@@ -24,6 +25,7 @@ use crate::txn::sight::Sight;
 use pgrx::pg_sys::{self, Datum, List, Oid, PlanState, ScanState, TupleTableSlot};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
+use store::Store;
 
 /// Text of buffered rows is sent when it reaches this size.
 const FLUSH_BYTES: usize = 4 << 20;
@@ -43,6 +45,8 @@ pub struct Inner {
     /// Rows from below, or the result where it is kept here.
     rows: Store,
     kept: Store,
+    /// Shards of the rows that are buffered, where the results come in the order of the rows.
+    order: Option<Vec<i64>>,
     /// Where the rest of the rows goes, once there are many.
     sink: Option<RowSink>,
     copied: u64,
@@ -57,44 +61,6 @@ struct Run {
     buffers: BTreeMap<u32, Batch>,
     /// What stands for rows that travel as arrays; empty until there are some.
     select: String,
-}
-
-/// A tuple store that exists when it is needed.
-struct Store {
-    store: *mut pg_sys::Tuplestorestate,
-    slot: *mut TupleTableSlot,
-}
-
-impl Store {
-    const fn none() -> Self {
-        Store { store: std::ptr::null_mut(), slot: std::ptr::null_mut() }
-    }
-
-    /// Memory of the store is the current context's.
-    unsafe fn open(desc: pg_sys::TupleDesc) -> Self {
-        Store {
-            store: pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem),
-            slot: pg_sys::MakeSingleTupleTableSlot(desc, &pg_sys::TTSOpsMinimalTuple),
-        }
-    }
-
-    /// The next row, or null.
-    unsafe fn next(&self) -> *mut TupleTableSlot {
-        if !self.store.is_null()
-            && pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot)
-        {
-            return self.slot;
-        }
-        std::ptr::null_mut()
-    }
-
-    unsafe fn close(&mut self) {
-        if !self.store.is_null() {
-            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
-            pg_sys::tuplestore_end(self.store);
-            self.store = std::ptr::null_mut();
-        }
-    }
 }
 
 impl Inner {
@@ -124,6 +90,7 @@ impl Inner {
             seen: HashSet::new(),
             rows: Store::none(),
             kept: Store::none(),
+            order: None,
             sink: None,
             copied: 0,
             done: false,
@@ -164,7 +131,11 @@ impl Inner {
         let table = target_table(&self.apply)?;
         let params = super::node::evaluate(self.exprs, &mut (*ss).ps);
         let context = (*(*ss).ps.state).es_query_cxt;
-        if !self.apply.keep.is_empty() {
+        self.order = self.apply.returns_new_rows().then(Vec::new);
+        if self.order.is_some() {
+            self.runs.iter_mut().for_each(|r| r.exec.remember_origins());
+        }
+        if self.keeps() {
             let old = pg_sys::MemoryContextSwitchTo(context);
             self.kept = Store::open((*(*ss).ss_ScanTupleSlot).tts_tupleDescriptor);
             pg_sys::MemoryContextSwitchTo(old);
@@ -204,6 +175,11 @@ impl Inner {
         (*(*ss).ps.state).es_processed += counted;
         self.done = true;
         Ok(())
+    }
+
+    /// Whether the result is kept here.
+    fn keeps(&self) -> bool {
+        self.order.is_some() || !self.apply.keep.is_empty()
     }
 
     fn counting(&self) -> impl Iterator<Item = &Exec> {
@@ -327,6 +303,9 @@ impl Inner {
             return Err(Error::internal("a step that does not exist"));
         };
         let shard = self.shard(plan.route, table, row)?;
+        if let Some(order) = &mut self.order {
+            order.push(table.shards.get(shard as usize).map_or(0, |s| s.id));
+        }
         let sent = || plan.columns.iter().filter_map(|s| self.columns.get(s.column as usize));
         if !self.runs[step].buffers.contains_key(&shard) {
             let arrays = plan.untyped && self.runs[step].exec.takes_arrays(table, shard)?;
@@ -399,13 +378,16 @@ impl Inner {
             let params = if run.exec.plan.params.is_empty() { &[] } else { params };
             run.exec.start_tasks(tasks, params)?;
             run.exec.complete()?;
+            if let Some(order) = &mut self.order {
+                run.exec.arrange(&std::mem::take(order), self.kept.store);
+            }
         }
         Ok(())
     }
 
     /// The next row of the result into `slot`.
     pub unsafe fn result(&mut self, slot: *mut TupleTableSlot) -> Result<()> {
-        if !self.apply.keep.is_empty() {
+        if self.keeps() {
             let row = self.kept.next();
             if !row.is_null() {
                 if let Some(copy) = (*(*slot).tts_ops).copyslot {

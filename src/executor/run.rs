@@ -7,6 +7,7 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 mod analyzed;
+mod arrange;
 mod begin;
 mod count;
 mod drain;
@@ -70,6 +71,8 @@ pub struct Exec {
     /// Rows read ahead.
     store: *mut Tuplestorestate,
     store_slot: *mut TupleTableSlot,
+    /// Shards that the rows of the store came from, where that is asked for.
+    origins: Option<Vec<i64>>,
     /// All rows of the store were read.
     exhausted: bool,
     started: bool,
@@ -120,6 +123,7 @@ impl Exec {
             owner: None,
             store: std::ptr::null_mut(),
             store_slot: std::ptr::null_mut(),
+            origins: None,
             exhausted: false,
             started: false,
             in_transaction: false,
@@ -203,6 +207,7 @@ impl Exec {
                 None => run()?,
             };
             if self.plan.operation == Operation::Modify {
+                self.came_from(t.shard, if t.mute { 0 } else { n });
                 self.count.add(Some(Running::of(t)), n)?;
             }
         }
@@ -376,6 +381,9 @@ impl Exec {
                         continue;
                     }
                     self.decoder.row(&self.plan.columns, self.context, body, values, nulls)?;
+                    if let Some(origins) = &mut self.origins {
+                        origins.push(conn.tasks.get(conn.current).map_or(0, |t| t.shard));
+                    }
                     return Ok(Read::Row);
                 }
                 Message::CommandComplete(tag) => {

@@ -112,6 +112,14 @@ impl Apply {
         }
     }
 
+    /// Whether the result is what comes back for new rows that go to several shards: it has their
+    /// order then.
+    pub fn returns_new_rows(&self) -> bool {
+        let [step] = self.steps.as_slice() else { return false };
+        let keyed = matches!(step.route, Route::Key(_));
+        keyed && step.untyped && self.keep.is_empty() && step.plan.returns_rows()
+    }
+
     /// Says as whom the rights of the statements on their only table are checked, 0 for the
     /// current user.
     pub fn check_as(&mut self, alias: &str, role: u32) {
