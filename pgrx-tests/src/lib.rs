@@ -7,6 +7,7 @@
 //!   command tags, transaction status, every field of an error, results as text;
 //! * [`proxy`] makes connections between nodes fail at a chosen message;
 //! * [`counting`] is a proxy that counts round trips and holds messages back;
+//! * [`postgres_source`] has the statements of PostgreSQL's own regression suite;
 //! * [`docs`] keeps sections of the documentation true;
 //! * [`corpus`] reads statement files, [`oracle`] runs them on plain PostgreSQL and on a
 //!   cluster and reports every difference.
@@ -20,6 +21,7 @@ pub mod corpus;
 pub mod counting;
 pub mod docs;
 pub mod oracle;
+pub mod postgres_source;
 pub mod process;
 pub mod proxy;
 pub mod server;

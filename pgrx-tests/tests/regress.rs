@@ -4,14 +4,14 @@
 //! The suite runs on three servers: without the extension, with it preloaded, and with it created
 //! too. The output of every test must be the same, apart from [`LISTS_OBJECTS`].
 //!
-//! The source comes from `CITUS_TEST_PG_SOURCE` (an unpacked tree) or from Debian's archive.
-//! Where it cannot be had the test says so and passes, unless `CITUS_TEST_REQUIRE_REGRESS` is set.
+//! [`citus_tests::postgres_source`] says where the suite comes from.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use citus_tests::postgres_source::{quiet, regression_suite};
 use citus_tests::process;
 use citus_tests::server::{pg_config_value, Kind, Server};
 
@@ -38,72 +38,6 @@ const LISTS_OBJECTS: [&str; 5] =
 const OUTDATED: [&str; 2] = ["alter_table", "rules"];
 /// The newest minor release for which this list was checked.
 const CHECKED_MINOR: u32 = 20;
-
-fn quiet(cmd: &mut Command) -> Result<(), String> {
-    match cmd.output() {
-        Ok(out) if out.status.success() => Ok(()),
-        Ok(out) => Err(format!("{cmd:?}: {}", String::from_utf8_lossy(&out.stderr))),
-        Err(e) => Err(format!("{cmd:?}: {e}")),
-    }
-}
-
-/// The directory of PostgreSQL's source that holds `src/test/regress`.
-fn source() -> Result<PathBuf, String> {
-    if let Some(dir) = std::env::var_os("CITUS_TEST_PG_SOURCE") {
-        return Ok(PathBuf::from(dir));
-    }
-    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("pg-source");
-    if let Some(dir) = unpacked(&cache) {
-        return Ok(dir);
-    }
-    download(&cache)?;
-    unpacked(&cache).ok_or_else(|| "the archive has no regression suite".to_owned())
-}
-
-fn unpacked(cache: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(cache).ok()?.flatten().map(|e| e.path());
-    entries.into_iter().find(|p| p.join("src/test/regress/parallel_schedule").is_file())
-}
-
-/// Fetches the source with package lists of our own: nothing of the machine is changed.
-fn download(cache: &Path) -> Result<(), String> {
-    for dir in ["lists/partial", "archives/partial"] {
-        fs::create_dir_all(cache.join(dir)).map_err(|e| e.to_string())?;
-    }
-    let list = cache.join("sources.list");
-    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let line = format!("deb-src [signed-by={key}] http://deb.debian.org/debian bookworm main\n");
-    fs::write(&list, line).map_err(|e| e.to_string())?;
-    let apt = |args: &[&str]| {
-        let mut cmd = Command::new("apt-get");
-        let options = [
-            format!("Dir::Etc::sourcelist={}", list.display()),
-            "Dir::Etc::sourceparts=-".to_owned(),
-            format!("Dir::State::lists={}", cache.join("lists").display()),
-            format!("Dir::Cache={}", cache.display()),
-            "APT::Sandbox::User=".to_owned(),
-        ];
-        options.iter().for_each(|o| {
-            cmd.args(["-o", o]);
-        });
-        quiet(cmd.args(args).current_dir(cache))
-    };
-    apt(&["update"])?;
-    apt(&["source", "--download-only", "postgresql-15"])?;
-    let entries = fs::read_dir(cache).map_err(|e| e.to_string())?;
-    let archive = entries
-        .flatten()
-        .map(|e| e.path())
-        .find(|p| p.to_string_lossy().contains(".orig.tar"))
-        .ok_or("apt-get source brought no archive")?;
-    let mut tar = Command::new("tar");
-    quiet(
-        tar.arg("xf")
-            .arg(&archive)
-            .args(["--wildcards", "*/src/test/regress/*", "*/contrib/spi/*"])
-            .current_dir(cache),
-    )
-}
 
 /// Compiles the suite's C functions and puts them beside the contrib modules that it uses.
 fn library_dir(regress: &Path) -> PathBuf {
@@ -247,14 +181,7 @@ fn first_difference(a: &str, b: &str) -> String {
 
 #[test]
 fn postgresql_regression_suite() {
-    let regress = match source() {
-        Ok(dir) => dir.join("src/test/regress"),
-        Err(e) if std::env::var_os("CITUS_TEST_REQUIRE_REGRESS").is_none() => {
-            println!("skipped: PostgreSQL's source is not to be had: {e}");
-            return;
-        }
-        Err(e) => panic!("{e}"),
-    };
+    let Some(regress) = regression_suite(env!("CARGO_TARGET_TMPDIR")) else { return };
     let libraries = library_dir(&regress);
     let (without, with) = std::thread::scope(|s| {
         let run = |name: &'static str, kind| {
