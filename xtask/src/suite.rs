@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 const ALONE: [&str; 5] = ["cancel", "consistent", "faults", "round_trips", "storm"];
 
 /// Programs that take long come first, so that none of them is left for the end.
-const LONG: [&str; 9] = [
+const LONG: [&str; 10] = [
     "regress",
+    "suite_distributed",
     "maintenance",
     "oracle",
     "replicas",

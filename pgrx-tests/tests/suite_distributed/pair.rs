@@ -13,7 +13,7 @@ use crate::script::{first_word, words, Statement};
 
 /// What the programs of PostgreSQL's suite set before they run a script.
 const SETTINGS: &str = "SET extra_float_digits = 0; SET datestyle = 'Postgres, MDY';
-    SET timezone = 'PST8PDT'; SET intervalstyle = 'postgres_verbose'; SET statement_timeout = '60s'";
+    SET timezone = 'PST8PDT'; SET intervalstyle = 'postgres_verbose'; SET statement_timeout = '110s'";
 
 /// Statements that cannot be undone by a ROLLBACK around them.
 const NOT_UNDONE: [&str; 23] = [
@@ -124,7 +124,7 @@ impl<'a> Pair<'a> {
         }
         // Constraints that are checked at the end.
         if before == b'I' && want.is_ok() && code.starts_with("23") {
-            if let Err(e) = self.plain.simple("COMMIT") {
+            if let Err(e) = self.plain.simple("SET CONSTRAINTS ALL IMMEDIATE") {
                 want = Err(e);
             }
         }
