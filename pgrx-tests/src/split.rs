@@ -97,9 +97,7 @@ impl Body {
             2..=4 => self.routine |= is("function") || is("procedure"),
             _ => {}
         }
-        if self.routine && is("begin") {
-            self.depth += 1;
-        } else if self.depth > 0 && is("case") {
+        if (self.routine && is("begin")) || (self.depth > 0 && is("case")) {
             self.depth += 1;
         } else if self.depth > 0 && is("end") {
             self.depth -= 1;

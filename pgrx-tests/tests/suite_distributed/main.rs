@@ -68,7 +68,8 @@ const WRITERS: [&str; 2] = [
 ];
 
 /// Statements that take too long on a debug build: a script and how its statement begins.
-const SLOW: [(&str, &str); 1] = [("aggregates", "select (select max((select i.unique2 from tenk1 i")];
+const SLOW: [(&str, &str); 1] =
+    [("aggregates", "select (select max((select i.unique2 from tenk1 i")];
 
 /// What one pass found.
 #[derive(Default)]

@@ -174,7 +174,8 @@ impl<'a> Pair<'a> {
                 AND relkind = 'r' AND relpersistence <> 't' AND NOT relispartition
               ORDER BY attnum LIMIT 1"
         );
-        let column = self.on_cluster(&column).ok().and_then(|r| r.rows.into_iter().flatten().next());
+        let column =
+            self.on_cluster(&column).ok().and_then(|r| r.rows.into_iter().flatten().next());
         let done = column.flatten().is_some_and(|column| {
             let sql = format!("SELECT pg_catalog.create_distributed_table('{name}', {column})");
             self.on_cluster(&sql).is_ok()

@@ -28,9 +28,7 @@ pub struct Statement {
 pub fn read(suite: &Path, name: &str) -> Vec<Statement> {
     let path = suite.join("sql").join(name).with_extension("sql");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    statements(&text, |file| {
-        fs::read(suite.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
-    })
+    statements(&text, |file| fs::read(suite.join(file)).unwrap_or_else(|e| panic!("{file}: {e}")))
 }
 
 fn statements(text: &str, content: impl Fn(&str) -> Vec<u8>) -> Vec<Statement> {
