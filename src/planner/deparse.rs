@@ -168,20 +168,18 @@ fn cut(text: &str, slots: &[Slot]) -> Result<Template> {
         if !text.contains(&s.token) {
             continue;
         }
-        let found = [" ", " AS "].iter().find_map(|sep| {
+        // More than once where an output with a sub-query is sorted by: it is printed again.
+        let places = |sep: &str| -> Vec<(usize, usize, Piece)> {
             let needle = format!("{}{sep}{}", s.name, s.token);
-            text.find(&needle).map(|i| (i, i + s.name.len()))
-        });
-        match found {
-            Some((from, to)) => at.push((from, to, s.piece.clone())),
-            None => {
-                return Err(Error::internal(format!(
-                    "table {} not found in deparsed query",
-                    s.name
-                ))
-                .detail(text.to_owned()))
-            }
+            let starts = text.match_indices(&needle).map(|(i, _)| i);
+            starts.map(|i| (i, i + s.name.len(), s.piece.clone())).collect()
+        };
+        let found: Vec<_> = [" ", " AS "].into_iter().flat_map(places).collect();
+        if found.is_empty() {
+            return Err(Error::internal(format!("table {} not found in deparsed query", s.name))
+                .detail(text.to_owned()));
         }
+        at.extend(found);
     }
     at.sort_by_key(|x| x.0);
     let rename =

@@ -31,7 +31,9 @@ pub mod whole;
 
 use crate::catalog;
 use crate::error::Result;
-use crate::pg::query::{CollateExpr, Kind, Node, PlannedStmt, Query, RangeTblEntry, Visit};
+use crate::pg::query::{
+    CollateExpr, Kind, List, Node, PlannedStmt, Query, RangeTblEntry, SubLink, Visit,
+};
 use pgrx::pg_sys::{CmdType, Oid, RTEKind};
 
 /// PostgreSQL's planner (or the next hook).
@@ -116,22 +118,63 @@ fn fold(n: Node) -> Node {
     if n.is_none() {
         return n;
     }
+    let links = sub_links(n);
     // Folding turns COLLATE into a relabeling, which would not be printed any more.
-    n.eval_const().mutate(|x| {
-        let Kind::RelabelType(r) = x.kind() else { return None };
-        let arg = r.arg();
-        if r.resulttype() != arg.typ()
-            || r.resultcollid() == arg.collation()
-            || r.resultcollid() == Oid::INVALID
-        {
-            return None;
+    n.eval_const().mutate(|x| match x.kind() {
+        Kind::SubLink(l) if !l.testexpr().is_none() => {
+            let original = links.iter().find(|o| o.subselect() == l.subselect())?;
+            let c = l.shallow_copy();
+            c.set_testexpr(fold_comparison(original.testexpr()));
+            Some(c.node())
         }
-        let c = CollateExpr::new();
-        c.set_arg(fold(arg));
-        c.set_coll_oid(r.resultcollid());
-        c.set_location(-1);
-        Some(c.node())
+        Kind::RelabelType(r) => {
+            let arg = r.arg();
+            if r.resulttype() != arg.typ()
+                || r.resultcollid() == arg.collation()
+                || r.resultcollid() == Oid::INVALID
+            {
+                return None;
+            }
+            let c = CollateExpr::new();
+            c.set_arg(fold(arg));
+            c.set_coll_oid(r.resultcollid());
+            c.set_location(-1);
+            Some(c.node())
+        }
+        _ => None,
     })
+}
+
+/// The sub-queries in an expression that are compared with something.
+fn sub_links(n: Node) -> Vec<SubLink> {
+    let mut found = Vec::new();
+    n.walk(|x| {
+        if let Kind::SubLink(l) = x.kind() {
+            found.push(l);
+        }
+        Visit::Descend
+    });
+    found.retain(|l| !l.testexpr().is_none());
+    found
+}
+
+/// Folds what is compared with a sub-query's columns. The comparisons stay: PostgreSQL prints the
+/// sub-query by them, and takes what else it finds (a NULL, say) for a comparison.
+fn fold_comparison(n: Node) -> Node {
+    let folded = |args: List<Node>, f: fn(Node) -> Node| args.iter().map(f).collect::<List<Node>>();
+    match n.kind() {
+        Kind::BoolExpr(b) => {
+            let c = b.shallow_copy();
+            c.set_args(folded(b.args(), fold_comparison));
+            c.node()
+        }
+        Kind::OpExpr(o) => {
+            let c = o.shallow_copy();
+            c.set_args(folded(o.args(), fold));
+            c.node()
+        }
+        _ => n.copy(),
+    }
 }
 
 fn simplify_level(q: Query) {

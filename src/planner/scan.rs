@@ -73,7 +73,8 @@ pub fn plan(
     } else if columns.is_empty() {
         columns.push(query::boolean(true));
     }
-    let (dist, exprs) = table_query(rte, &table, rti, &columns, &remote, rows)?;
+    let sampled = sampled(root, rte);
+    let (dist, exprs) = table_query(sampled, &table, rti, &columns, &remote, rows)?;
     let scan = whole::scan_node(&dist, &exprs);
     scan.set_scanrelid(rti);
     scan.set_targetlist(tlist);
@@ -85,6 +86,16 @@ pub fn plan(
     let output = |(i, v): (usize, &Node)| query::target_entry(v.copy(), i as i16 + 1, Text::NONE);
     scan.set_custom_scan_tlist(columns.iter().enumerate().map(output).collect());
     Ok(scan)
+}
+
+/// A table's entry with values in TABLESAMPLE in the place of columns of other tables.
+fn sampled(root: PlannerInfo, rte: RangeTblEntry) -> RangeTblEntry {
+    if rte.tablesample().is_none() {
+        return rte;
+    }
+    let r = rte.shallow_copy();
+    r.set_tablesample(root.with_outer_values(rte.tablesample()));
+    r
 }
 
 /// The conditions that go to the nodes, and those that are checked here.
@@ -178,6 +189,8 @@ fn table_query(
     r.set_security_quals(List::EMPTY);
     r.set_in_from_cl(true);
     r.set_inh(true);
+    // PostgreSQL marks a sampled table so when it pulls a LATERAL sub-query up.
+    r.set_lateral(false);
     q.set_rtable(List::from([r]));
     let mut values = Values::default();
     let quals: Vec<Node> = remote.iter().map(|e| as_first_entry(*e, rti)).collect();

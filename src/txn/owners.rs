@@ -7,9 +7,10 @@
 use super::parts::PARTS;
 use crate::error::Result;
 use crate::pg::xact;
-use crate::remote::{cancel_all, Answers, SessionRef};
+use crate::remote::{cancel_all, rest, Answers, SessionRef};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// An execution that streams rows from sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -132,6 +133,10 @@ fn set_guarded(session: &SessionRef, yes: bool) {
     });
 }
 
+/// Time for what was abandoned to end by itself. To cancel it takes longer, since that needs a
+/// connection of its own, and a sub-query of which one row is enough is abandoned again and again.
+const GRACE: Duration = Duration::from_millis(3);
+
 /// The owner is done with the session. Results it did not read are thrown away; a statement that
 /// still runs is cancelled where that does no harm, outside of transactions.
 pub fn release(session: &SessionRef, owner: OwnerId) {
@@ -144,15 +149,18 @@ pub fn release(session: &SessionRef, owner: OwnerId) {
     if idle {
         return;
     }
-    if !began {
-        for lost in cancel_all(std::slice::from_ref(session)) {
-            if let Ok(mut s) = lost.try_borrow_mut() {
-                s.poison();
-            }
-        }
-    }
     if let Ok(mut s) = session.try_borrow_mut() {
         s.discard_pending(if began { Answers::Internal } else { Answers::Discard });
+    }
+    if began {
+        return;
+    }
+    let grace = if xact::exiting() { Duration::ZERO } else { GRACE };
+    let busy = rest(std::slice::from_ref(session), grace, xact::exiting, |_, _| ());
+    for lost in cancel_all(&busy) {
+        if let Ok(mut s) = lost.try_borrow_mut() {
+            s.poison();
+        }
     }
 }
 

@@ -105,3 +105,20 @@ SELECT a FROM a WHERE k = 3;
 SELECT a.* FROM a JOIN b ON a = ROW(b.k, b.y, b.s)::a;
 SELECT count(a) FROM a;
 SELECT count(a.*), count(b.*) FROM a LEFT JOIN b ON a.k = b.k;
+
+-- Comparisons with sub-queries of which a side is known, NULL or a boolean.
+SELECT k FROM a WHERE NULL::int IN (SELECT id FROM r);
+SELECT 1 WHERE NULL::numeric NOT IN (SELECT r.id FROM r);
+SELECT k FROM a WHERE k = 3 AND (2, NULL::text) IN (SELECT id, label FROM r);
+SELECT k FROM a WHERE k < 9 AND (NULL::int, 'two' || '') NOT IN (SELECT id, label FROM r);
+SELECT k FROM a WHERE true IN (SELECT id > 2 FROM r);
+SELECT count(*) FROM a WHERE false = ALL (SELECT label IS NULL FROM r);
+SELECT count(*) FROM a WHERE (k, NULL::int) IN (SELECT k, y FROM b);
+SELECT count(*) FROM a WHERE (k, 1 + 1) IN (SELECT k, y FROM b);
+-- A sub-query that is an output and is sorted or grouped by.
+-- @ordered
+SELECT (SELECT max(id) FROM r) AS m FROM a ORDER BY 1 LIMIT 3;
+-- @ordered
+SELECT (SELECT max(r.id) FROM r WHERE r.id < a.k) AS m, k FROM a ORDER BY 1 NULLS FIRST, 2 LIMIT 20;
+SELECT (SELECT max(r.id) FROM r WHERE r.id < a.k) AS m, count(*) FROM a GROUP BY 1;
+SELECT DISTINCT (SELECT max(id) FROM r), k FROM a;

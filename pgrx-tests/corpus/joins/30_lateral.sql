@@ -29,3 +29,9 @@ SELECT row_to_json(x.*), to_jsonb(x) FROM a JOIN b USING (k) AS x WHERE a.k = 12
 SELECT row_to_json(j) FROM (a JOIN b USING (k)) AS j WHERE j.k = 13;
 SELECT row_to_json(q), to_jsonb(q.*) FROM (SELECT k, x AS named FROM a WHERE k < 3) q;
 SELECT row_to_json(row(k, x)) FROM a WHERE k < 3;
+
+-- Samples of tables in LATERAL sub-queries, of a size that another table's columns tell.
+SELECT count(*) FROM l, LATERAL (SELECT k FROM a TABLESAMPLE SYSTEM (100)) s;
+SELECT l.id, s.x FROM l JOIN LATERAL (SELECT k, x FROM a TABLESAMPLE BERNOULLI (100) WHERE x > 2) s ON s.k = l.id;
+SELECT b.k, count(s.k) FROM b LEFT JOIN LATERAL (SELECT k FROM a TABLESAMPLE SYSTEM (100) WHERE a.k = b.y) s ON true GROUP BY b.k;
+SELECT l.id, count(s.k) FROM l, LATERAL (SELECT k FROM a TABLESAMPLE SYSTEM (CASE WHEN l.id > 4 THEN 100 ELSE 0 END)) s GROUP BY l.id;

@@ -188,6 +188,7 @@ fields! {
         eref: eref, set_eref, Option<Alias>;
         inh: inh, set_inh, bool;
         inFromCl: in_from_cl, set_in_from_cl, bool;
+        lateral: lateral, set_lateral, bool;
         tablesample: tablesample, set_tablesample, Node;
         securityQuals: security_quals, set_security_quals, List<Node>;
         checkAsUser: check_as_user, set_check_as_user, Oid;
