@@ -32,10 +32,46 @@ pub fn deparse(q: Query, values: &mut Values) -> Result<Deparsed> {
     let mut tables = Vec::new();
     let (mut slots, mut check_as) = (Vec::new(), Vec::new());
     mark_tables(q, &mut tables, &mut slots, &mut check_as);
-    let text = query::query_text(q)?;
+    let text = text(q)?;
     let template = cut(&text, &slots)?;
     let params = values.exprs().iter().map(|e| param_spec(e.typ())).collect();
     Ok(Deparsed { template, tables, params, check_as })
+}
+
+/// The text of a query. PostgreSQL leaves the names of tables away where there is only one, and then
+/// ORDER BY could mean an output of the same name as the column: with a second entry it does not.
+fn text(q: Query) -> Result<String> {
+    let entries = q.rtable();
+    let Some(only) = entries.get(0).filter(|e| entries.len() == 1 && sorts_by_taken_name(q, *e))
+    else {
+        return query::query_text(q);
+    };
+    let other = query::from_item(RTEKind::RTE_RESULT);
+    other.set_eref(Some(query::alias("nothing", List::EMPTY)));
+    q.set_rtable(List::from([only, other]));
+    let text = query::query_text(q);
+    q.set_rtable(entries);
+    text
+}
+
+/// Whether a query sorts, and an output that is something else has the name of a column.
+fn sorts_by_taken_name(q: Query, only: RangeTblEntry) -> bool {
+    if q.sort_clause().is_empty() && q.distinct_clause().is_empty() {
+        return false;
+    }
+    let columns = only.eref().map_or(List::EMPTY, |e| e.colnames());
+    q.target_list().iter().any(|t| {
+        let name = t.resname();
+        if name.is_none() {
+            return false;
+        }
+        let name = query::string(&name.to_string());
+        let at = match t.expr().kind() {
+            Kind::Var(v) if v.varlevelsup() == 0 => usize::try_from(v.varattno()).unwrap_or(0),
+            _ => 0,
+        };
+        columns.iter().enumerate().any(|(i, c)| i + 1 != at && c.equals(name))
+    })
 }
 
 fn param_spec(typ: Oid) -> ParamSpec {

@@ -69,3 +69,13 @@ SELECT * FROM (SELECT n FROM skew ORDER BY n) q WHERE n > (SELECT max(k) FROM a)
 -- @ordered
 SELECT * FROM (SELECT label FROM r ORDER BY label) q LIMIT 3;
 DROP VIEW sorted;
+
+-- Sorted by a column while an output that is something else has its name.
+-- @ordered
+SELECT -n AS n FROM skew WHERE k = 1 ORDER BY skew.n LIMIT 3;
+-- @ordered
+SELECT -n AS n FROM skew ORDER BY skew.n LIMIT 3;
+-- @ordered
+SELECT max(n) AS k FROM skew GROUP BY skew.k ORDER BY skew.k LIMIT 5;
+-- @ordered
+SELECT DISTINCT ON (t.c1) 5 AS c1, t.c2 FROM (SELECT k AS c1, n AS c2 FROM skew) t ORDER BY t.c1, t.c2;
