@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{channel, Sender};
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 /// The account that servers run under: PostgreSQL refuses to run as root.
 #[derive(Clone, Copy)]
@@ -100,13 +101,25 @@ pub fn signal(pid: i32, signal: i32) -> bool {
     pid > 1 && unsafe { libc::kill(pid, signal) } == 0
 }
 
+/// Kills a server process as a crash does, and waits until its postmaster knows: until then the
+/// server still accepts connections, which end a moment later. False when there is no such process.
+pub fn crash(pid: i32) -> bool {
+    let killed = signal(pid, libc::SIGKILL);
+    let end = Instant::now() + Duration::from_secs(30);
+    // Whoever has died is there until its parent has asked for its status.
+    while killed && signal(pid, 0) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    killed
+}
+
 /// Waits for a child for some time; None when it is still running.
 pub fn wait(child: &mut Child, millis: u64) -> Option<ExitStatus> {
     for _ in 0..=millis / 10 {
         if let Ok(Some(status)) = child.try_wait() {
             return Some(status);
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     None
 }

@@ -217,7 +217,7 @@ fn kill_worker_backend(cluster: &Cluster, database: &str, take: &mut dyn FnMut()
     let sessions = node_sessions(&cluster.workers[0], database);
     let at = take().map_or(0, |pid| pid as usize);
     if !sessions.is_empty() {
-        process::signal(sessions[at % sessions.len()], libc::SIGKILL);
+        process::crash(sessions[at % sessions.len()]);
     }
 }
 
@@ -240,7 +240,7 @@ fn kill_coordinator(cluster: &Cluster, _: &str, take: &mut dyn FnMut() -> Option
 
 fn kill_coordinator_backend(_: &Cluster, _: &str, take: &mut dyn FnMut() -> Option<i32>) {
     if let Some(pid) = take() {
-        process::signal(pid, libc::SIGKILL);
+        process::crash(pid);
     }
 }
 

@@ -34,11 +34,19 @@ pub fn test(pg: &Postgres, filter: Option<&str>) -> Result<()> {
     summary.finish(filter, start)
 }
 
+/// How much of what a failing test says is repeated in the summary, in bytes.
+const REASON: usize = 1500;
+
 /// The closing lines of all runners.
 #[derive(Default)]
 pub struct Summary {
     remarks: Vec<String>,
     lines: Vec<String>,
+    /// What failing tests said first.
+    reasons: Vec<String>,
+    /// The same of the runner that is read now, and whether its next lines belong to the last one.
+    heard: Vec<String>,
+    listening: bool,
     passed: usize,
     failed: usize,
     broken: Vec<String>,
@@ -56,9 +64,7 @@ impl Summary {
             println!("{line}");
             self.note(&line);
         }
-        if !child.wait().context(&name)?.success() {
-            self.broken.push(name);
-        }
+        self.end(name.clone(), child.wait().context(&name)?.success());
         Ok(())
     }
 
@@ -69,12 +75,21 @@ impl Summary {
             self.note(line);
         }
         eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        if !output.status.success() {
-            self.broken.push(name.to_owned());
+        self.end(name.to_owned(), output.status.success());
+    }
+
+    /// A runner has ended. In one that succeeds who panics is expected to.
+    fn end(&mut self, name: String, success: bool) {
+        self.listening = false;
+        let said = std::mem::take(&mut self.heard);
+        if !success {
+            self.broken.push(name);
+            self.reasons.extend(said);
         }
     }
 
     fn note(&mut self, line: &str) {
+        self.listen(line);
         // What a passing test says about itself: how much it compared, and what it excuses.
         if line.contains(" statements, ")
             || line.starts_with("  known: ")
@@ -92,9 +107,31 @@ impl Summary {
         self.failed += failed;
     }
 
+    /// Keeps the beginning of what a test says that panics.
+    fn listen(&mut self, line: &str) {
+        if line.starts_with("thread '") && line.contains(" panicked at ") {
+            self.listening = true;
+            self.heard.push(line.to_owned());
+            return;
+        }
+        // A backtrace, or the next test.
+        self.listening &=
+            !["stack backtrace:", "note: ", "---- "].iter().any(|s| line.starts_with(s));
+        if let (true, Some(reason)) = (self.listening, self.heard.last_mut()) {
+            if reason.len() + line.len() < REASON {
+                reason.push('\n');
+                reason.push_str(line);
+            } else {
+                self.listening = false;
+            }
+        }
+    }
+
     fn finish(self, filter: Option<&str>, start: Instant) -> Result<()> {
         headline("summary");
         self.remarks.iter().chain(&self.lines).for_each(|line| println!("{line}"));
+        // Where nobody has to look for them.
+        self.reasons.iter().for_each(|reason| println!("{reason}"));
         let time = seconds(start.elapsed());
         println!("total: {} passed, {} failed in {time}", self.passed, self.failed);
         if !self.broken.is_empty() {
@@ -117,6 +154,33 @@ fn count_before(text: &str, word: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_say_why() {
+        let mut summary = Summary::default();
+        for line in [
+            "---- a stdout ----",
+            "",
+            "thread 'a' (7) panicked at tests/a.rs:1:2:",
+            "assertion failed: one",
+            "  left: 1",
+            "stack backtrace:",
+            "   0: frame",
+            "---- b stdout ----",
+            "thread 'b' (8) panicked at tests/b.rs:3:4:",
+            &"x".repeat(REASON),
+            "more",
+        ] {
+            summary.note(line);
+        }
+        assert!(summary.reasons.is_empty());
+        summary.end("c".into(), false);
+        let a = "thread 'a' (7) panicked at tests/a.rs:1:2:\nassertion failed: one\n  left: 1";
+        assert_eq!(summary.reasons, [a, "thread 'b' (8) panicked at tests/b.rs:3:4:"]);
+        summary.note("thread 'c' (9) panicked at tests/c.rs:5:6:");
+        summary.end("d".into(), true);
+        assert_eq!((summary.reasons.len(), summary.broken.len()), (2, 1));
+    }
 
     #[test]
     fn result_lines_are_counted() {

@@ -61,7 +61,7 @@ fn attempt(g: &Ground, stage: &Stage, victim: Victim) {
         finish();
         return;
     };
-    assert!(process::signal(pid, libc::SIGKILL));
+    assert!(process::crash(pid));
     let began = Instant::now();
     let e = loop {
         match c.skip(100_000) {

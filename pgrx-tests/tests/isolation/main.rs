@@ -105,6 +105,11 @@ fn traces(place: &Place) -> Vec<Vec<Trace>> {
 #[test]
 fn anomalies_are_those_of_the_table() {
     let places = places();
+    if let Ok(d) = std::env::var("CITUS_TEST_DELAY") {
+        for (p, ms) in PROXIES.iter().zip(d.split(',')) {
+            p.set_delay(std::time::Duration::from_millis(ms.parse().unwrap()));
+        }
+    }
     let traces: Vec<Vec<Vec<Trace>>> = std::thread::scope(|s| {
         let running: Vec<_> = places.iter().map(|p| s.spawn(|| traces(p))).collect();
         running.into_iter().map(|r| r.join().unwrap()).collect()

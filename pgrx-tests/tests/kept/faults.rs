@@ -33,7 +33,7 @@ fn the_node_hung_up() {
     let third = g.visit().expect("nothing was kept");
     assert_ne!(second, third);
     // And dead without a word.
-    process::signal(third, libc::SIGKILL);
+    process::crash(third);
     g.cluster.workers[0].wait_ready().unwrap();
     assert_ne!(g.visit(), Some(third));
     g.none_left();
@@ -85,7 +85,7 @@ fn a_session_is_killed() {
     c.run("SELECT 1");
     let mut d = g.connect();
     assert_eq!(d.value("SELECT count(*) FROM t"), "100");
-    process::signal(c.pid, libc::SIGKILL);
+    process::crash(c.pid);
     // All processes begin anew, and what was kept is closed with the memory that told of it.
     assert!(within(60 * SECOND, || g.there(0).is_empty() && g.there(1).is_empty()));
     g.cluster.coordinator.wait_ready().unwrap();
