@@ -21,9 +21,6 @@ use table::{CONSISTENT, DIFFERENCES, LEVELS, NODES, SHARDS};
 
 static PLAIN: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(0, Kind::PLAIN, ""));
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(2, Kind::FAST, ""));
-/// In front of each worker.
-static PROXIES: LazyLock<Vec<Counting>> =
-    LazyLock::new(|| CLUSTER.workers.iter().map(|w| Counting::start(w.port).unwrap()).collect());
 
 const SCHEMA: &str = "CREATE TABLE t (k int PRIMARY KEY, v int)";
 
@@ -35,7 +32,7 @@ fn plain() -> Place {
         database,
         servers: vec![&PLAIN.coordinator],
         keys: [1, 2, 3, 4],
-        proxy: None,
+        proxies: Vec::new(),
         settings: "",
     }
 }
@@ -65,7 +62,10 @@ fn distributed(
     let database = CLUSTER.bare_database("isolation");
     let mut c = CLUSTER.connect(&database);
     c.run(&format!("SELECT citus_set_coordinator_host('127.0.0.1', {})", CLUSTER.coordinator.port));
-    for p in PROXIES.iter() {
+    // Places run at the same time: what one of them holds back is nothing to the others.
+    let proxies: Vec<Counting> =
+        CLUSTER.workers.iter().map(|w| Counting::start(w.port).unwrap()).collect();
+    for p in &proxies {
         c.run(&format!("SELECT citus_add_node('127.0.0.1', {})", p.port));
     }
     c.run(SCHEMA);
@@ -74,7 +74,7 @@ fn distributed(
     assert_eq!(keys.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
     let servers: Vec<&'static Server> = CLUSTER.nodes().collect();
     let keys = choose(&keys);
-    Place { title, database, servers, keys, proxy: PROXIES.first(), settings }
+    Place { title, database, servers, keys, proxies, settings }
 }
 
 /// The columns of the table. The first is the oracle.
@@ -105,11 +105,6 @@ fn traces(place: &Place) -> Vec<Vec<Trace>> {
 #[test]
 fn anomalies_are_those_of_the_table() {
     let places = places();
-    if let Ok(d) = std::env::var("CITUS_TEST_DELAY") {
-        for (p, ms) in PROXIES.iter().zip(d.split(',')) {
-            p.set_delay(std::time::Duration::from_millis(ms.parse().unwrap()));
-        }
-    }
     let traces: Vec<Vec<Vec<Trace>>> = std::thread::scope(|s| {
         let running: Vec<_> = places.iter().map(|p| s.spawn(|| traces(p))).collect();
         running.into_iter().map(|r| r.join().unwrap()).collect()

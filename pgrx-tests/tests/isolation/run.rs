@@ -93,8 +93,8 @@ pub struct Place {
     pub servers: Vec<&'static Server>,
     /// Keys for the letters a to d.
     pub keys: [i32; 4],
-    /// In front of one of two nodes.
-    pub proxy: Option<&'static Counting>,
+    /// In front of each node; of no node where there is none.
+    pub proxies: Vec<Counting>,
     /// For each session of the schedules.
     pub settings: &'static str,
 }
@@ -152,7 +152,7 @@ pub fn run(schedule: &Schedule, place: &Place, level: &str, watchers: &mut [Conn
     let clients = sessions.iter().map(|s| (*s, Client::start(place, level))).collect();
     let mut r = Runner { place, watchers, clients, trace: Vec::new() };
     for step in schedule.steps {
-        match (step.2, place.proxy) {
+        match (step.2, place.proxies.first()) {
             (HOLD, Some(p)) => p.hold("COMMIT PREPARED"),
             (LET_GO, Some(p)) => p.let_go(),
             (HOLD | LET_GO, None) => {}
@@ -226,7 +226,7 @@ impl Runner<'_> {
     /// Whether the session, or one of its own on another node, waits for a lock; or its commit is
     /// held back.
     fn waits_now(&mut self, session: usize, at: usize) -> bool {
-        let held = self.place.proxy.is_some_and(|p| p.holds() > 0);
+        let held = self.place.proxies.first().is_some_and(|p| p.holds() > 0);
         if self.trace[at].sql == "COMMIT" {
             // The other node has to be through.
             let left: usize = self.watchers.iter_mut().map(prepared).sum();
