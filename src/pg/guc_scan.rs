@@ -72,13 +72,8 @@ pub fn followed() -> Vec<(String, String)> {
         let n = pg_sys::GetNumConfigOptions().max(0) as usize;
         let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), n);
         for record in all.iter().copied() {
-            if !is_set_here(record) {
-                continue;
-            }
-            let name = CStr::from_ptr((*record).name).to_string_lossy();
-            let own =
-                OWN.contains(&name.as_ref()) || OWN_PREFIXES.iter().any(|p| name.starts_with(p));
-            if !own {
+            if is_candidate(record) && is_set(record) {
+                let name = CStr::from_ptr((*record).name).to_string_lossy();
                 let quoted: Vec<String> = name.split('.').map(quote_ident).collect();
                 found.push((quoted.join("."), quote_literal(&current(&name))));
             }
@@ -107,14 +102,49 @@ pub fn fingerprint() -> u64 {
         hash.number(bytea_output as u64);
         let n = pg_sys::GetNumConfigOptions().max(0) as usize;
         let all = std::slice::from_raw_parts(pg_sys::get_guc_variables(), n);
-        for record in all.iter().copied() {
-            if is_set_here(record) {
-                hash.number(record as u64);
-                hash.value(record);
+        CANDIDATES.with_borrow_mut(|known| {
+            if !known.are_of(all) {
+                *known = Candidates::of(all);
             }
-        }
+            for (_, record) in &known.records {
+                if is_set(*record) {
+                    hash.number(*record as u64);
+                    hash.value(*record);
+                }
+            }
+        });
     }
     hash.0
+}
+
+/// The settings that [`followed`] may name, with their places among all. All settings together fill
+/// a processor's nearest cache, and this is done for every statement.
+#[derive(Default)]
+struct Candidates {
+    /// How many settings there were.
+    all: usize,
+    records: Vec<(usize, *mut pg_sys::config_generic)>,
+}
+
+thread_local! {
+    static CANDIDATES: RefCell<Candidates> = RefCell::default();
+}
+
+impl Candidates {
+    /// # Safety
+    /// `all` must be the array of settings.
+    unsafe fn of(all: &[*mut pg_sys::config_generic]) -> Candidates {
+        let each = all.iter().copied().enumerate();
+        // SAFETY: the caller's promise.
+        let records = each.filter(|(_, record)| unsafe { is_candidate(*record) }).collect();
+        Candidates { all: all.len(), records }
+    }
+
+    /// Whether they are still these. A library that is loaded adds settings, or puts its own in the
+    /// place of those that were made up for it before.
+    fn are_of(&self, all: &[*mut pg_sys::config_generic]) -> bool {
+        self.all == all.len() && self.records.iter().all(|(at, r)| all.get(*at) == Some(r))
+    }
 }
 
 /// FNV-1a, by words where possible.
@@ -211,26 +241,34 @@ unsafe fn is_changed(record: *const pg_sys::config_generic) -> bool {
         && (context == C::PGC_USERSET || context == C::PGC_SUSET)
 }
 
-/// Whether an ordinary user's session, or its user or database, gave the setting its value.
+/// Whether the setting is followed wherever it was set: an ordinary user may set it, and it means
+/// something on the other side. Nothing of that changes.
 ///
 /// # Safety
 /// `record` must be a setting's record.
-unsafe fn is_set_here(record: *const pg_sys::config_generic) -> bool {
-    // SAFETY: the caller's promise.
-    let (source, context, flags, name) =
-        unsafe { ((*record).source, (*record).context, (*record).flags as u32, (*record).name) };
-    use pg_sys::GucSource as S;
-    if source < S::PGC_S_DATABASE || source == S::PGC_S_OVERRIDE {
-        return false;
-    }
+unsafe fn is_candidate(record: *const pg_sys::config_generic) -> bool {
+    // SAFETY: the caller's promise; names are zero-terminated.
+    let (context, flags, name) =
+        unsafe { ((*record).context, (*record).flags as u32, CStr::from_ptr((*record).name)) };
     if flags & (pg_sys::GUC_LIST_QUOTE | pg_sys::GUC_NO_SHOW_ALL) != 0
         && flags & pg_sys::GUC_CUSTOM_PLACEHOLDER == 0
     {
         return false;
     }
-    // SAFETY: names are zero-terminated.
-    context == pg_sys::GucContext::PGC_USERSET
-        || unsafe { CStr::from_ptr(name) } == c"session_replication_role"
+    let own = |name: &str| OWN.contains(&name) || OWN_PREFIXES.iter().any(|p| name.starts_with(p));
+    (context == pg_sys::GucContext::PGC_USERSET || name == c"session_replication_role")
+        && !own(&name.to_string_lossy())
+}
+
+/// Whether the session, or its user or database, gave the setting its value.
+///
+/// # Safety
+/// `record` must be a setting's record.
+unsafe fn is_set(record: *const pg_sys::config_generic) -> bool {
+    use pg_sys::GucSource as S;
+    // SAFETY: the caller's promise.
+    let source = unsafe { (*record).source };
+    source >= S::PGC_S_DATABASE && source != S::PGC_S_OVERRIDE
 }
 
 /// The setting's value as SHOW gives it; empty when there is none.
