@@ -4,7 +4,9 @@
 //! so, and a LIMIT around such a query is a common way to write pages. Where shards answer, the order
 //! has to be made here: so the outer query gets the same ORDER BY, where it can be written down.
 
-use crate::pg::query::{self, List, Query, RangeTblEntry, RangeTblRef, TargetEntry, Text};
+use crate::pg::query::{
+    self, Kind, List, Node, Query, RangeTblEntry, RangeTblRef, TargetEntry, Text,
+};
 use pgrx::pg_sys::{CmdType, RTEKind};
 
 /// The only FROM item of a query that passes its rows on one by one, in their order.
@@ -59,12 +61,16 @@ pub fn write_down(q: Query) {
     }
     let Some(source) = source_of(q) else { return };
     write_down(source.query);
+    let rows_are_used = uses_rows(q, source.rti);
     let mut keys = List::EMPTY;
     let mut outputs = q.target_list().copy();
     for clause in source.query.sort_clause().iter() {
         let wanted = clause.tle_sort_group_ref();
         let key = source.query.target_list().iter().find(|t| t.ressortgroupref() == wanted);
-        let Some(key) = key.filter(|k| !k.resjunk() || reveal(&source, *k)) else { return };
+        let Some(key) = key.filter(|k| !k.resjunk() || (!rows_are_used && reveal(&source, *k)))
+        else {
+            return;
+        };
         let column = query::var_like(source.rti, key.resno(), key.expr());
         let output = outputs.iter().find(|t| t.expr().equals(column)).unwrap_or_else(|| {
             let t = query::target_entry(column, outputs.len() as i16 + 1, Text::NONE);
@@ -82,6 +88,13 @@ pub fn write_down(q: Query) {
     }
     q.set_target_list(outputs);
     q.set_sort_clause(keys);
+}
+
+/// Whether whole rows of a FROM item are used, at this level or (any item of that number) below it.
+fn uses_rows(q: Query, rti: i32) -> bool {
+    let is_row =
+        |n: Node| matches!(n.kind(), Kind::Var(v) if v.varattno() == 0 && v.varno() == rti);
+    q.node().contains(is_row)
 }
 
 /// Makes a hidden sort column of a sub-query one of its outputs; false where that is not possible.

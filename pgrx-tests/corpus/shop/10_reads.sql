@@ -79,3 +79,17 @@ SELECT DISTINCT c.region, p.category FROM customers c JOIN order_items oi USING 
 SELECT count(DISTINCT product_id), count(DISTINCT customer_id), sum(DISTINCT quantity) FROM order_items;
 SELECT customer_id, count(DISTINCT product_id) FROM order_items GROUP BY customer_id;
 SELECT order_status, count(DISTINCT customer_id) FROM orders GROUP BY order_status;
+-- Rows of a sub-query that is sorted by what it does not show: JSON of them has its columns only.
+-- @ordered
+SELECT row_to_json(q) FROM (SELECT customer_id, name FROM customers ORDER BY email DESC) q LIMIT 7;
+-- @ordered
+SELECT q FROM (SELECT max(name) FROM customers GROUP BY customer_id ORDER BY customer_id) q;
+-- @ordered
+SELECT (SELECT row_to_json(q)) FROM (SELECT name FROM customers ORDER BY customer_id LIMIT 9) q;
+-- @ordered
+SELECT to_jsonb(outside) FROM (SELECT q.* FROM (SELECT name FROM customers ORDER BY customer_id DESC) q) outside LIMIT 5;
+SELECT json_agg(q) FROM (SELECT name FROM customers ORDER BY customer_id) q;
+SELECT count(q), count(DISTINCT q) FROM (SELECT region FROM customers ORDER BY customer_id) q;
+WITH q AS (SELECT region, name FROM customers ORDER BY customer_id) SELECT q FROM q WHERE q.region = 'north';
+SELECT c.name, (SELECT json_agg(o) FROM (SELECT order_id FROM orders WHERE customer_id = c.customer_id ORDER BY created_at, order_id) o) FROM customers c;
+SELECT c.name, o.j FROM customers c, LATERAL (SELECT row_to_json(x) AS j FROM (SELECT order_id, order_status FROM orders WHERE customer_id = c.customer_id ORDER BY total_amount, order_id LIMIT 2) x) o;
