@@ -5,7 +5,7 @@ use super::values::Values;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::query::{
-    self, CoerceViaIO, CollateExpr, FuncExpr, Kind, List, Node, Param, Query, RangeTblEntry, Visit,
+    self, CoerceViaIO, CollateExpr, Kind, List, Node, Param, Query, RangeTblEntry, Visit,
 };
 use crate::pg::{column, lookup};
 use crate::plan::{CheckAs, ParamSpec, Piece, Template};
@@ -235,30 +235,38 @@ fn cut(text: &str, slots: &[Slot]) -> Result<Template> {
 /// or should not compute itself, by parameters.
 fn parametrize(q: Query, values: &mut Values) -> Result<()> {
     let mut error = None;
-    q.mutate_parts(|n| {
-        if error.is_some() {
-            return Some(n);
-        }
-        match n.kind() {
-            Kind::Query(_) | Kind::List(_) | Kind::TargetEntry(_) => None,
-            Kind::RangeTblFunction(f) => {
-                let f = f.copy();
-                error = function_arguments(f.funcexpr(), values).err();
-                Some(f.node())
-            }
-            _ if !is_expression(n.tag()) => None,
-            _ if is_ours(n) => Some(n.copy()),
-            _ if n.contains(is_ours) || !becomes_parameter(n) => None,
-            _ => match parameter(n, values) {
-                Ok(p) => Some(p),
-                Err(e) => {
-                    error = Some(e);
-                    Some(n)
-                }
-            },
-        }
-    });
+    q.mutate_parts(|n| replaced(n, values, &mut error));
     error.map_or(Ok(()), Err)
+}
+
+/// What takes the place of a part of a query, as [`Node::mutate`] asks; nothing does after an error.
+fn replaced(n: Node, values: &mut Values, error: &mut Option<Error>) -> Option<Node> {
+    if error.is_some() {
+        return Some(n);
+    }
+    match n.kind() {
+        Kind::Query(_) | Kind::List(_) | Kind::TargetEntry(_) => None,
+        // In FROM the function itself has to stay; what it is given may be values.
+        Kind::RangeTblFunction(f) => {
+            let f = f.copy();
+            let call = f.funcexpr();
+            f.set_funcexpr(call.mutate(|n| match n == call {
+                true => None,
+                false => replaced(n, values, error),
+            }));
+            Some(f.node())
+        }
+        _ if !is_expression(n.tag()) => None,
+        _ if is_ours(n) => Some(n.copy()),
+        _ if n.contains(is_ours) || !becomes_parameter(n) => None,
+        _ => match parameter(n, values) {
+            Ok(p) => Some(p),
+            Err(e) => {
+                *error = Some(e);
+                Some(n)
+            }
+        },
+    }
 }
 
 /// A value that another node could not, or should not, compute itself.
@@ -302,18 +310,6 @@ fn is_expression(t: NodeTag) -> bool {
             | T_CoerceToDomain
             | T_NextValueExpr
     )
-}
-
-/// In FROM the function itself has to stay; its arguments may be values.
-fn function_arguments(f: Node, values: &mut Values) -> Result<()> {
-    let Some(f) = f.cast::<FuncExpr>() else { return Ok(()) };
-    let args = f.args();
-    for (i, a) in args.iter().enumerate() {
-        if becomes_parameter(a) {
-            args.set(i, parameter(a, values)?);
-        }
-    }
-    Ok(())
 }
 
 /// The parameter that stands for a value.

@@ -153,3 +153,23 @@ SELECT count(*) FROM other_copy;
 CREATE TABLE like_acc (LIKE acc INCLUDING ALL);
 INSERT INTO like_acc SELECT * FROM acc;
 SELECT count(*) FROM like_acc l JOIN acc a ON a.id = l.id AND a.balance = l.balance;
+-- Parameters among the arguments of functions in FROM, in another order than elsewhere.
+PREPARE f1(INT, INT) AS SELECT a.id, g FROM acc a, generate_series(a.id, a.id + $2) g WHERE a.id <> $1;
+EXECUTE f1(3, 2);
+PREPARE f2(INT, INT) AS SELECT sum(g), count(*) FROM acc a, generate_series(a.id, a.id + $1) g WHERE a.id <> $2;
+EXECUTE f2(1, 5);
+PREPARE f3(INT, INT) AS SELECT g.*, a.id FROM acc a, ROWS FROM (generate_series(1, $2), unnest(ARRAY[a.id, $1])) g WHERE a.id < $2 + 4;
+EXECUTE f3(7, 2);
+PREPARE f4(INT, INT) AS SELECT c, a.id FROM acc a, coalesce($2, a.id) c WHERE a.id <> $1;
+EXECUTE f4(5, NULL);
+EXECUTE f4(5, 9);
+PREPARE f5(INT, JSONB) AS SELECT a.id, j.value FROM acc a, jsonb_each(CASE jsonb_typeof($2) WHEN 'object' THEN $2 END) j WHERE a.id > $1;
+EXECUTE f5(2, '{"a": 1}');
+EXECUTE f5(2, '[1]');
+PREPARE f6(INT, JSONB) AS SELECT count(*) FROM jsonb_each(CASE jsonb_typeof($2) WHEN 'object' THEN $2 END) j;
+EXECUTE f6(2, '{"a": 1}');
+PREPARE f7(INT, INT, INT) AS SELECT a.id FROM acc a WHERE a.id IN (SELECT g FROM generate_series(a.id - $3, a.id + $2) g WHERE g > $1);
+EXECUTE f7(3, 0, 1);
+CREATE FUNCTION spread(i INT, n INT) RETURNS SETOF INT LANGUAGE plpgsql AS $$
+BEGIN RETURN QUERY SELECT g FROM acc a, generate_series(a.id, a.id + n) g WHERE a.id = i; END $$;
+SELECT * FROM spread(2, 3);
