@@ -9,7 +9,7 @@ use crate::pg::query::{
 };
 use crate::pg::{column, lookup};
 use crate::plan::{CheckAs, ParamSpec, Piece, Template};
-use pgrx::pg_sys::{self, NodeTag, Oid, RTEKind};
+use pgrx::pg_sys::{self, NodeTag, Oid, ParamKind, RTEKind};
 use std::cell::Cell;
 
 /// A deparsed statement.
@@ -236,7 +236,20 @@ fn cut(text: &str, slots: &[Slot]) -> Result<Template> {
 fn parametrize(q: Query, values: &mut Values) -> Result<()> {
     let mut error = None;
     q.mutate_parts(|n| replaced(n, values, &mut error));
-    error.map_or(Ok(()), Err)
+    if let Some(e) = error {
+        return Err(e);
+    }
+    // Under its own number it would be another value there: better no answer than a wrong one.
+    match q.node().contains(is_others) {
+        true => Err(Error::internal("a parameter would keep its number on another node")),
+        false => Ok(()),
+    }
+}
+
+/// Whether a node is a parameter of the statement, or of the plan around it.
+fn is_others(n: Node) -> bool {
+    let outside = [ParamKind::PARAM_EXTERN, ParamKind::PARAM_EXEC];
+    n.cast::<Param>().is_some_and(|p| outside.contains(&p.paramkind()) && p.location() != OURS)
 }
 
 /// What takes the place of a part of a query, as [`Node::mutate`] asks; nothing does after an error.
@@ -323,7 +336,7 @@ pub fn parameter(value: Node, values: &mut Values) -> Result<Node> {
     }
     let number = values.add(value) as i32 + 1;
     let p = Param::new();
-    p.set_paramkind(pg_sys::ParamKind::PARAM_EXTERN);
+    p.set_paramkind(ParamKind::PARAM_EXTERN);
     p.set_paramid(number);
     p.set_paramtype(typ);
     p.set_paramtypmod(value.typmod());
