@@ -142,6 +142,8 @@ impl Server {
                 conf,
                 "shared_preload_libraries = 'citus'\ncitus.node_conninfo = 'sslmode=disable'"
             )?;
+            // Tests look at shards; those of what other clients see take it back.
+            writeln!(conf, "citus.show_shards_for_app_name_prefixes = '*'")?;
             // Tests see what is left behind; those of recovery itself turn it on.
             writeln!(conf, "citus.recover_2pc_interval = -1")?;
             writeln!(conf, "citus.distributed_deadlock_detection_factor = -1")?;

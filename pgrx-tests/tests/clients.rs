@@ -50,3 +50,107 @@ fn returning_has_the_order_of_the_rows() {
         assert_eq!(some, (11..=20).map(|i| i.to_string()).collect::<Vec<_>>());
     }
 }
+
+/// What tools ask to list tables, indexes and their sizes.
+const LISTS: [&str; 7] = [
+    "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'app'::regnamespace ORDER BY 1",
+    "SELECT n.nspname, c.relname FROM pg_namespace n LEFT JOIN pg_class c \
+     ON c.relnamespace = n.oid WHERE n.nspname = 'app' ORDER BY 2",
+    "SELECT tablename, hasindexes FROM pg_tables WHERE schemaname = 'app' ORDER BY 1",
+    "SELECT tablename, indexname FROM pg_indexes WHERE schemaname = 'app' ORDER BY 2",
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'app' ORDER BY 1",
+    "SELECT table_name, column_name FROM information_schema.columns \
+     WHERE table_schema = 'app' ORDER BY 1, 2",
+    "WITH t AS (SELECT oid FROM pg_class WHERE relnamespace = 'app'::regnamespace) SELECT \
+     (SELECT count(*) FROM t), count(*) FROM pg_stat_user_tables WHERE schemaname = 'app'",
+];
+
+/// Migration tools drop the tables that their model does not have, and dump programs write what
+/// they find.
+#[test]
+fn clients_do_not_see_shards() {
+    for workers in [0, 2] {
+        let cluster = Cluster::start(workers, Kind::FAST, "");
+        let database = cluster.database("hidden");
+        let mut c = cluster.connect(&database);
+        c.run("SET citus.show_shards_for_app_name_prefixes = ''");
+        c.run("CREATE SCHEMA app");
+        c.run("CREATE TABLE app.kind (id int PRIMARY KEY, name text UNIQUE)");
+        c.run("CREATE TABLE app.item (id int PRIMARY KEY, kind int REFERENCES app.kind, at date)");
+        c.run("CREATE INDEX ON app.item (at)");
+        // The names of these only look like those of shards.
+        c.run("CREATE TABLE app.kind_102999 (a int); CREATE TABLE app.other_102008 (a int)");
+        let before: Vec<_> = LISTS.iter().map(|sql| c.rows(sql)).collect();
+        c.run("SELECT create_reference_table('app.kind')");
+        c.run("SELECT create_distributed_table('app.item', 'id', shard_count := 4)");
+        c.run("INSERT INTO app.kind VALUES (1, 'a'); INSERT INTO app.item VALUES (1, 1), (2, 1)");
+        for (sql, rows) in LISTS.iter().zip(&before) {
+            assert_eq!(&c.rows(sql), rows, "{workers} workers: {sql}");
+        }
+        c.run("CREATE ROLE reader LOGIN; SET ROLE reader");
+        assert_eq!(c.rows(LISTS[0]), before[0], "{workers} workers, another user");
+        c.run("RESET ROLE");
+
+        let count = "SELECT count(*) FROM pg_class WHERE relnamespace = 'app'::regnamespace";
+        c.prepare("count", count).expect("prepares");
+        let counted = |c: &mut citus_tests::client::Conn| {
+            c.execute("count", &[]).expect("counts").rows[0][0].clone().expect("not null")
+        };
+        let own = counted(&mut c);
+        assert_eq!(own, before[0].len().to_string());
+        c.run("SET application_name = 'pg amcheck 1'");
+        c.run("SET citus.show_shards_for_app_name_prefixes = 'psql, pg amcheck'");
+        let all = counted(&mut c);
+        assert_ne!(all, own, "{workers} workers: this client sees shards");
+        c.run("SET application_name = 'psq'");
+        assert_eq!(counted(&mut c), own, "{workers} workers: known by its name");
+        c.run("SET citus.override_table_visibility = off");
+        assert_eq!(c.value(count), all, "{workers} workers: not hidden");
+        c.run("RESET citus.override_table_visibility");
+
+        assert_eq!(
+            c.value("SELECT count(*) FROM citus_tables t JOIN pg_class c ON c.oid = t.table_name"),
+            "2"
+        );
+        assert_ne!(c.value("SELECT citus_total_relation_size('app.item')"), "0");
+    }
+}
+
+/// A shard that is changed by its own name does not fit the others and the metadata any more.
+#[test]
+fn shards_are_not_changed_by_their_name() {
+    for workers in [0, 2] {
+        let cluster = Cluster::start(workers, Kind::FAST, "");
+        let mut c = cluster.connect(&cluster.database("shards"));
+        c.run("CREATE TABLE \"Kind\" (id int PRIMARY KEY, name text)");
+        c.run("SELECT create_reference_table('\"Kind\"')");
+        c.run("INSERT INTO \"Kind\" VALUES (1, 'a')");
+        let id = c.value("SELECT shardid FROM pg_dist_shard");
+        for sql in [
+            "DROP TABLE \"Kind_ID\"",
+            "DROP TABLE IF EXISTS nothing, public.\"Kind_ID\" CASCADE",
+            "DROP INDEX \"Kind_pkey_ID\"",
+            "TRUNCATE \"Kind_ID\"",
+            "ALTER TABLE \"Kind_ID\" ADD COLUMN x int",
+            "ALTER TABLE \"Kind_ID\" RENAME TO x",
+            "ALTER TABLE \"Kind_ID\" SET SCHEMA pg_temp",
+            "ALTER INDEX \"Kind_pkey_ID\" RENAME TO x",
+            "CREATE INDEX ON \"Kind_ID\" (name)",
+            "CREATE RULE x AS ON INSERT TO \"Kind_ID\" DO INSTEAD NOTHING",
+            "DO $$ BEGIN DROP TABLE \"Kind_ID\"; END $$",
+        ] {
+            let sql = sql.replace("ID", &id);
+            let e = c.simple(&sql).expect_err(&sql);
+            assert_eq!(e.code(), "42809", "{workers} workers: {sql}: {e:?}");
+        }
+        assert_eq!(c.value("SELECT name FROM \"Kind\""), "a", "{workers} workers");
+        // Tables and their shards are changed as ever.
+        c.run("CREATE INDEX i ON \"Kind\" (name); ALTER TABLE \"Kind\" ADD COLUMN x int");
+        c.run("DROP INDEX i; ALTER TABLE \"Kind\" RENAME TO kind; TRUNCATE kind");
+        c.run("SET citus.enable_manual_changes_to_shards = on");
+        c.run(&format!("CREATE INDEX j ON kind_{id} (name); DROP INDEX j"));
+        c.run("RESET citus.enable_manual_changes_to_shards");
+        c.run("DROP TABLE kind");
+        assert_eq!(c.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'kind%'"), "0");
+    }
+}

@@ -128,17 +128,17 @@ COMMENT ON FUNCTION citus_internal.shard_id_of_name(name) IS
     'the shard id at the end of a name, null when there is none';
 
 CREATE FUNCTION pg_catalog.relation_is_a_known_shard(regclass) RETURNS boolean
-    LANGUAGE sql STRICT
-BEGIN ATOMIC
-    SELECT coalesce((
-        SELECT shard_name(s.logicalrelid, s.shardid, false)
-            = format('%s.%I', c.relnamespace::regnamespace, c.relname)
-        FROM pg_class c JOIN pg_dist_shard s
-            ON s.shardid = citus_internal.shard_id_of_name(c.relname)
-        WHERE c.oid = $1 AND c.oid <> s.logicalrelid), false);
-END;
+    AS 'MODULE_PATHNAME', 'citus_relation_is_shard' LANGUAGE C STRICT;
 COMMENT ON FUNCTION pg_catalog.relation_is_a_known_shard(regclass) IS
     'whether a table holds a shard of a table in the metadata of this node';
+
+-- Clients' queries on pg_class ask this of each row. It depends on settings of the session, which
+-- parallel workers may see differently.
+CREATE FUNCTION citus_internal.shard_is_hidden(relation oid, relname name, relkind "char")
+    RETURNS boolean
+    AS 'MODULE_PATHNAME', 'citus_shard_is_hidden' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION citus_internal.shard_is_hidden(oid, name, "char") IS
+    'whether a relation holds a shard, or is an index of one, and this client does not see shards';
 
 -- Nodes other than the coordinator have no metadata. There the name must do.
 CREATE FUNCTION citus_internal.holds_shard(relation regclass) RETURNS boolean

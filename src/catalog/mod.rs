@@ -21,5 +21,6 @@ pub use nodes::{
 };
 pub use secrets::{forget_own_secret, forget_secret, make_own_secret, remember_secret, secret_of};
 pub use tables::{
-    relation_of_shard, table, was_managed, was_placed, Key, Kind, Placement, Shard, Table,
+    any_tables, relation_of_shard, table, was_managed, was_placed, Key, Kind, Placement, Shard,
+    Table,
 };

@@ -7,6 +7,7 @@ use crate::pg::query::{self, Var};
 use crate::pg::snapshot::Fixed;
 use crate::pg::{scan, xact};
 use pgrx::pg_sys::{self, Datum, Oid};
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// How the rows of a table are spread.
@@ -220,6 +221,24 @@ fn load_key(stored: &str) -> Option<Key> {
         collation: var.varcollid(),
         hash: Hasher::of_type(var.vartype())?,
     })
+}
+
+thread_local! {
+    static ANY: Cell<(u64, bool)> = const { Cell::new((0, false)) };
+}
+
+/// Whether this server knows of any table with shards.
+pub fn any_tables() -> bool {
+    let now = super::generation();
+    let (then, known) = ANY.with(Cell::get);
+    if then == now {
+        return known;
+    }
+    let Some(o) = oids() else { return false };
+    let mut any = false;
+    scan::rows(o.partition, None, &[], |_| any = true);
+    ANY.with(|c| c.set((now, any)));
+    any
 }
 
 /// The table that a shard belongs to, read from the catalog.

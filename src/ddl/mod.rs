@@ -23,6 +23,7 @@ pub mod replicate;
 pub mod roles;
 pub mod rows;
 pub mod send;
+pub mod shards;
 pub mod statements;
 pub mod transfer;
 pub mod undistribute;

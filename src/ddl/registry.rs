@@ -1,6 +1,6 @@
 //! Every kind of utility statement, and what is done with it when it touches managed tables.
 
-use super::{dropped, statements};
+use super::{dropped, shards, statements};
 use crate::catalog;
 use crate::error::Result;
 use crate::hooks::utility::Call;
@@ -175,6 +175,7 @@ pub fn process(call: Call) -> Result<()> {
     if passes(tag) || !catalog::extension_ready() {
         return call.proceed();
     }
+    shards::refuse_statement(call.statement())?;
     match treatment(tag) {
         Some(Handled(f)) => f(call),
         _ => dropped::following(|| call.proceed()),

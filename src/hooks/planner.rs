@@ -48,7 +48,12 @@ fn plan_query(
     // The handle is used within this call only, to which the query belongs.
     unsafe {
         let query = Ref::from_raw(q);
-        let ours = guard::entry(|| query.filter(|q| planner::concerns_us(*q)));
+        let ours = guard::entry(|| {
+            if let Some(q) = query {
+                planner::hiding::hide_shards(q);
+            }
+            query.filter(|q| planner::concerns_us(*q))
+        });
         let Some(query) = ours else { return next(q, text, options, params) };
         let source = (params.is_null() && !text.is_null()).then(|| CStr::from_ptr(text).to_bytes());
         guard::entry(|| {

@@ -18,6 +18,7 @@ pub struct Outcome {
 
 /// Runs one or more statements with the session's search path; the result is the last one's.
 pub fn run(sql: &str) -> Result<Outcome> {
+    let _own = spi::Internal::begin();
     let text = spi::cstring(sql)?;
     // SAFETY: SPI is closed below or by the abort of the (sub)transaction.
     unsafe {

@@ -1,7 +1,8 @@
 //! What the system catalogs say about types, operators, functions and columns.
 
 use super::{guard, nodes, query};
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, Datum, Oid};
+use std::ffi::CStr;
 
 /// An OID that stands for something.
 fn valid(oid: Oid) -> Option<Oid> {
@@ -98,6 +99,23 @@ pub fn function(name: &str) -> Option<Oid> {
     let names = query::List::from(["pg_catalog", name].map(query::string));
     // SAFETY: a list of names.
     valid(unsafe { pg_sys::LookupFuncName(names.as_ptr(), -1, std::ptr::null(), true) })
+}
+
+/// The function of `citus_internal` with a name and argument types, whatever the user may name.
+pub fn internal_function(name: &CStr, types: &[Oid]) -> Option<Oid> {
+    // SAFETY: syscache look-ups with a name and as many types as said.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"citus_internal".as_ptr(), true);
+        let types = pg_sys::buildoidvector(types.as_ptr(), types.len() as i32);
+        valid(pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as i32,
+            pg_sys::Anum_pg_proc_oid as i16,
+            Datum::from(name.as_ptr()),
+            Datum::from(types),
+            Datum::from(schema),
+            Datum::from(0usize),
+        ))
+    }
 }
 
 /// The function of `pg_catalog` with a name and argument types, or PostgreSQL's error.

@@ -76,6 +76,24 @@ pub fn user() -> Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
+/// What the client calls itself.
+pub fn application_name() -> String {
+    // SAFETY: null or a zero-terminated string that lives until the setting changes.
+    unsafe {
+        let name = pg_sys::application_name;
+        if name.is_null() {
+            return String::new();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+/// Whether this process works for a client.
+pub fn has_client() -> bool {
+    // SAFETY: reads a variable that is set at backend start.
+    unsafe { !pg_sys::MyProcPort.is_null() }
+}
+
 /// Who the session acts as outside of functions that run as their owner: the session's user, or
 /// what SET ROLE made of it.
 pub fn outer_user() -> Oid {

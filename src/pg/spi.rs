@@ -3,6 +3,7 @@
 use super::guard;
 use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, Datum, Oid};
+use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, CStr, CString};
 
 extern "C-unwind" {
@@ -16,6 +17,32 @@ extern "C-unwind" {
         read_only: bool,
         count: c_long,
     ) -> c_int;
+}
+
+thread_local! {
+    static INTERNAL: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While it lives, what this session does is the extension's own work and not its client's.
+pub struct Internal(());
+
+impl Internal {
+    /// Begins own work; it may be nested.
+    pub fn begin() -> Self {
+        INTERNAL.with(|i| i.set(i.get() + 1));
+        Internal(())
+    }
+}
+
+impl Drop for Internal {
+    fn drop(&mut self) {
+        INTERNAL.with(|i| i.set(i.get().saturating_sub(1)));
+    }
+}
+
+/// Whether the extension is at its own work.
+pub fn is_internal() -> bool {
+    INTERNAL.with(Cell::get) > 0
 }
 
 /// A parameter: its type and value, `None` for NULL.
@@ -144,6 +171,7 @@ pub fn cstring(s: &str) -> Result<CString> {
 
 /// [`execute`] with the session's own search path.
 pub fn execute_unpinned(sql: &str, params: &[Param]) -> Result<(TextRows, u64)> {
+    let _own = Internal::begin();
     let sql_c = cstring(sql)?;
     let mut types: Vec<Oid> = params.iter().map(|p| p.0).collect();
     let mut values: Vec<Datum> =

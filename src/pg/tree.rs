@@ -142,6 +142,7 @@ impl Tree {
     }
 
     fn run_as(self, source: &str, context: pg_sys::ProcessUtilityContext::Type) -> Result<()> {
+        let _own = spi::Internal::begin();
         let source = palloc_str(source);
         // SAFETY: a complete PlannedStmt for a utility statement, as the portal code makes it.
         unsafe {

@@ -18,6 +18,7 @@ mod ctes;
 mod decorrelate;
 mod deparse;
 mod extension;
+pub mod hiding;
 pub mod modify;
 mod order;
 mod pushdown;

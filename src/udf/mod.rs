@@ -9,6 +9,7 @@ mod nodes;
 mod partial_state;
 mod placements;
 mod rights;
+mod shards;
 mod sizes;
 mod snapshots;
 mod stats;

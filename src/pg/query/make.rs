@@ -152,6 +152,13 @@ fn by_value(typ: Oid, len: i32, value: Datum) -> Node {
     unsafe { Node(pg_sys::makeConst(typ, -1, Oid::INVALID, len, value, false, true).cast()) }
 }
 
+/// The opposite of a condition.
+pub fn not(condition: Node) -> Node {
+    let args = List::from([condition]);
+    // SAFETY: allocates a node.
+    unsafe { Node(pg_sys::makeBoolExpr(BoolExprType::NOT_EXPR, args.as_ptr(), -1).cast()) }
+}
+
 /// A boolean constant.
 pub fn boolean(b: bool) -> Node {
     // SAFETY: allocates a node.
