@@ -154,3 +154,41 @@ fn shards_are_not_changed_by_their_name() {
         assert_eq!(c.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'kind%'"), "0");
     }
 }
+
+/// Each shard has a row at `(0,1)`. What names a row by its place would change others with it:
+/// deleting in batches, and what servers send that have the table as a foreign table.
+#[test]
+fn rows_are_not_changed_by_a_place_that_many_have() {
+    let cluster = Cluster::start(2, Kind::FAST, "");
+    let mut c = cluster.connect(&cluster.database("places"));
+    c.run("CREATE TABLE t (k int, g int, v int DEFAULT 0, PRIMARY KEY (k, g))");
+    c.run("INSERT INTO t (k, g) SELECT i % 20, i FROM generate_series(1, 200) i");
+    c.run("SELECT create_distributed_table('t', 'k', shard_count := 8)");
+    assert_eq!(c.value("SELECT count(*) > 1 FROM t WHERE ctid = '(0,1)'"), "t");
+    c.run("PREPARE p (tid) AS UPDATE t SET v = 1 WHERE ctid = $1");
+    for sql in [
+        "DELETE FROM t WHERE ctid IN (SELECT ctid FROM t LIMIT 1)",
+        "DELETE FROM t WHERE ctid = (SELECT ctid FROM t WHERE k = 1 LIMIT 1)",
+        "DELETE FROM t WHERE ctid = ANY (ARRAY(SELECT ctid FROM t ORDER BY g LIMIT 3))",
+        "UPDATE t SET v = 1 WHERE ctid = '(0,1)'",
+        "EXECUTE p ('(0,1)')",
+        "UPDATE t SET v = 1 WHERE ctid NOT IN (SELECT min(ctid) FROM t GROUP BY k)",
+        "DELETE FROM t a USING t b WHERE a.ctid < b.ctid AND a.v = b.v",
+        "DELETE FROM t WHERE EXISTS (SELECT FROM (SELECT ctid c FROM t LIMIT 1) s WHERE s.c = t.ctid)",
+        "MERGE INTO t USING (SELECT ctid c FROM t LIMIT 3) s ON s.c = t.ctid WHEN MATCHED THEN DELETE",
+    ] {
+        let e = c.simple(sql).expect_err(sql);
+        assert_eq!(e.code(), "0A000", "{sql}: {e:?}");
+    }
+    // What stays on one shard, or means the same on each.
+    for (sql, n) in [
+        ("DELETE FROM t WHERE k = 1 AND ctid IN (SELECT ctid FROM t WHERE k = 1 LIMIT 2)", 2),
+        ("UPDATE t SET v = 1 WHERE k = 2 AND ctid = (SELECT min(ctid) FROM t WHERE k = 2)", 1),
+        ("UPDATE t SET k = 99 WHERE k = 3 AND ctid = (SELECT min(ctid) FROM t WHERE k = 3)", 1),
+        ("UPDATE t SET v = 2 WHERE ctid >= '(0,0)' AND ctid < '(1000,0)'", 198),
+        ("DELETE FROM t a USING t b WHERE a.k = b.k AND a.g < b.g AND a.ctid <> b.ctid", 177),
+    ] {
+        let tag = c.simple(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}")).remove(0).tag;
+        assert_eq!(tag.rsplit(' ').next(), Some(n.to_string().as_str()), "{sql}");
+    }
+}

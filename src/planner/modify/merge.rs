@@ -4,6 +4,7 @@
 //! part. Otherwise the source is joined here with the target's rows and their places; each row of
 //! the join says by a number which action it is for and carries that action's values.
 
+use super::ctid;
 use super::place::{self, Identity, Rows, SHARD_ATTRIBUTE};
 use crate::catalog::{Kind, Table};
 use crate::error::{Error, Result};
@@ -104,6 +105,7 @@ fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     let prune = part.prune.clone().unwrap_or(Prune::All);
     let single = prune.is_single();
     let target = Target::Shards { anchor: u32::from(anchor.relid), prune, single };
+    ctid::check_pushed(q, table, &target)?;
     let (plan, values) = pushdown::dist_plan(q, Place { target, values, rows: 1000.0 })?;
     Ok(Some(whole::statement(q, &plan, values.exprs())))
 }
@@ -122,6 +124,7 @@ fn key_or_true(table: &Table, target: i32) -> Node {
 // ---- by place ---------------------------------------------------------------------------------
 
 fn by_place(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
+    ctid::check_here(q, table)?;
     let s = join(q);
     let target = s.result_relation();
     for a in actions(s) {

@@ -10,6 +10,7 @@
 
 mod checks;
 mod conflict;
+mod ctid;
 mod insert;
 mod merge;
 mod once;
@@ -165,6 +166,7 @@ fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     if is_replicated(table) && once::differs_by_copy(q) {
         return Ok(None);
     }
+    ctid::check_pushed(q, table, &place.target)?;
     let (plan, values) = pushdown::dist_plan(q, place)?;
     Ok(Some(whole::statement(q, &plan, values.exprs())))
 }
