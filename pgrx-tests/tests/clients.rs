@@ -166,10 +166,11 @@ fn rows_are_not_changed_by_a_place_that_many_have() {
     c.run("SELECT create_distributed_table('t', 'k', shard_count := 8)");
     assert_eq!(c.value("SELECT count(*) > 1 FROM t WHERE ctid = '(0,1)'"), "t");
     c.run("PREPARE p (tid) AS UPDATE t SET v = 1 WHERE ctid = $1");
+    let e = c.simple("UPDATE t SET v = 1 WHERE ctid = (SELECT ctid FROM t)").expect_err("many");
+    assert_eq!(e.code(), "21000", "{e:?}");
     for sql in [
-        "DELETE FROM t WHERE ctid IN (SELECT ctid FROM t LIMIT 1)",
-        "DELETE FROM t WHERE ctid = (SELECT ctid FROM t WHERE k = 1 LIMIT 1)",
-        "DELETE FROM t WHERE ctid = ANY (ARRAY(SELECT ctid FROM t ORDER BY g LIMIT 3))",
+        "DELETE FROM t WHERE ctid IN (SELECT ctid FROM t LIMIT 1 FOR UPDATE SKIP LOCKED)",
+        "WITH s AS (SELECT ctid c FROM t LIMIT 1) DELETE FROM t USING s WHERE t.ctid = s.c",
         "UPDATE t SET v = 1 WHERE ctid = '(0,1)'",
         "EXECUTE p ('(0,1)')",
         "UPDATE t SET v = 1 WHERE ctid NOT IN (SELECT min(ctid) FROM t GROUP BY k)",
@@ -180,8 +181,14 @@ fn rows_are_not_changed_by_a_place_that_many_have() {
         let e = c.simple(sql).expect_err(sql);
         assert_eq!(e.code(), "0A000", "{sql}: {e:?}");
     }
-    // What stays on one shard, or means the same on each.
+    // What finds places in the table itself, stays on one shard, or means the same on each.
     for (sql, n) in [
+        ("DELETE FROM t WHERE ctid IN (SELECT ctid FROM t LIMIT 7)", 7),
+        ("INSERT INTO t (k, g) SELECT i % 20, i FROM generate_series(1, 200) i ON CONFLICT DO NOTHING", 7),
+        ("UPDATE t SET v = 7 WHERE ctid = (SELECT ctid FROM t WHERE k = 1 ORDER BY g DESC LIMIT 1)", 1),
+        ("UPDATE t SET v = 7 WHERE ctid = ANY (ARRAY(SELECT ctid FROM t ORDER BY g LIMIT 3))", 3),
+        ("UPDATE t SET v = 7 WHERE g > 190 AND NOT ctid IN (SELECT ctid FROM t WHERE g < 195)", 6),
+        ("UPDATE t a SET v = 0 WHERE ctid IN (SELECT ctid FROM t b WHERE b.g = a.g AND b.v = 7)", 10),
         ("DELETE FROM t WHERE k = 1 AND ctid IN (SELECT ctid FROM t WHERE k = 1 LIMIT 2)", 2),
         ("UPDATE t SET v = 1 WHERE k = 2 AND ctid = (SELECT min(ctid) FROM t WHERE k = 2)", 1),
         ("UPDATE t SET k = 99 WHERE k = 3 AND ctid = (SELECT min(ctid) FROM t WHERE k = 3)", 1),

@@ -1,6 +1,6 @@
 //! UPDATE and DELETE by the places of rows.
 
-use super::{ctid, checks, returning};
+use super::{checks, ctid, returning};
 use crate::catalog::{Kind as TableKind, Table};
 use crate::error::{Error, Result};
 use crate::pg::fmgr::quote_ident;
@@ -239,6 +239,7 @@ fn statement(table: &Table, pieces: Vec<Piece>, columns: Vec<Column>) -> DistPla
 pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
     ctid::check_here(q, table)?;
     let s = q.copy();
+    ctid::with_shards(s, table);
     let target = s.result_relation();
     let is_update = q.command_type() == CmdType::CMD_UPDATE;
     let mut rows = Rows::new();
