@@ -14,11 +14,22 @@ fn is_list_of_tables(rte: RangeTblEntry) -> bool {
     rte.rtekind() == RTEKind::RTE_RELATION && rte.relid() == pg_sys::RelationRelationId
 }
 
+/// Whether a query reads `pg_class` at any level.
+fn reads_list_of_tables(q: Query) -> bool {
+    if is_flat(q) {
+        return q.rtable().iter().any(is_list_of_tables);
+    }
+    q.walk(|n| match n.cast::<RangeTblEntry>() {
+        Some(rte) if is_list_of_tables(rte) => Visit::Stop,
+        _ => Visit::Descend,
+    })
+}
+
 /// Adds to each `pg_class` in a query that shards are left out. It is a condition of the table
 /// itself, as those of row-level security, and so holds in any join. Who sees shards is found out
 /// when it runs: plans are kept for longer than settings.
 pub fn hide_shards(q: Query) {
-    if is_flat(q) && !q.rtable().iter().any(is_list_of_tables)
+    if !reads_list_of_tables(q)
         || !catalog::extension_ready()
         || !catalog::any_tables()
         || !settings::override_table_visibility()
