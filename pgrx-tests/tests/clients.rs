@@ -146,6 +146,7 @@ fn shards_are_not_changed_by_their_name() {
         assert_eq!(c.value("SELECT name FROM \"Kind\""), "a", "{workers} workers");
         // Tables and their shards are changed as ever.
         c.run("CREATE INDEX i ON \"Kind\" (name); ALTER TABLE \"Kind\" ADD COLUMN x int");
+        c.run("CREATE POLICY p_102008 ON public.\"Kind\"; DROP POLICY p_102008 ON public.\"Kind\"");
         c.run("DROP INDEX i; ALTER TABLE \"Kind\" RENAME TO kind; TRUNCATE kind");
         c.run("SET citus.enable_manual_changes_to_shards = on");
         c.run(&format!("CREATE INDEX j ON kind_{id} (name); DROP INDEX j"));

@@ -13,7 +13,7 @@ use crate::pg::statement::Name;
 use crate::pg::tree::Tree;
 use crate::pg::{lookup, relation, session, spi};
 use crate::settings;
-use pgrx::pg_sys::{NodeTag, Oid};
+use pgrx::pg_sys::{NodeTag, ObjectType, Oid};
 
 /// The shard id at the end of a name.
 fn id_in(name: &str) -> Option<i64> {
@@ -64,7 +64,7 @@ fn is_among(name: &str, prefixes: &str) -> bool {
 /// shards, and the metadata, would not follow.
 pub fn refuse_statement(statement: Tree) -> Result<()> {
     let changed: Vec<Name> = match statement.tag() {
-        NodeTag::T_DropStmt => statement.dropped_relations(),
+        NodeTag::T_DropStmt if drops_tables(statement) => statement.dropped_relations(),
         NodeTag::T_TruncateStmt => statement.relations(),
         NodeTag::T_AlterTableStmt
         | NodeTag::T_AlterObjectSchemaStmt
@@ -88,6 +88,13 @@ pub fn refuse_statement(statement: Tree) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether DROP names tables or indexes; what belongs to a table has the table's name within its own.
+fn drops_tables(statement: Tree) -> bool {
+    use ObjectType::{OBJECT_FOREIGN_TABLE, OBJECT_INDEX, OBJECT_MATVIEW, OBJECT_TABLE};
+    let kinds = [OBJECT_TABLE, OBJECT_INDEX, OBJECT_MATVIEW, OBJECT_FOREIGN_TABLE];
+    statement.drop_kind().is_some_and(|k| kinds.contains(&k))
 }
 
 fn refused(name: &str, table: Oid) -> Error {
