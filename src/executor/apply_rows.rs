@@ -16,9 +16,9 @@ use super::values::{Constants, Output};
 use crate::catalog::{self, Table};
 use crate::copy::RowSink;
 use crate::error::{Error, Result};
-use crate::pg::guard;
 use crate::pg::value::Typed;
 use crate::pg::wait::check_for_interrupts;
+use crate::pg::{fmgr, guard};
 use crate::plan::{Apply, Route, Step, Target};
 use crate::planner::{modify, values};
 use crate::txn::sight::Sight;
@@ -129,7 +129,8 @@ impl Inner {
         // Before any row is read: what is read decides what is written.
         order::lock_apply(&self.apply)?;
         let table = target_table(&self.apply)?;
-        let params = super::node::evaluate(self.exprs, &mut (*ss).ps);
+        let mut params = super::node::evaluate(self.exprs, &mut (*ss).ps);
+        let mut given = self.apply.given.clone();
         let context = (*(*ss).ps.state).es_query_cxt;
         self.order = self.apply.returns_new_rows().then(Vec::new);
         if self.order.is_some() {
@@ -157,6 +158,13 @@ impl Inner {
                 pg_sys::slot_getsomeattrs_int(slot, self.columns.len() as i32);
             }
             let r = if self.sink.is_none() { self.take(&table, slot) } else { Ok(()) };
+            pg_sys::MemoryContextSwitchTo(context);
+            for (param, column) in given.drain(..) {
+                // The same in all rows.
+                if let Some((typ, value)) = params.get_mut(param as usize) {
+                    *value = Row(slot).get(column).map(|d| fmgr::copied(*typ, d));
+                }
+            }
             pg_sys::MemoryContextSwitchTo(old);
             r?;
             if self.sink.is_some() {

@@ -335,7 +335,22 @@ pub fn output(typ: Oid, d: Datum) -> String {
     }
 }
 
+/// A copy of a value of the type in the current memory context.
+///
+/// # Safety
+/// The datum must be a value of the type.
+pub unsafe fn copied(typ: Oid, d: Datum) -> Datum {
+    let (mut len, mut by_value) = (0i16, false);
+    // SAFETY: a syscache look-up, and the caller's promise.
+    unsafe {
+        super::guard::call(|| pg_sys::get_typlenbyval(typ, &mut len, &mut by_value));
+        super::guard::call(|| raw_copy(d, by_value, len.into()))
+    }
+}
+
 extern "C-unwind" {
+    #[link_name = "datumCopy"]
+    fn raw_copy(value: Datum, by_value: bool, len: std::ffi::c_int) -> Datum;
     #[link_name = "OidInputFunctionCall"]
     fn raw_input(func: Oid, s: *mut c_char, ioparam: Oid, typmod: i32) -> Datum;
 }

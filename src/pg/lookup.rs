@@ -23,6 +23,12 @@ pub fn element_type(array: Oid) -> Option<Oid> {
     valid(unsafe { pg_sys::get_element_type(pg_sys::getBaseType(array)) })
 }
 
+/// Whether there is a type of arrays of the type's values.
+pub fn has_array(typ: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::get_array_type(typ) != Oid::INVALID }
+}
+
 /// The collation of a type's values; invalid for types without.
 pub fn type_collation(typ: Oid) -> Oid {
     // SAFETY: a syscache look-up.

@@ -27,6 +27,9 @@ pub struct Apply {
     /// The table's columns (attribute numbers) that those of the rows are for, when COPY may bring
     /// the rows into the shards; empty when it has to be the statement.
     pub copy: Vec<i16>,
+    /// Parameters whose value is that of a column, the same in all rows: number of the parameter,
+    /// and of the column.
+    pub given: Vec<(u32, u32)>,
 }
 
 /// A condition that a view or policy sets for new rows.
@@ -109,6 +112,7 @@ impl Apply {
             checks: Vec::new(),
             keep: Vec::new(),
             copy: Vec::new(),
+            given: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@
 //! that brings them together, or both equal the same value. All rows of an aligned query that
 //! belong together are then on one shard group.
 
+mod conflict;
 mod from;
 mod outputs;
 mod prune;
@@ -68,6 +69,9 @@ pub struct Analyzer<'a> {
     pub reference: Option<Rc<Table>>,
     /// Only collect leaves: single-shard queries need no alignment.
     pinning: bool,
+    /// Columns of the one row for which sub-queries are answered: what equals its key is on its
+    /// shard group, all of it.
+    row_keys: Vec<Term>,
 }
 
 impl<'a> Analyzer<'a> {
@@ -81,6 +85,7 @@ impl<'a> Analyzer<'a> {
             leaves: Vec::new(),
             reference: None,
             pinning,
+            row_keys: Vec::new(),
         }
     }
 

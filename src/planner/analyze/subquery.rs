@@ -6,7 +6,7 @@ use super::{blocker, Analyzer, Answer, Part, Reject};
 use crate::pg::query::{
     Kind, List, Node, OpExpr, Param, Query, SortGroupClause, SubLink, TargetEntry, Visit,
 };
-use crate::planner::ship;
+use crate::planner::{modify, ship};
 use pgrx::pg_sys::{CmdType, ParamKind, SetOperation, SubLinkType};
 
 impl Analyzer<'_> {
@@ -56,7 +56,7 @@ impl Analyzer<'_> {
         Ok(())
     }
 
-    fn sublink(
+    pub(super) fn sublink(
         &mut self,
         id: usize,
         s: SubLink,
@@ -64,6 +64,9 @@ impl Analyzer<'_> {
         scope: &Filters,
         part: &mut Part,
     ) -> Answer<()> {
+        if modify::is_row(s) {
+            return Ok(());
+        }
         let Some(q) = s.subselect().cast::<Query>() else {
             return Err(Reject("unknown sub-query"));
         };
@@ -194,8 +197,10 @@ impl Analyzer<'_> {
             return Ok((part, Vec::new()));
         }
         let outputs = self.key_outputs(q, &part);
-        if let Some(why) = self.needs_combining(q, &part) {
-            return Err(Reject(why));
+        if !self.is_of_one_row(&part) {
+            if let Some(why) = self.needs_combining(q, &part) {
+                return Err(Reject(why));
+            }
         }
         Ok((part, outputs))
     }

@@ -1,7 +1,7 @@
 //! INSERT: one row, or rows from below routed to their shards.
 
 use super::rows::{self, Form};
-use super::{checks, select};
+use super::{checks, conflict, lift, select};
 use super::{key_change, shard_without_key};
 use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{Error, Result};
@@ -46,7 +46,7 @@ pub fn insert_row(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
         }
     }
     let prune = prune.unwrap_or(Prune::Fixed(Vec::new()));
-    if !tail_ships(q) {
+    if !lift::ships(q, table) || !ships_with_references(q.returning_list().node()) {
         return Ok(None);
     }
     let anchor = u32::from(table.relid);
@@ -63,23 +63,6 @@ pub fn insert_row(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     Ok(Some(whole::statement(original, &plan, vals.exprs())))
 }
 
-/// Whether nodes can evaluate RETURNING and ON CONFLICT.
-fn tail_ships(q: Query) -> bool {
-    if let Some(c) = q.on_conflict() {
-        let parts = [
-            c.arbiter_elems().node(),
-            c.arbiter_where(),
-            c.on_conflict_set().node(),
-            c.on_conflict_where(),
-        ];
-        let lost = c.on_conflict_set().node().contains(ship::is_manifold_assignment);
-        if lost || parts.into_iter().any(|n| !ships_with_references(n)) {
-            return false;
-        }
-    }
-    ships_with_references(q.returning_list().node())
-}
-
 /// Whether nodes can evaluate expressions; sub-queries may read reference tables, which are on
 /// every node.
 pub fn ships_with_references(n: Node) -> bool {
@@ -91,6 +74,9 @@ pub fn ships_with_references(n: Node) -> bool {
                 _ => false,
             };
             return if elsewhere { Visit::Stop } else { Visit::Descend };
+        }
+        if matches!(x.kind(), Kind::SubLink(s) if conflict::is_row(s)) {
+            return Visit::Skip;
         }
         match crate::planner::analyze::blocker(x) {
             Some(_) if !matches!(x.kind(), Kind::Query(_)) => Visit::Stop,
@@ -147,9 +133,9 @@ fn check(q: Query, table: &Rc<Table>) -> Result<()> {
     if conflict_changes_key(q, table) {
         return Err(key_change(table));
     }
-    if !tail_ships(q) {
+    if !ships_with_references(q.returning_list().node()) {
         return Err(Error::unsupported(
-            "RETURNING or ON CONFLICT uses a function that only this node has",
+            "RETURNING of an INSERT has an expression that only this node can evaluate",
         ));
     }
     Ok(())
@@ -158,7 +144,11 @@ fn check(q: Query, table: &Rc<Table>) -> Result<()> {
 /// The plan of an INSERT whose rows are where they belong.
 pub fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     check(q, table)?;
-    select::pushed(q, table)
+    if lift::ships(q, table) {
+        select::pushed(q, table)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Rows from VALUES or a query, sent to where they are, or routed one by one.
@@ -167,10 +157,15 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
     if let Some(stmt) = pushed(q, table)? {
         return Ok(stmt);
     }
+    let mut vals = Values::default();
+    if !lift::ships(q, table) {
+        lift::settle(q, table, &mut vals)?;
+    }
     let rows_given = rows::take(q);
     let rows_are_given = rows_given.is_some();
-    let (plan, vals) = template(q, table, rows_are_given)?;
+    let (plan, vals) = template(q, table, rows_are_given, vals)?;
     let (select, checks) = as_select(q.copy(), table)?;
+    let (given, exprs) = lift::add_columns(select, &vals);
     // Nothing of ours is left to be found in them.
     let plain = rows_given.is_some() && !select.has_sub_links();
     let stmt = match rows_given {
@@ -194,7 +189,8 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
     apply.materialize = !plain && reads_us_later(stmt);
     apply.checks = checks;
     apply.copy = copy;
-    Ok(super::on_top(q, stmt, &apply, vals.exprs()))
+    apply.given = given;
+    Ok(super::on_top(q, stmt, &apply, &exprs))
 }
 
 /// Columns of rows that COPY can bring into the shards with the same result as the statement: it
@@ -264,13 +260,18 @@ pub(super) fn as_select(q: Query, table: &Table) -> Result<(Query, Vec<Check>)> 
 }
 
 /// [`insert_template`], or what it was for another statement of the same form.
-fn template(q: Query, table: &Rc<Table>, constant: bool) -> Result<(DistPlan, Values)> {
+fn template(
+    q: Query,
+    table: &Rc<Table>,
+    constant: bool,
+    vals: Values,
+) -> Result<(DistPlan, Values)> {
     let form = if constant { Form::of(q) } else { None };
     if let Some(known) = form.as_ref().and_then(Form::known) {
         return Ok((known, Values::default()));
     }
     let generation = catalog::generation();
-    let (plan, vals) = insert_template(q.copy(), table)?;
+    let (plan, vals) = insert_template(q.copy(), table, vals)?;
     if let Some(form) = form.filter(|_| vals.exprs().is_empty()) {
         form.remember(&plan, generation);
     }
@@ -279,7 +280,7 @@ fn template(q: Query, table: &Rc<Table>, constant: bool) -> Result<(DistPlan, Va
 
 /// `INSERT INTO shard (columns) VALUES` with a slot for the rows. Nodes turn the values into the
 /// columns' types themselves, so rows are plain literals.
-fn insert_template(q: Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
+fn insert_template(q: Query, table: &Rc<Table>, values: Values) -> Result<(DistPlan, Values)> {
     let target_rte = q.target().ok_or_else(|| Error::internal("INSERT without a table"))?;
     let token = deparse::token();
     let source = query::from_item(RTEKind::RTE_VALUES);
@@ -306,7 +307,7 @@ fn insert_template(q: Query, table: &Rc<Table>) -> Result<(DistPlan, Values)> {
         TableKind::Reference => Target::AllReplicas { anchor },
         _ => Target::Shards { anchor, prune: Prune::All, single: false },
     };
-    let place = Place { target, values: Values::default(), rows: 1000.0 };
+    let place = Place { target, values, rows: 1000.0 };
     let (mut plan, vals) = pushdown::dist_plan(q, place)?;
     if !plan.template.split_rows(&format!("VALUES ('{token}'::pg_catalog.text)")) {
         return Err(Error::internal("rows not found in deparsed INSERT"));

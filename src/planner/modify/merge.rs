@@ -149,6 +149,7 @@ fn by_place(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         checks: Vec::new(),
         keep: Vec::new(),
         copy: Vec::new(),
+        given: Vec::new(),
     };
     for (i, a) in actions(s).into_iter().enumerate() {
         let steps = action_steps(s, table, a, (number, i as i32 + 1), &mut rows, &id)?;

@@ -12,6 +12,7 @@ mod checks;
 mod conflict;
 mod ctid;
 mod insert;
+mod lift;
 mod merge;
 mod once;
 mod place;
@@ -19,6 +20,7 @@ mod returning;
 mod rows;
 mod select;
 
+pub use conflict::is_row;
 pub use place::SHARD_ATTRIBUTE;
 pub use returning::{plan_apart, reads_elsewhere};
 
@@ -44,7 +46,6 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         CmdType::CMD_INSERT => {
             conflict::name_arbiters(q)?;
             conflict::expand_rows(q);
-            conflict::check_volatile(q, table)?;
             if !returning::needs_lowering(q) {
                 return plan_insert(q, table, standard);
             }
@@ -67,7 +68,6 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
         CmdType::CMD_INSERT if q.with_check_options().is_empty() => {
             conflict::name_arbiters(q)?;
             conflict::expand_rows(q);
-            conflict::check_volatile(q, table)?;
             if insert::is_single_row(q) {
                 return insert::insert_row(q, table);
             }

@@ -297,6 +297,11 @@ pub fn without_multi(e: Node, list: List<TargetEntry>) -> Node {
 
 /// `(SELECT column FROM (sub-query))`.
 fn one_column(s: SubLink, column: i16, like: Node) -> Option<Node> {
+    over_columns(s, query::var_like(1, column, like), SubLinkType::EXPR_SUBLINK)
+}
+
+/// `(SELECT expression FROM (sub-query))`; the expression's variables are of entry 1.
+pub fn over_columns(s: SubLink, e: Node, kind: SubLinkType::Type) -> Option<Node> {
     let q = s.subselect().copy().cast::<Query>()?;
     q.node().shift_levels(1, 1);
     let rte = query::from_item(RTEKind::RTE_SUBQUERY);
@@ -307,10 +312,9 @@ fn one_column(s: SubLink, column: i16, like: Node) -> Option<Node> {
     let outer = query::select();
     outer.set_rtable(List::from([rte]));
     outer.set_jointree(Some(query::from_entry(1, Node::NONE)));
-    let v = query::var_like(1, column, like);
-    outer.set_target_list(List::from([query::target_entry(v, 1, Text::new("column"))]));
+    outer.set_target_list(List::from([query::target_entry(e, 1, Text::new("column"))]));
     let link = SubLink::new();
-    link.set_sub_link_type(SubLinkType::EXPR_SUBLINK);
+    link.set_sub_link_type(kind);
     link.set_subselect(outer.node());
     link.set_location(-1);
     Some(link.node())

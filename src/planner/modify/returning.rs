@@ -142,7 +142,7 @@ pub fn reads_elsewhere(q: Query) -> bool {
 }
 
 /// Whether a sub-query reads queries of a WITH around it.
-fn reads_with(q: Query, depth: u32) -> bool {
+pub(super) fn reads_with(q: Query, depth: u32) -> bool {
     let outer = |r: RangeTblEntry| r.rtekind() == RTEKind::RTE_CTE && r.ctelevelsup() > depth;
     q.rtable().iter().any(outer) || q.inner_queries().into_iter().any(|i| reads_with(i, depth + 1))
 }
