@@ -6,6 +6,12 @@ AS 'MODULE_PATHNAME', 'citus_source';
 COMMENT ON FUNCTION pg_catalog.citus_source(bytea, VARIADIC "any")
 IS 'place of a distributed scan in a query; replaced by the planner';
 
+CREATE FUNCTION pg_catalog.citus_cursor_position("cursor" text, "table" oid, "column" integer)
+RETURNS text LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'citus_cursor_position';
+COMMENT ON FUNCTION pg_catalog.citus_cursor_position(text, oid, integer)
+IS 'where the current row of a cursor is: what WHERE CURRENT OF is compared with';
+
 CREATE AGGREGATE pg_catalog.citus_sum_counts(bigint) (
     SFUNC = pg_catalog.int8pl, STYPE = bigint, INITCOND = '0', PARALLEL = UNSAFE
 );

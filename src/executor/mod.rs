@@ -7,6 +7,7 @@ mod apply;
 mod apply_rows;
 mod batch;
 pub mod capture;
+mod cursor;
 mod decode;
 mod explain;
 mod local;
@@ -23,6 +24,7 @@ mod values;
 mod with;
 
 pub use apply::apply_methods;
+pub use cursor::cursor_methods;
 pub use node::ROUTER_NAME;
 pub use with::with_methods;
 
@@ -34,6 +36,7 @@ pub fn register() {
     node::register();
     apply::register();
     with::register();
+    cursor::register();
     crate::txn::on_end(|level| {
         reads::forget(level);
         rights::forget(level);

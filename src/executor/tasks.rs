@@ -7,7 +7,7 @@ use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::value::Typed;
 use crate::pg::{fmgr, nodes};
-use crate::plan::{DistPlan, Operation, Target};
+use crate::plan::{By, DistPlan, Operation, Target};
 use crate::planner::values;
 use crate::txn::sight::Sight;
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -87,17 +87,19 @@ fn lookup(relid: u32) -> Result<Rc<Table>> {
 pub fn indices(plan: &DistPlan, params: &[Value]) -> Result<Vec<u32>> {
     let Target::Shards { anchor, prune, single } = &plan.target else { return Ok(vec![0]) };
     let table = lookup(*anchor)?;
-    let set = prune.eval(&mut |i, array| -> Result<Option<Vec<u32>>> {
+    let set = prune.eval(&mut |i, by| -> Result<Option<Vec<u32>>> {
         let (typ, value) = params
             .get(i as usize)
             .copied()
             .ok_or_else(|| Error::internal("pruning refers to a missing parameter"))?;
+        if by == By::Number {
+            return Ok(Some(value.map(|v| v.value() as u32).into_iter().collect()));
+        }
         // SAFETY: the datum is of the type that goes with it.
         let value = value.map(|v| unsafe { Typed::new(typ, v) });
-        Ok(if array {
-            values::shards_of_array(&table, value)
-        } else {
-            values::shard_of(&table, value)
+        Ok(match by {
+            By::Elements => values::shards_of_array(&table, value),
+            _ => values::shard_of(&table, value),
         })
     })?;
     let count = table.shards.len() as u32;

@@ -61,7 +61,13 @@ fn plan_query(
                 let stmt = guard::call(|| next(q.as_ptr(), text, options, params));
                 Ref::from_raw(stmt).ok_or_else(|| Error::internal("no plan was made")).or_raise()
             };
-            planner::plan(query, source, &mut standard).or_raise().as_ptr()
+            // DECLARE, and the cursors of functions.
+            let planned = if options as u32 & pg_sys::CURSOR_OPT_FAST_PLAN != 0 {
+                planner::plan_cursor(query, &mut standard)
+            } else {
+                planner::plan(query, source, &mut standard)
+            };
+            planned.or_raise().as_ptr()
         })
     }
 }

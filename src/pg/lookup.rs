@@ -41,13 +41,18 @@ pub fn is_collatable(typ: Oid) -> bool {
     unsafe { pg_sys::type_is_collatable(typ) }
 }
 
-/// Whether the type has an equality of its own.
-pub fn has_equality(typ: Oid) -> bool {
+/// The type's own equality.
+pub fn equality(typ: Oid) -> Option<Oid> {
     // SAFETY: type cache entries live as long as the process.
     unsafe {
         let entry = pg_sys::lookup_type_cache(typ, pg_sys::TYPECACHE_EQ_OPR as i32);
-        (*entry).eq_opr != Oid::INVALID
+        valid((*entry).eq_opr)
     }
+}
+
+/// Whether the type has an equality of its own.
+pub fn has_equality(typ: Oid) -> bool {
+    equality(typ).is_some()
 }
 
 // ---- operators and functions ------------------------------------------------------------------

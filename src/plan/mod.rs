@@ -5,7 +5,7 @@ mod prune;
 mod template;
 
 pub use apply::{Apply, Check, Route, Sent, Step};
-pub use prune::Prune;
+pub use prune::{By, Prune};
 pub use template::{Piece, Template};
 
 use serde::{Deserialize, Serialize};

@@ -13,10 +13,23 @@ pub enum Prune {
     Param(u32),
     /// Equal to one of the elements of the array parameter expression `i`.
     ArrayParam(u32),
+    /// The shard whose index is the value of parameter expression `i`; none when it is NULL.
+    Number(u32),
     /// All conditions hold.
     And(Vec<Prune>),
     /// At least one condition holds.
     Or(Vec<Prune>),
+}
+
+/// How a parameter says which shards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// By the hash of its value.
+    Value,
+    /// By the hashes of its elements.
+    Elements,
+    /// It is the index of the shard.
+    Number,
 }
 
 /// A sorted set of shard indices; `None` stands for all.
@@ -53,7 +66,7 @@ impl Prune {
     pub fn is_single(&self) -> bool {
         match self {
             Prune::Fixed(v) => v.len() <= 1,
-            Prune::Param(_) => true,
+            Prune::Param(_) | Prune::Number(_) => true,
             Prune::And(v) => v.iter().any(Prune::is_single),
             Prune::All | Prune::ArrayParam(_) | Prune::Or(_) => false,
         }
@@ -63,18 +76,19 @@ impl Prune {
     pub fn is_deferred(&self) -> bool {
         match self {
             Prune::All | Prune::Fixed(_) => false,
-            Prune::Param(_) | Prune::ArrayParam(_) => true,
+            Prune::Param(_) | Prune::ArrayParam(_) | Prune::Number(_) => true,
             Prune::And(v) | Prune::Or(v) => v.iter().any(Prune::is_deferred),
         }
     }
 
-    /// The shards, given what a parameter's value (or the elements of an array) hashes to.
-    pub fn eval<E>(&self, lookup: &mut dyn FnMut(u32, bool) -> Result<Set, E>) -> Result<Set, E> {
+    /// The shards, given what a parameter says.
+    pub fn eval<E>(&self, lookup: &mut dyn FnMut(u32, By) -> Result<Set, E>) -> Result<Set, E> {
         Ok(match self {
             Prune::All => None,
             Prune::Fixed(v) => Some(v.clone()),
-            Prune::Param(i) => lookup(*i, false)?,
-            Prune::ArrayParam(i) => lookup(*i, true)?,
+            Prune::Param(i) => lookup(*i, By::Value)?,
+            Prune::ArrayParam(i) => lookup(*i, By::Elements)?,
+            Prune::Number(i) => lookup(*i, By::Number)?,
             Prune::And(parts) => {
                 let mut acc: Set = None;
                 for p in parts {
@@ -129,7 +143,7 @@ mod tests {
     fn deferred() {
         let p = Prune::Param(0).and(Prune::Or(vec![Prune::Param(1), Prune::Fixed(vec![4])]));
         assert!(p.is_single() && p.is_deferred());
-        let mut lookup = |i: u32, _: bool| Ok::<Set, ()>(Some(vec![i + 3]));
+        let mut lookup = |i: u32, _: By| Ok::<Set, ()>(Some(vec![i + 3]));
         assert_eq!(p.eval(&mut lookup), Ok(Some(vec![])));
         let p = Prune::Or(vec![Prune::Param(1), Prune::Param(2)]);
         assert_eq!(p.eval(&mut lookup), Ok(Some(vec![4, 5])));

@@ -13,6 +13,8 @@ pub enum Piece {
     Rows,
     /// The number of the shard in its table's order.
     ShardNumber,
+    /// The name of the shard of the plan's first table, as a literal.
+    Name,
 }
 
 /// A statement deparsed once; a task's text is a join of its pieces with shard names.
@@ -39,16 +41,25 @@ impl Template {
 
     /// Makes every occurrence of the number `mark` a slot for the shard's number.
     pub fn name_shard(&mut self, mark: u32) {
-        let mark = mark.to_string();
+        self.cut(&mark.to_string(), &Piece::ShardNumber);
+    }
+
+    /// Makes every occurrence of `mark` a slot for the name of the first table's shard.
+    pub fn name_table(&mut self, mark: &str) {
+        self.cut(mark, &Piece::Name);
+    }
+
+    /// Puts a piece where `mark` stands.
+    fn cut(&mut self, mark: &str, piece: &Piece) {
         let mut pieces = Vec::new();
         for p in self.pieces.drain(..) {
             let Piece::Text(text) = p else {
                 pieces.push(p);
                 continue;
             };
-            for (i, part) in text.split(&mark).enumerate() {
+            for (i, part) in text.split(mark).enumerate() {
                 if i > 0 {
-                    pieces.push(Piece::ShardNumber);
+                    pieces.push(piece.clone());
                 }
                 pieces.push(Piece::Text(part.to_owned()));
             }
@@ -69,7 +80,7 @@ impl Template {
                 .iter()
                 .map(|p| match p {
                     Piece::Text(t) => t.len(),
-                    Piece::Table(_) | Piece::ShardNumber => 40,
+                    Piece::Table(_) | Piece::ShardNumber | Piece::Name => 40,
                     Piece::Rows => rows.map_or(0, str::len),
                 })
                 .sum::<usize>(),
@@ -80,6 +91,13 @@ impl Template {
                 Piece::Table(n) => table(*n, &mut out),
                 Piece::Rows => out.push_str(rows.unwrap_or_default()),
                 Piece::ShardNumber => out.push_str(&shard.to_string()),
+                Piece::Name => {
+                    let mut name = String::new();
+                    table(0, &mut name);
+                    let escape = if name.contains('\\') { "E" } else { "" };
+                    let quoted = name.replace('\\', "\\\\").replace('\'', "''");
+                    out.push_str(&format!("{escape}'{quoted}'"));
+                }
             }
         }
         out
@@ -103,5 +121,15 @@ mod tests {
         assert!(t.split_rows("('tok'::text)"));
         let s = t.fill(&mut |n, o| o.push_str(&format!("s{n}")), Some("(1)"), 0);
         assert_eq!(s, "INSERT INTO s0 t VALUES (1) RETURNING a");
+    }
+
+    #[test]
+    fn names_as_literals() {
+        let mut t = Template { pieces: vec![Piece::Text("SELECT f('mark'::text) + 77".into())] };
+        t.name_table("'mark'");
+        t.name_shard(77);
+        let fill = |name: &'static str| t.fill(&mut |_, o: &mut String| o.push_str(name), None, 5);
+        assert_eq!(fill("s.\"it's\""), "SELECT f('s.\"it''s\"'::text) + 5");
+        assert_eq!(fill("a\\b"), "SELECT f(E'a\\\\b'::text) + 5");
     }
 }

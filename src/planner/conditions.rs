@@ -9,13 +9,13 @@ use crate::plan::{Prune, Target};
 use pgrx::pg_sys::BoolExprType;
 use std::rc::Rc;
 
-/// Where a query on one table with these conditions runs.
-pub fn target(table: &Rc<Table>, quals: &[Node], values: &mut Values) -> Target {
+/// Where a query on one table with these conditions, within the shards of `among`, runs.
+pub fn target(table: &Rc<Table>, quals: &[Node], among: Prune, values: &mut Values) -> Target {
     let anchor = u32::from(table.relid);
     if table.kind == TableKind::Reference {
         return Target::AnyReplica { anchor };
     }
-    let mut prune = if table.key.is_none() { Prune::Fixed(vec![0]) } else { Prune::All };
+    let mut prune = if table.key.is_none() { Prune::Fixed(vec![0]) } else { among };
     for q in quals {
         prune = prune.and(prune_one(table, *q, values));
     }

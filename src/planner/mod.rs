@@ -15,6 +15,7 @@ pub mod analyze;
 mod combine;
 mod conditions;
 mod ctes;
+mod cursor;
 mod decorrelate;
 mod deparse;
 mod extension;
@@ -65,6 +66,15 @@ fn is_flat(q: Query) -> bool {
     !q.has_sub_links()
         && q.ctes().is_empty()
         && q.rtable().iter().all(|r| r.rtekind() != RTEKind::RTE_SUBQUERY)
+}
+
+/// Plans the query of a cursor.
+pub fn plan_cursor(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
+    simplify(q);
+    match cursor::plan(q, standard)? {
+        Some(stmt) => Ok(stmt),
+        None => plan(q, None, standard),
+    }
 }
 
 /// Plans a query that mentions our tables. `text` is what the client sent, when the query has no

@@ -1,7 +1,7 @@
 //! The safety net: PostgreSQL plans the query, and every table of ours that reaches its planner
 //! is a scan of shards with the pushable conditions and only the needed columns (see `scan`).
 
-use super::{combine, is_ours, pushdown, source, whole, Standard};
+use super::{combine, is_ours, pushdown, scan, source, whole, Standard};
 use crate::error::Result;
 use crate::pg::query::{Kind, List, PlannedStmt, Query, Visit};
 use crate::plan::Target;
@@ -79,7 +79,10 @@ fn drop_row_marks(q: Query) {
     for m in q.row_marks().iter() {
         match q.entry(m.rti()) {
             Some(rte) if is_ours(rte) => {
-                rte.set_enrtuples(f64::from(m.strength()) + 10.0 * f64::from(m.wait_policy()));
+                // A cursor wants the places of its rows as well.
+                let place = if rte.enrtuples() >= scan::BY_PLACE { scan::BY_PLACE } else { 0.0 };
+                let lock = f64::from(m.strength()) + 10.0 * f64::from(m.wait_policy());
+                rte.set_enrtuples(place + lock);
             }
             _ => keep.push(m),
         }

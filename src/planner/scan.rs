@@ -1,7 +1,7 @@
 //! Scans of single tables and of sources, as PostgreSQL's planner asks for them.
 
 use super::values::Values;
-use super::{conditions, deparse, pushdown, ship, source, whole};
+use super::{conditions, cursor, deparse, pushdown, ship, source, whole};
 use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{Error, Result};
 use crate::pg::lookup;
@@ -105,7 +105,9 @@ fn divide(root: PlannerInfo, clauses: List<RestrictInfo>) -> (Vec<Node>, Vec<Nod
         // Behind a security barrier nothing may run that could tell of rows which the barrier hides.
         // The node does not know of the barrier, and runs conditions in the order that it likes.
         let clause = root.with_outer_values(ri.clause());
-        if pushable(clause) && (ri.security_level() == 0 || ri.leakproof()) {
+        if cursor::is_place(clause) {
+            remote.push(clause);
+        } else if pushable(clause) && (ri.security_level() == 0 || ri.leakproof()) {
             remote.push(clause);
         } else {
             local.push(clause);
@@ -194,7 +196,8 @@ fn table_query(
     q.set_rtable(List::from([r]));
     let mut values = Values::default();
     let quals: Vec<Node> = remote.iter().map(|e| as_first_entry(*e, rti)).collect();
-    let target = conditions::target(table, &quals, &mut values);
+    let (quals, prune) = cursor::on_nodes(quals, &mut values);
+    let target = conditions::target(table, &quals, prune, &mut values);
     q.set_jointree(Some(query::from_entry(1, query::and(&quals))));
     let output = |(i, v): (usize, &Node)| {
         let name = Text::new(&format!("c{}", i + 1));
@@ -205,6 +208,7 @@ fn table_query(
     let operation = lock_rows(q, rte);
     let mut deparsed = deparse::deparse(q, &mut values)?;
     deparsed.template.name_shard(SHARD_MARK);
+    cursor::name_shards(&mut deparsed.template);
     let plan = DistPlan {
         operation,
         target,

@@ -67,6 +67,20 @@ impl Node {
         unsafe { pg_sys::exprCollation(self.as_ptr()) }
     }
 
+    /// The cursor of WHERE CURRENT OF: its name, or the number of the parameter that holds it.
+    pub fn cursor(self) -> Option<(Option<String>, i32)> {
+        if self.tag() != NodeTag::T_CurrentOfExpr {
+            return None;
+        }
+        // SAFETY: a node of this type; the name is zero-terminated.
+        unsafe {
+            let c = self.as_ptr() as *mut pg_sys::CurrentOfExpr;
+            let name = (*c).cursor_name;
+            let name = (!name.is_null()).then(|| nodes::str_of(name));
+            Some((name, (*c).cursor_param))
+        }
+    }
+
     /// Calls `visit` for the functions that the node itself calls.
     pub fn functions(self, visit: &mut dyn FnMut(Oid)) {
         if !may_call(self.tag()) {

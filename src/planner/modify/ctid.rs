@@ -13,9 +13,9 @@ use crate::pg::lookup;
 use crate::pg::query::{
     self, Kind, List, Node, Param, Query, SubLink, TargetEntry, Text, Var, Visit,
 };
-use crate::plan::Target;
+use crate::plan::{Prune, Target};
 use crate::planner::values::Values;
-use crate::planner::{conditions, scan};
+use crate::planner::{conditions, cursor, scan};
 use pgrx::pg_sys::{self, CmdType, Oid, ParamKind, RTEKind, SubLinkType};
 use std::rc::Rc;
 
@@ -49,9 +49,13 @@ fn is_on_one_shard(q: Query, table: &Rc<Table>) -> bool {
         Kind::Var(v) => v.varno() != q.result_relation() || v.varlevelsup() != 0,
         k => matches!(k, Kind::SubLink(_)),
     };
-    let own: Vec<Node> =
-        q.quals().conjuncts().into_iter().filter(|c| !c.contains(foreign)).collect();
-    let target = conditions::target(table, &own, &mut Values::default());
+    let all = q.quals().conjuncts();
+    // A cursor's row has its shard with its place.
+    if all.iter().any(|c| cursor::is_place(*c)) {
+        return true;
+    }
+    let own: Vec<Node> = all.into_iter().filter(|c| !c.contains(foreign)).collect();
+    let target = conditions::target(table, &own, Prune::All, &mut Values::default());
     matches!(target, Target::Shards { single: true, .. })
 }
 

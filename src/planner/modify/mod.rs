@@ -24,13 +24,13 @@ pub use conflict::is_row;
 pub use place::SHARD_ATTRIBUTE;
 pub use returning::{plan_apart, reads_elsewhere};
 
-use super::{pushdown, ship, whole, Standard};
+use super::{cursor, pushdown, ship, whole, Standard};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::lookup::{self, Attribute};
 use crate::pg::query::{self, List, Node, PlannedStmt, Query, RangeTblRef, Text, Var};
 use crate::plan::{Apply, Target};
-use pgrx::pg_sys::{CmdType, NodeTag};
+use pgrx::pg_sys::CmdType;
 use std::rc::Rc;
 
 /// The target of a modification when it is a table of ours.
@@ -40,7 +40,7 @@ pub fn target_of(q: Query) -> Option<Rc<Table>> {
 
 /// Plans a modification of a table of ours.
 pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
-    check(q)?;
+    cursor::find_current(q, table)?;
     settle(q, table);
     match q.command_type() {
         CmdType::CMD_INSERT => {
@@ -59,7 +59,7 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
 
 /// The plan of a modification that one scan can carry out as it is, if it is one.
 pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
-    check(q)?;
+    cursor::find_current(q, table)?;
     if returning::needs_lowering(q) || reads_elsewhere(q) {
         return Ok(None);
     }
@@ -133,15 +133,6 @@ fn change(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Planned
         None => place::plan(q, table, standard)?,
     };
     projection.apply(stmt)
-}
-
-/// What no plan of ours can do.
-fn check(q: Query) -> Result<()> {
-    if q.quals().contains(|n| n.tag() == NodeTag::T_CurrentOfExpr) {
-        return Err(Error::unsupported("WHERE CURRENT OF is not supported on distributed tables")
-            .hint("Use the primary key of the row that the cursor returned."));
-    }
-    Ok(())
 }
 
 // ---- UPDATE and DELETE as they are ------------------------------------------------------------
