@@ -1,3 +1,8 @@
+-- The tables have rows again.
+INSERT INTO s SELECT i, 's' || i, i * 2 FROM generate_series(1, 40) i ON CONFLICT (k) DO UPDATE SET v = excluded.v, n = excluded.n;
+INSERT INTO o (id, k, v) SELECT i, i % 15, 'o' || i % 4 FROM generate_series(1, 50) i ON CONFLICT (id) DO UPDATE SET k = excluded.k, v = excluded.v;
+INSERT INTO r (id, name, n) VALUES (1, 'red', 4), (2, 'green', 5), (3, 'blue', 6) ON CONFLICT DO NOTHING;
+INSERT INTO target VALUES (13, 't', 1), (14, 't', 2) ON CONFLICT DO NOTHING;
 -- Sub-queries of ON CONFLICT DO UPDATE that have one value for the statement.
 INSERT INTO w VALUES (1, 'new', 2), (2, 'new', 2), (200, 'new', 3) ON CONFLICT (k) DO UPDATE SET v = (SELECT max(v) FROM o), n = excluded.n + (SELECT count(*) FROM p) RETURNING *;
 INSERT INTO w VALUES (3, 'x', 1) ON CONFLICT (k) DO UPDATE SET n = (SELECT count(*) FROM w) WHERE w.n < (SELECT max(n) FROM s) RETURNING *;

@@ -261,6 +261,19 @@ pub fn query_text(q: Query) -> Result<String> {
 }
 
 impl RangeTblEntry {
+    /// The names of its columns, and variables for them as those of entry `rti`.
+    pub fn columns(self, rti: i32) -> (List<Node>, List<Node>) {
+        let (mut names, mut vars) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let (out_names, out_vars): (*mut _, *mut _) = (&mut names, &mut vars);
+        // SAFETY: a valid node; the lists are new.
+        unsafe {
+            guard::call(|| {
+                pg_sys::expandRTE(self.as_ptr(), rti, 0, -1, false, out_names, out_vars)
+            });
+            (List::from_raw(names), List::from_raw(vars))
+        }
+    }
+
     /// Whether the statement assigns to a column of this table, as far as rights are concerned.
     pub fn updates(self, attno: i16) -> bool {
         let member = i32::from(attno) - pg_sys::FirstLowInvalidHeapAttributeNumber;

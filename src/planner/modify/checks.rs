@@ -4,7 +4,7 @@ use super::place::substitute;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::pg::lookup::{self, Attribute};
-use crate::pg::query::{self, Node, Query};
+use crate::pg::query::{self, List, Node, Query};
 use crate::plan::Check;
 use crate::planner::ship;
 use pgrx::pg_sys::{OnConflictAction, WCOKind};
@@ -30,6 +30,18 @@ pub fn complete(table: &Table, target: i32, new: &[(i16, Node)], insert: bool) -
     values
 }
 
+/// Leaves the policies for the rows of INSERT ... ON CONFLICT DO UPDATE and MERGE to the nodes, where
+/// the statement is the same and shards have the policies of the table. False when a view's CHECK
+/// OPTION is among the conditions, which nodes do not know.
+pub fn leave_policies(q: Query) -> bool {
+    let of_view = |kind| kind == WCOKind::WCO_VIEW_CHECK;
+    if q.with_check_options().iter().any(|w| of_view(w.check_kind()) && w.qual().is_some()) {
+        return false;
+    }
+    q.set_with_check_options(List::EMPTY);
+    true
+}
+
 /// The conditions on new rows as expressions over what they are made from.
 pub fn conditions(q: Query, new: &[(i16, Node)]) -> Result<Vec<(Node, Check)>> {
     use WCOKind::{WCO_RLS_INSERT_CHECK, WCO_RLS_UPDATE_CHECK, WCO_VIEW_CHECK};
@@ -38,8 +50,7 @@ pub fn conditions(q: Query, new: &[(i16, Node)]) -> Result<Vec<(Node, Check)>> {
         let updates = OnConflictAction::ONCONFLICT_UPDATE;
         if q.on_conflict().is_some_and(|c| c.action() == updates) {
             return Err(Error::unsupported(
-                "ON CONFLICT DO UPDATE through a view with CHECK OPTION or under row-level \
-                 security on a distributed table",
+                "ON CONFLICT DO UPDATE through a view with CHECK OPTION on a distributed table",
             ));
         }
         if ![WCO_VIEW_CHECK, WCO_RLS_INSERT_CHECK, WCO_RLS_UPDATE_CHECK].contains(&w.check_kind()) {

@@ -6,33 +6,54 @@
 
 use super::ctid;
 use super::place::{self, Identity, Rows, SHARD_ATTRIBUTE};
+use super::{checks, returning};
 use crate::catalog::{Kind, Table};
 use crate::error::{Error, Result};
 use crate::pg::lookup;
 use crate::pg::query::{
-    self, CaseExpr, CaseWhen, JoinExpr, List, MergeAction, Node, NullTest, PlannedStmt, Query, Var,
+    self, CaseExpr, CaseWhen, JoinExpr, List, MergeAction, Node, NullTest, PlannedStmt, Query,
+    TargetEntry, Text, Var,
 };
 use crate::plan::{Apply, Prune, Target};
 use crate::planner::analyze::Analyzer;
 use crate::planner::pushdown::{self, Place};
 use crate::planner::values::Values;
 use crate::planner::{rest, ship, whole, Standard};
-use pgrx::pg_sys::{self, CmdType, JoinType, NullTestType, Oid, RTEKind};
+use pgrx::pg_sys::{self, CmdType, JoinType, NodeTag, NullTestType, Oid, RTEKind};
 use std::rc::Rc;
 
 /// Plans a MERGE into a table of ours.
 pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
-    if !q.with_check_options().is_empty() {
-        return Err(Error::unsupported(
-            "MERGE under row-level security is not supported on distributed tables",
-        ));
-    }
-    if !super::is_replicated(table) {
+    let checked = !q.with_check_options().is_empty();
+    if !super::is_replicated(table) && checks::leave_policies(q) {
+        settle_defaults(q, table);
         if let Some(stmt) = pushed(q, table)? {
             return Ok(stmt);
         }
     }
+    if checked {
+        return Err(Error::unsupported(
+            "MERGE under row-level security where shards cannot merge their rows by themselves",
+        )
+        .detail(
+            "The source is joined by something else than the distribution column, or writes it.",
+        )
+        .hint("Use INSERT ... ON CONFLICT DO UPDATE, or UPDATE and INSERT."));
+    }
     by_place(q, table, standard)
+}
+
+/// `UPDATE SET generated = DEFAULT` leaves nothing to set, and is written again.
+fn settle_defaults(q: Query, table: &Table) {
+    let generated = lookup::attributes(table.relid).into_iter().flatten().find(|a| a.generated);
+    let Some(a) = generated else { return };
+    for action in actions(q) {
+        if action.command_type() == CmdType::CMD_UPDATE && action.target_list().is_empty() {
+            let e = query::set_to_default(a.typ);
+            let t = query::target_entry(e, a.attno, Text::new(&a.name));
+            action.set_target_list(List::from([t]));
+        }
+    }
 }
 
 fn actions(q: Query) -> Vec<MergeAction> {
@@ -70,6 +91,10 @@ fn join(q: Query) -> Query {
 /// The plan of a MERGE that shard groups run themselves.
 fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     let s = join(q);
+    if let Some(target) = s.target() {
+        // The shards have the policies of the table, and check by themselves.
+        target.set_security_quals(List::EMPTY);
+    }
     let mut rows = Rows::new();
     let mut keys = Vec::new();
     for a in actions(s) {
@@ -127,14 +152,6 @@ fn by_place(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
     ctid::check_here(q, table)?;
     let s = join(q);
     let target = s.result_relation();
-    for a in actions(s) {
-        if ship::classify(a.qual()).volatile {
-            return Err(Error::unsupported(
-                "a volatile function in a condition of MERGE on a distributed table",
-            )
-            .hint("Compute the condition in the source query."));
-        }
-    }
     let mut rows = Rows::new();
     let id = Identity::new(table, target, &mut rows);
     let number = action_number(s);
@@ -162,10 +179,56 @@ fn by_place(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         apply.steps.push(place::by_identity(table, &id, &[], true, &[]));
     }
     apply.check_as(place::ALIAS, place::owner_of_target(s));
+    let volatile = actions(s).into_iter().any(|a| ship::classify(a.qual()).volatile);
     let s = rows.into_query(s);
+    let s = if volatile { decided_once(s, number)? } else { s };
     let stmt = rest::plan(s, standard)?;
     Ok(super::on_top(q, stmt, &apply, &[]))
 }
+
+/// The query for rows with the number of the action computed in a query below it: conditions that
+/// have another answer each time are asked once for a row.
+fn decided_once(s: Query, number: Node) -> Result<Query> {
+    if !s.ctes().is_empty() {
+        return Err(Error::unsupported(
+            "a volatile function in a condition of MERGE with WITH on a distributed table",
+        )
+        .hint("Compute the condition in the source query."));
+    }
+    let mut columns: Vec<Var> = Vec::new();
+    let list: Vec<TargetEntry> = s.target_list().iter().collect();
+    // The number's own columns are the inner query's affair.
+    let mark = |e: Node| e.mutate(|n| n.equals(number).then(|| query::text(NUMBER_MARK)));
+    let outputs: Vec<Node> =
+        list.iter().map(|t| returning::over_columns(mark(t.expr()), 0, &mut columns)).collect();
+    let at = columns.len() as i16 + 1;
+    let chosen = query::var_like(1, at, number);
+    let is_mark = query::text(NUMBER_MARK);
+    let outer = query::select();
+    let mut inner_list = List::EMPTY;
+    for (i, e) in columns.iter().map(|v| v.node()).chain([number]).enumerate() {
+        let name = Text::new(&format!("m{}", i + 1));
+        inner_list.push(query::target_entry(e.copy(), i as i16 + 1, name));
+    }
+    let names = inner_list.iter().map(|t| query::string(&t.resname().to_string())).collect();
+    let mut outer_list = List::EMPTY;
+    for (t, e) in list.iter().zip(outputs) {
+        let e = e.mutate(|n| n.equals(is_mark).then(|| chosen.copy()));
+        outer_list.push(query::target_entry(e, t.resno(), t.resname()));
+    }
+    s.set_target_list(inner_list);
+    let rte = query::from_item(RTEKind::RTE_SUBQUERY);
+    rte.set_subquery(Some(s));
+    rte.set_eref(Some(query::alias("merged", names)));
+    outer.set_rtable(List::from([rte]));
+    outer.set_jointree(Some(query::from_entry(1, Node::NONE)));
+    outer.set_target_list(outer_list);
+    outer.set_has_sub_links(s.has_sub_links());
+    Ok(outer)
+}
+
+/// Stands for the number of an action.
+const NUMBER_MARK: &str = "citus number of the action";
 
 /// Steps of one action; its values are computed only where the row is for it.
 fn action_steps(
@@ -180,7 +243,8 @@ fn action_steps(
     let mut columns = Vec::new();
     let mut key = None;
     let mut moves = false;
-    for t in a.target_list().iter().filter(|t| !t.resjunk()) {
+    let computed = |t: &TargetEntry| t.expr().tag() == NodeTag::T_SetToDefault;
+    for t in a.target_list().iter().filter(|t| !t.resjunk() && !computed(t)) {
         let e = place::without_multi(t.expr(), a.target_list());
         let own = e
             .strip_relabel()

@@ -30,7 +30,7 @@ use crate::error::{sqlstate, Error, Result};
 use crate::pg::lookup::{self, Attribute};
 use crate::pg::query::{self, List, Node, PlannedStmt, Query, RangeTblRef, Text, Var};
 use crate::plan::{Apply, Target};
-use pgrx::pg_sys::CmdType;
+use pgrx::pg_sys::{CmdType, OnConflictAction};
 use std::rc::Rc;
 
 /// The target of a modification when it is a table of ours.
@@ -44,8 +44,7 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
     settle(q, table);
     match q.command_type() {
         CmdType::CMD_INSERT => {
-            conflict::name_arbiters(q)?;
-            conflict::expand_rows(q);
+            settle_conflict(q)?;
             if !returning::needs_lowering(q) {
                 return plan_insert(q, table, standard);
             }
@@ -66,8 +65,7 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     settle(q, table);
     match q.command_type() {
         CmdType::CMD_INSERT if q.with_check_options().is_empty() => {
-            conflict::name_arbiters(q)?;
-            conflict::expand_rows(q);
+            settle_conflict(q)?;
             if insert::is_single_row(q) {
                 return insert::insert_row(q, table);
             }
@@ -92,6 +90,17 @@ fn settle(q: Query, table: &Table) {
         });
         q.set_target_list(list.collect());
     }
+}
+
+/// Brings ON CONFLICT into the form that text can be made of.
+fn settle_conflict(q: Query) -> Result<()> {
+    let updates = OnConflictAction::ONCONFLICT_UPDATE;
+    if q.on_conflict().is_some_and(|c| c.action() == updates) {
+        checks::leave_policies(q);
+    }
+    conflict::name_arbiters(q)?;
+    conflict::expand_rows(q);
+    Ok(())
 }
 
 /// Says which entries are FROM items: the table of a view was one of the view's query, and a view

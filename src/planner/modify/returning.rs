@@ -1,5 +1,6 @@
 //! RETURNING whose expressions are evaluated here, over columns that the nodes return.
 
+use super::select;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
 use crate::pg::lookup;
@@ -36,7 +37,7 @@ pub fn needs_lowering(q: Query) -> bool {
 /// Makes RETURNING of `q` the plain columns (and sub-queries) that its expressions are made of.
 pub fn lower(q: Query, table: &Table) -> Projection {
     let target = q.result_relation();
-    let list = q.returning_list().mutate(|n| expand(n, target, table));
+    let list = q.returning_list().mutate(|n| expand(n, target, table).or_else(|| row_of(n, q)));
     let mut columns: Vec<Node> = Vec::new();
     list.walk(|n| {
         let own = match n.kind() {
@@ -73,6 +74,24 @@ fn expand(n: Node, target: i32, table: &Table) -> Option<Node> {
         return Some(query::oid(table.relid));
     }
     (v.varattno() == 0).then(|| whole_row(v, table))
+}
+
+/// The row of a sub-query in FROM as one of its columns: it has no type that its text could be read
+/// back by. Not where an outer join may have none, which is NULL and not a row of NULLs.
+fn row_of(n: Node, q: Query) -> Option<Node> {
+    let Kind::Var(v) = n.kind() else { return None };
+    let whole = v.varattno() == 0 && v.varlevelsup() == 0 && v.vartype() == pg_sys::RECORDOID;
+    if !whole || !select::keeps_values(q.jointree().into(), v.varno()) {
+        return None;
+    }
+    let (names, columns) = q.entry(v.varno() as u32)?.columns(v.varno());
+    let row = RowExpr::new();
+    row.set_args(columns);
+    row.set_colnames(names);
+    row.set_row_typeid(pg_sys::RECORDOID);
+    row.set_row_format(CoercionForm::COERCE_IMPLICIT_CAST);
+    row.set_location(-1);
+    Some(row.node())
 }
 
 /// A row of the table's type made of its columns.
@@ -181,7 +200,7 @@ fn output(e: Node, i: usize) -> TargetEntry {
 }
 
 /// An expression over the columns that a modification returns, which `columns` collects.
-fn over_columns(n: Node, depth: u32, columns: &mut Vec<Var>) -> Node {
+pub(super) fn over_columns(n: Node, depth: u32, columns: &mut Vec<Var>) -> Node {
     n.mutate(|x| {
         let v = match x.kind() {
             Kind::Query(q) => {

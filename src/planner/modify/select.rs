@@ -303,7 +303,7 @@ fn origin(q: Query, e: Node) -> Option<Origin> {
 }
 
 /// Whether an entry of FROM is there, and on no side of an outer join that can be missing.
-fn keeps_values(n: Node, rti: i32) -> bool {
+pub(super) fn keeps_values(n: Node, rti: i32) -> bool {
     match n.kind() {
         Kind::RangeTblRef(r) => r.rtindex() == rti,
         Kind::FromExpr(f) => f.fromlist().iter().any(|x| keeps_values(x, rti)),
