@@ -56,3 +56,8 @@ DROP OWNED BY writing_tenant;
 DROP ROLE writing_tenant;
 SELECT * FROM w;
 TRUNCATE s, w;
+-- A domain's new constraint tells whose values it does not fit.
+INSERT INTO kinds (k, w) VALUES (900, 'known');
+-- @error 23514
+ALTER DOMAIN word ADD CONSTRAINT word_unknown CHECK (VALUE <> 'known');
+DELETE FROM kinds WHERE k = 900;

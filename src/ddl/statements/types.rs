@@ -8,18 +8,30 @@ use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{quote_ident, quote_literal};
 use crate::pg::statement::TypeChange;
-use crate::pg::{relation, spi};
+use crate::pg::{guard, relation, spi};
 use pgrx::pg_sys::Oid;
 
 /// ALTER TYPE and ALTER DOMAIN on enums and domains, and changes of the name of any type: done on
 /// the other nodes that hold shards with columns of the type.
 pub fn alter_type(call: Call) -> Result<()> {
     let Some((typ, change)) = call.statement().type_change() else { return plainly(&call) };
-    hold_copies(tables_using(typ)?);
+    let tables = tables_using(typ)?;
+    let ids: Vec<i64> = tables
+        .iter()
+        .filter_map(|t| catalog::table(*t))
+        .flat_map(|t| t.shards.iter().map(|s| s.id).collect::<Vec<_>>())
+        .collect();
+    hold_copies(tables);
+    // A value that a new constraint refuses is told with the name of its table.
+    guard::catch_result(|| change_type(&call, typ, change))
+        .map_err(|e| send::about_tables(e, &|id| ids.contains(&id)))
+}
+
+fn change_type(call: &Call, typ: Oid, change: TypeChange) -> Result<()> {
     let groups = groups_using(typ)?;
     let name = spi::value("SELECT format_type($1, NULL)", &[spi::oid(typ)])?.unwrap_or_default();
     let before = constraints(typ)?;
-    plainly(&call)?;
+    plainly(call)?;
     if groups.is_empty() {
         return Ok(());
     }
