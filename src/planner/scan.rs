@@ -105,9 +105,8 @@ fn divide(root: PlannerInfo, clauses: List<RestrictInfo>) -> (Vec<Node>, Vec<Nod
         // Behind a security barrier nothing may run that could tell of rows which the barrier hides.
         // The node does not know of the barrier, and runs conditions in the order that it likes.
         let clause = root.with_outer_values(ri.clause());
-        if cursor::is_place(clause) {
-            remote.push(clause);
-        } else if pushable(clause) && (ri.security_level() == 0 || ri.leakproof()) {
+        let harmless = ri.security_level() == 0 || ri.leakproof();
+        if cursor::is_place(clause) || (pushable(clause) && harmless) {
             remote.push(clause);
         } else {
             local.push(clause);

@@ -23,10 +23,11 @@ pub fn ships(q: Query, table: &Table) -> bool {
     let Some(c) = q.on_conflict() else { return true };
     let (set, condition) = (c.on_conflict_set().node(), c.on_conflict_where());
     let parts = [c.arbiter_elems().node(), c.arbiter_where(), set, condition];
-    !set.contains(ship::is_manifold_assignment)
-        && parts.into_iter().all(insert::ships_with_references)
-        && !(q.has_sub_links() && [set, condition].into_iter().any(reads_with))
-        && !conflict::differs(q, table)
+    let lost = set.contains(ship::is_manifold_assignment) || conflict::differs(q, table);
+    if lost || (q.has_sub_links() && [set, condition].into_iter().any(reads_with)) {
+        return false;
+    }
+    parts.into_iter().all(insert::ships_with_references)
 }
 
 /// Whether sub-queries of an expression of the statement read queries of its WITH.
