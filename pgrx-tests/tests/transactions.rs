@@ -147,6 +147,47 @@ fn a_users_own_prepare_is_refused_after_remote_writes() {
 }
 
 #[test]
+fn writes_that_are_refused_say_why() {
+    let (_, mut c) = database("refused");
+    c.run(
+        "CREATE TABLE other (id int PRIMARY KEY, v text);
+         SELECT create_distributed_table('other', 'id', colocate_with := 'none');
+         CREATE TABLE bare (v text);
+         SELECT create_reference_table('bare');
+         INSERT INTO bare VALUES ('one')",
+    );
+    let upsert = |set: &str| {
+        format!("INSERT INTO t VALUES (1, 'new') ON CONFLICT (k) DO UPDATE SET v = ({set})")
+    };
+    for sql in [
+        upsert("SELECT v FROM other WHERE id = excluded.k"),
+        upsert("SELECT v FROM t o WHERE o.v = excluded.v LIMIT 1"),
+    ] {
+        let e = server_error(c.simple(&sql));
+        assert_eq!(e.code, "0A000", "{sql}");
+        let detail = e.detail.clone().unwrap_or_default();
+        assert!(
+            detail.contains("not correlated by the distribution column")
+                || detail.contains("several shards"),
+            "{detail}"
+        );
+        assert!(e.hint.is_some_and(|h| h.contains("co-located")), "{sql}");
+    }
+    let plain =
+        "BEGIN; DECLARE c CURSOR FOR SELECT * FROM t; FETCH c; DELETE FROM t WHERE CURRENT OF c";
+    let e = server_error(c.simple(plain));
+    assert_eq!(e.code, "24000");
+    assert!(e.hint.is_some_and(|h| h.contains("FOR UPDATE")));
+    let copies = "ROLLBACK; BEGIN; DECLARE c CURSOR FOR SELECT * FROM bare FOR UPDATE; FETCH c; \
+                  DELETE FROM bare WHERE CURRENT OF c";
+    let e = server_error(c.simple(copies));
+    assert_eq!(e.code, "0A000");
+    assert!(e.hint.is_some_and(|h| h.contains("primary key")));
+    c.run("ROLLBACK");
+    assert_eq!(c.value("SELECT count(*) FROM t WHERE v = 'old'"), "100");
+}
+
+#[test]
 fn settings_follow_the_client() {
     let (_, mut c) = database("settings");
     let ask = "SELECT current_setting('app.tenant', true) || '/' ||
