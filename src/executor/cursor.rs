@@ -165,7 +165,8 @@ fn position(cursor: &str, table: Oid, column: u32) -> Result<Option<String>> {
             return Err(state(format!("cursor \"{cursor}\" is not positioned on a row")));
         }
         if column >= count {
-            return Err(Error::internal("a cursor's row has no such column"));
+            let text = format!("the place of a cursor's row has no column {column}");
+            return Err(Error::new(sqlstate::INVALID_PARAMETER_VALUE, text));
         }
         let i = (first + column) as usize;
         if ((*slot).tts_nvalid as usize) <= i {
@@ -196,7 +197,8 @@ crate::pg_function!(
         let (Some(cursor), Some(table), Some(column)) = (args.text(0), args.oid(1), args.i32(2)) else {
             return args.null();
         };
-        match position(&cursor, table, column as u32)? {
+        // A negative number is none of its columns either.
+        match position(&cursor, table, u32::try_from(column).unwrap_or(u32::MAX))? {
             Some(text) => Ok(fmgr::text_datum(&text)),
             None => args.null(),
         }

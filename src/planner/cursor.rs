@@ -8,7 +8,7 @@
 
 use super::modify::SHARD_ATTRIBUTE;
 use super::values::Values;
-use super::{rest, scan, source, whole, Standard};
+use super::{deparse, rest, scan, source, whole, Standard};
 use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{Error, Result};
 use crate::pg::lookup::{self, Attribute};
@@ -22,9 +22,6 @@ use std::rc::Rc;
 
 /// The function that tells where the current row of a cursor is.
 const FUNCTION: &str = "citus_cursor_position";
-
-/// Stands for the name of a shard, as a value, in deparsed text.
-const NAME_MARK: &str = "citus name of the shard";
 
 const OID_EQUAL: u32 = 607;
 const TID_EQUAL: u32 = 387;
@@ -189,27 +186,27 @@ pub fn is_place(clause: Node) -> bool {
     [SHARD_ATTRIBUTE, CTID].into_iter().any(|attno| compared(clause, attno).is_some())
 }
 
-/// The conditions of a scan as the nodes understand them, and the shards that those on the place of
-/// a cursor's row leave.
-pub fn on_nodes(quals: Vec<Node>, values: &mut Values) -> (Vec<Node>, Prune) {
-    let mut prune = Prune::All;
+/// The conditions of a scan as the nodes understand them, the shards that those on the place of a
+/// cursor's row leave, and what stands in them for the name of the shard.
+pub fn on_nodes(quals: Vec<Node>, values: &mut Values) -> (Vec<Node>, Prune, Option<String>) {
+    let (mut prune, mut mark) = (Prune::All, None);
     let mut out = Vec::new();
     for q in quals {
         if let Some(shard) = compared(q, SHARD_ATTRIBUTE) {
             prune = prune.and(Prune::Number(values.add(shard)));
         } else if let Some(place) = compared(q, CTID) {
-            out.push(latest(q, place));
+            out.push(latest(q, place, mark.get_or_insert_with(deparse::token)));
         } else {
             out.push(q);
         }
     }
-    (out, prune)
+    (out, prune, mark)
 }
 
 /// `ctid = (SELECT currtid2('shard', place))`: the transaction may have changed the row since it
 /// was fetched.
-fn latest(clause: Node, place: Node) -> Node {
-    let args = List::from([query::text(NAME_MARK), place]);
+fn latest(clause: Node, place: Node, mark: &str) -> Node {
+    let args = List::from([query::text(mark), place]);
     let form = CoercionForm::COERCE_EXPLICIT_CALL;
     let call = query::call(Oid::from(pg_sys::F_CURRTID2), pg_sys::TIDOID, args, form);
     let q = query::select();
@@ -227,6 +224,6 @@ fn latest(clause: Node, place: Node) -> Node {
 }
 
 /// Puts slots into a statement where it names its shard as a value.
-pub fn name_shards(template: &mut Template) {
-    template.name_table(&format!("'{NAME_MARK}'"));
+pub fn name_shards(template: &mut Template, mark: &str) {
+    template.name_table(&format!("'{mark}'"));
 }

@@ -195,7 +195,7 @@ fn table_query(
     q.set_rtable(List::from([r]));
     let mut values = Values::default();
     let quals: Vec<Node> = remote.iter().map(|e| as_first_entry(*e, rti)).collect();
-    let (quals, prune) = cursor::on_nodes(quals, &mut values);
+    let (quals, prune, mark) = cursor::on_nodes(quals, &mut values);
     let target = conditions::target(table, &quals, prune, &mut values);
     q.set_jointree(Some(query::from_entry(1, query::and(&quals))));
     let output = |(i, v): (usize, &Node)| {
@@ -207,7 +207,9 @@ fn table_query(
     let operation = lock_rows(q, rte);
     let mut deparsed = deparse::deparse(q, &mut values)?;
     deparsed.template.name_shard(SHARD_MARK);
-    cursor::name_shards(&mut deparsed.template);
+    if let Some(mark) = mark {
+        cursor::name_shards(&mut deparsed.template, &mark);
+    }
     let plan = DistPlan {
         operation,
         target,

@@ -111,3 +111,6 @@ FETCH c;
 UPDATE x SET n = 1 WHERE CURRENT OF c;
 ROLLBACK;
 SELECT * FROM x;
+-- What stands for the name of a shard in a text does not take the place of a value.
+UPDATE x SET v = 'citus name of the shard' WHERE k = 3;
+SELECT a.k, b.k FROM x a, x b WHERE a.v = 'citus name of the shard' AND b.k < 9 AND b.k <> a.k;

@@ -18,7 +18,7 @@ use crate::plan::{Apply, Prune, Target};
 use crate::planner::analyze::Analyzer;
 use crate::planner::pushdown::{self, Place};
 use crate::planner::values::Values;
-use crate::planner::{rest, ship, whole, Standard};
+use crate::planner::{deparse, rest, ship, whole, Standard};
 use pgrx::pg_sys::{self, CmdType, JoinType, NodeTag, NullTestType, Oid, RTEKind};
 use std::rc::Rc;
 
@@ -198,12 +198,12 @@ fn decided_once(s: Query, number: Node) -> Result<Query> {
     let mut columns: Vec<Var> = Vec::new();
     let list: Vec<TargetEntry> = s.target_list().iter().collect();
     // The number's own columns are the inner query's affair.
-    let mark = |e: Node| e.mutate(|n| n.equals(number).then(|| query::text(NUMBER_MARK)));
+    let is_mark = query::text(&deparse::token());
+    let mark = |e: Node| e.mutate(|n| n.equals(number).then(|| is_mark.copy()));
     let outputs: Vec<Node> =
         list.iter().map(|t| returning::over_columns(mark(t.expr()), 0, &mut columns)).collect();
     let at = columns.len() as i16 + 1;
     let chosen = query::var_like(1, at, number);
-    let is_mark = query::text(NUMBER_MARK);
     let outer = query::select();
     let mut inner_list = List::EMPTY;
     for (i, e) in columns.iter().map(|v| v.node()).chain([number]).enumerate() {
@@ -226,9 +226,6 @@ fn decided_once(s: Query, number: Node) -> Result<Query> {
     outer.set_has_sub_links(s.has_sub_links());
     Ok(outer)
 }
-
-/// Stands for the number of an action.
-const NUMBER_MARK: &str = "citus number of the action";
 
 /// Steps of one action; its values are computed only where the row is for it.
 fn action_steps(
