@@ -10,6 +10,8 @@ use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, ErrorFields, Message};
 use postgres_protocol::message::frontend;
 
+mod extended;
+
 /// How long a test waits for the server before it counts as hung.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 

@@ -31,7 +31,7 @@ use crate::error::Result;
 use crate::pg::session;
 use crate::pg::transmit::output;
 use crate::plan::{DistPlan, Operation, Target};
-use crate::remote::{wait_for, Message, SessionRef};
+use crate::remote::{wait_for, wait_soon, Message, SessionRef};
 use crate::stats::query::{self, Query};
 use crate::txn::{self, Mode, OwnerId};
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot, Tuplestorestate};
@@ -349,6 +349,11 @@ impl Exec {
 
     /// Waits until a session has something to read, and reads it.
     fn wait(&mut self) -> Result<()> {
+        if let [one] = self.conns.as_slice() {
+            if wait_soon(&one.session)? {
+                return Ok(());
+            }
+        }
         let sessions: Vec<&SessionRef> = self.conns.iter().map(|c| &c.session).collect();
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();

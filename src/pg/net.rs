@@ -1,4 +1,4 @@
-//! Non-blocking stream sockets. The standard library cannot start a connection without waiting
+//! Stream sockets whose calls do not wait, but for one that waits a little. The standard library cannot start a connection without waiting
 //! for it, so the few system calls needed are made here.
 
 use pgrx::pg_sys;
@@ -102,7 +102,7 @@ impl Socket {
         }
     }
 
-    /// A socket that another process has connected and made non-blocking.
+    /// A socket that another process has connected.
     pub fn adopt(fd: OwnedFd) -> io::Result<Socket> {
         Ok(Socket { fd, _slot: FdSlot::acquire()? })
     }
@@ -154,14 +154,18 @@ impl Socket {
     }
 
     fn option(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+        self.set(level, name, &value)
+    }
+
+    fn set<V>(&self, level: libc::c_int, name: libc::c_int, value: &V) -> io::Result<()> {
         // SAFETY: the value lives over the call and its size is right.
         check(unsafe {
             libc::setsockopt(
                 self.as_raw_fd(),
                 level,
                 name,
-                (&raw const value).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
+                std::ptr::from_ref(value).cast(),
+                size_of::<V>() as libc::socklen_t,
             )
         })
         .map(drop)
@@ -189,12 +193,42 @@ impl Socket {
 
     /// Reads what is there; `WouldBlock` when nothing is.
     pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(buf, 0)
+        self.receive(buf, libc::MSG_DONTWAIT)
+    }
+
+    /// Lets [`Socket::read_soon`] wait; the other calls never do.
+    pub fn be_patient(&self, time: Duration) -> io::Result<()> {
+        let value = libc::timeval {
+            tv_sec: time.as_secs() as libc::time_t,
+            tv_usec: libc::suseconds_t::from(time.subsec_micros() as i32),
+        };
+        self.set(libc::SOL_SOCKET, libc::SO_RCVTIMEO, &value)?;
+        // SAFETY: flags of our own descriptor.
+        unsafe {
+            let flags = check(libc::fcntl(self.as_raw_fd(), libc::F_GETFL))?;
+            check(libc::fcntl(self.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK))?;
+        }
+        Ok(())
+    }
+
+    /// Reads, and waits a little when nothing is there; `WouldBlock` after that, or when a signal
+    /// came.
+    pub fn read_soon(&self, buf: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: the buffer is valid for its length.
+        let n = unsafe { libc::recv(self.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+        if n >= 0 {
+            return Ok(n as usize);
+        }
+        let e = io::Error::last_os_error();
+        match e.kind() {
+            io::ErrorKind::Interrupted => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Err(e),
+        }
     }
 
     /// Looks at what is there without taking it.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(buf, libc::MSG_PEEK)
+        self.receive(buf, libc::MSG_PEEK | libc::MSG_DONTWAIT)
     }
 
     fn receive(&self, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
@@ -217,7 +251,12 @@ impl Socket {
         loop {
             // SAFETY: the buffer is valid for its length. MSG_NOSIGNAL: no SIGPIPE.
             let n = unsafe {
-                libc::send(self.as_raw_fd(), buf.as_ptr().cast(), buf.len(), libc::MSG_NOSIGNAL)
+                libc::send(
+                    self.as_raw_fd(),
+                    buf.as_ptr().cast(),
+                    buf.len(),
+                    libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+                )
             };
             if n >= 0 {
                 return Ok(n as usize);

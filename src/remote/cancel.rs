@@ -1,5 +1,6 @@
 //! Cancelling what nodes run, and bringing sessions to rest, without raising.
 
+use super::connect::PATIENCE;
 use super::session::{Session, SessionRef};
 use super::wire;
 use crate::pg::net::{poll, Address, Interest, KeepAlive, Socket};
@@ -113,6 +114,7 @@ pub(crate) fn rest(
     mut each: impl FnMut(usize, &super::Message<'_>),
 ) -> Vec<SessionRef> {
     let deadline = Instant::now() + timeout;
+    let mut soon = timeout >= PATIENCE;
     loop {
         let mut at = Vec::new();
         let mut interests = Vec::new();
@@ -125,6 +127,13 @@ pub(crate) fn rest(
         }
         if interests.is_empty() || Instant::now() >= deadline || stop() {
             return at.into_iter().filter_map(|i| sessions.get(i).cloned()).collect();
+        }
+        if std::mem::take(&mut soon) {
+            let awaited = at.iter().filter_map(|i| sessions.get(*i));
+            let answers = |s: &SessionRef| s.try_borrow_mut().is_ok_and(|mut s| hears(&mut s));
+            // The first that keeps silent for long is awaited together with the others.
+            let _ = awaited.take_while(|s| answers(s)).count();
+            continue;
         }
         poll(&mut interests, deadline, &stop);
         for (i, _) in at.iter().zip(&interests).filter(|(_, r)| r.ready) {
@@ -147,6 +156,11 @@ pub(crate) fn settle(
             s.poison();
         }
     }
+}
+
+/// Whether something came from a session soon.
+fn hears(s: &mut Session) -> bool {
+    s.hear().unwrap_or(false)
 }
 
 /// Handles what is in the buffer; true when more has to come.

@@ -16,7 +16,7 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256, SCRAM
 use std::collections::VecDeque;
 use std::net::ToSocketAddrs;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How encryption is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +75,10 @@ impl Target {
         Login { user: self.login.clone(), database: self.database.clone(), pooled: self.pooled }
     }
 }
+
+/// How long a call that reads waits for something to come: answers that take longer are awaited
+/// with everything else that can happen.
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 
 /// What a connection on its way waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,6 +153,8 @@ impl Connecting {
                 if matches!(s.transport, Transport::Plain(_)) {
                     s.identity = self.target.identity;
                 }
+                // Where the system refuses, nobody waits in the call.
+                let _ = s.transport.socket().be_patient(PATIENCE);
                 Call::introduce(&mut s);
                 Ok(s)
             }

@@ -34,4 +34,4 @@ pub(crate) use cancel::{rest, settle};
 pub use message::{Message, Param, TxStatus};
 pub(crate) use session::Answers;
 pub use session::{NodeAddr, Session, SessionRef, Settings};
-pub use wait::{wait_for, wait_one};
+pub use wait::{wait_for, wait_one, wait_soon};

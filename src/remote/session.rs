@@ -243,6 +243,20 @@ impl Session {
 
     /// Reads what is there; true if something came.
     pub fn fill(&mut self) -> Result<bool> {
+        self.fill_with(Transport::read)
+    }
+
+    /// Writes what is queued, and reads: in one system call that waits until something has come, or
+    /// for a few milliseconds; it ends when a signal comes. True if something was read.
+    pub(super) fn hear(&mut self) -> Result<bool> {
+        self.flush()?;
+        Ok(!self.wants_write() && self.fill_with(Transport::read_soon)?)
+    }
+
+    fn fill_with(
+        &mut self,
+        read: impl Fn(&mut Transport, &mut [u8]) -> io::Result<usize>,
+    ) -> Result<bool> {
         if let Some(why) = self.given_up.take() {
             return Err(self.lost(&why));
         }
@@ -250,7 +264,7 @@ impl Session {
             return Err(self.lost("the connection is closed"));
         }
         let transport = &mut self.transport;
-        match self.input.fill(|to| transport.read(to)) {
+        match self.input.fill(|to| read(transport, to)) {
             Ok(0) => Err(self.lost("server closed the connection unexpectedly")),
             Ok(_) => {
                 while transport.has_buffered() {

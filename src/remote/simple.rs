@@ -3,7 +3,7 @@
 use super::cancel::{cancel_all, cancel_and_leave};
 use super::message::Message;
 use super::session::SessionRef;
-use super::wait::{wait_for, wait_one};
+use super::wait::{wait_for, wait_one, wait_soon};
 use super::wire;
 use crate::error::{Error, Result};
 use std::cell::RefCell;
@@ -110,6 +110,9 @@ fn collect_until(
     for (session, (collect, done)) in work.iter().zip(&mut states) {
         *done = collect.read(session).unwrap_or_else(|e| collect.fail(e));
     }
+    if deadline.is_none() {
+        collect_soon(work, &mut states)?;
+    }
     loop {
         if let Some(e) = states.iter().find_map(|s| s.0.error.as_ref()).filter(|_| successes) {
             return Err(e.clone());
@@ -142,6 +145,22 @@ fn collect_until(
         }
     }
     Ok(states.into_iter().map(|(c, _)| c.finish()).collect())
+}
+
+/// Collects what comes within a few milliseconds. All are awaited, in whichever order; the first
+/// that takes longer is left to be awaited with the others.
+fn collect_soon(work: &[SessionRef], states: &mut [(Collect, bool)]) -> Result<()> {
+    for (session, (collect, done)) in work.iter().zip(states) {
+        while !*done {
+            match wait_soon(session) {
+                Ok(true) => *done = collect.read(session).unwrap_or_else(|e| collect.fail(e)),
+                Ok(false) => return Ok(()),
+                Err(e) if session.borrow().is_broken() => *done = collect.fail(e),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Result on its way.

@@ -48,6 +48,14 @@ impl Transport {
         }
     }
 
+    /// [`Transport::read`] that waits a little where it can.
+    pub fn read_soon(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(s) => s.read_soon(to),
+            Transport::Tls(..) => self.read(to),
+        }
+    }
+
     /// Takes what can be written now; `WouldBlock` when nothing can.
     pub fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         match self {

@@ -131,6 +131,9 @@ fn take_set(session: &mut Session, write: bool) -> (WaitSet, i32) {
 
 /// Waits until something came from the session; flushes pending output meanwhile.
 pub fn wait_one(session: &SessionRef) -> Result<()> {
+    if wait_soon(session)? {
+        return Ok(());
+    }
     let mut ready = Vec::new();
     loop {
         wait_for(&[session], -1, &mut ready)?;
@@ -138,4 +141,11 @@ pub fn wait_one(session: &SessionRef) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Waits a few milliseconds for something to come from the session; true when it was read. Most
+/// answers come within them, and cost less here than where everything else is awaited as well.
+pub fn wait_soon(session: &SessionRef) -> Result<bool> {
+    check_for_interrupts()?;
+    session.borrow_mut().hear()
 }
