@@ -3,41 +3,19 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 use super::apply_rows::Inner;
+use super::methods::{self, Functions, Table};
 use crate::error::{Error, Result};
 use crate::pg::{guard, nodes, query};
 use crate::plan::Apply;
 use pgrx::pg_sys::{
     self, CustomExecMethods, CustomScan, CustomScanMethods, CustomScanState, EState, ExplainState,
-    List, Node, NodeTag, ScanState, TupleTableSlot,
+    List, Node, ScanState, TupleTableSlot,
 };
 
-struct Shared<T>(T);
-// SAFETY: immutable tables of function pointers.
-unsafe impl<T> Sync for Shared<T> {}
-
-static INSERT: Shared<CustomScanMethods> = Shared(CustomScanMethods {
-    CustomName: c"Citus Insert".as_ptr(),
-    CreateCustomScanState: Some(create_state),
-});
-static PLACE: Shared<CustomScanMethods> = Shared(CustomScanMethods {
-    CustomName: c"Citus Modify".as_ptr(),
-    CreateCustomScanState: Some(create_state),
-});
-static EXEC: Shared<CustomExecMethods> = Shared(CustomExecMethods {
-    CustomName: c"Citus Apply".as_ptr(),
-    BeginCustomScan: Some(begin),
-    ExecCustomScan: Some(exec),
-    EndCustomScan: Some(end),
-    ReScanCustomScan: Some(rescan),
-    MarkPosCustomScan: None,
-    RestrPosCustomScan: None,
-    EstimateDSMCustomScan: None,
-    InitializeDSMCustomScan: None,
-    ReInitializeDSMCustomScan: None,
-    InitializeWorkerCustomScan: None,
-    ShutdownCustomScan: None,
-    ExplainCustomScan: Some(explain),
-});
+static INSERT: Table<CustomScanMethods> = methods::scan(c"Citus Insert", create_state);
+static PLACE: Table<CustomScanMethods> = methods::scan(c"Citus Modify", create_state);
+static EXEC: Table<CustomExecMethods> =
+    methods::exec(c"Citus Apply", Functions { begin, exec, end, rescan, explain });
 
 /// The methods of an applying node.
 pub fn apply_methods(apply: &Apply) -> &'static CustomScanMethods {
@@ -50,11 +28,7 @@ pub fn apply_methods(apply: &Apply) -> &'static CustomScanMethods {
 
 /// Registers the node types.
 pub fn register() {
-    // SAFETY: the tables are static.
-    unsafe {
-        pg_sys::RegisterCustomScanMethods(&INSERT.0);
-        pg_sys::RegisterCustomScanMethods(&PLACE.0);
-    }
+    methods::register(&[&INSERT, &PLACE]);
 }
 
 /// PostgreSQL's state node with ours behind it.
@@ -65,14 +39,8 @@ struct State {
 }
 
 extern "C-unwind" fn create_state(_scan: *mut CustomScan) -> *mut Node {
-    guard::entry(|| {
-        // SAFETY: a zeroed node with its tag and methods.
-        unsafe {
-            let s: *mut State = nodes::make(NodeTag::T_CustomScanState);
-            (*s).css.methods = &EXEC.0;
-            s as *mut Node
-        }
-    })
+    // SAFETY: the scan state is its first field; null is valid for the other.
+    unsafe { methods::new_state::<State>(&EXEC) }
 }
 
 extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, eflags: i32) {
@@ -97,15 +65,6 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result
     Ok(())
 }
 
-extern "C-unwind" {
-    #[link_name = "ExecScan"]
-    fn raw_scan(
-        node: *mut ScanState,
-        access: extern "C-unwind" fn(*mut ScanState) -> *mut TupleTableSlot,
-        recheck: extern "C-unwind" fn(*mut ScanState, *mut TupleTableSlot) -> bool,
-    ) -> *mut TupleTableSlot;
-}
-
 extern "C-unwind" fn access(ss: *mut ScanState) -> *mut TupleTableSlot {
     // SAFETY: the scan state is the head of ours.
     guard::entry_result(|| unsafe {
@@ -121,13 +80,9 @@ extern "C-unwind" fn access(ss: *mut ScanState) -> *mut TupleTableSlot {
     })
 }
 
-extern "C-unwind" fn recheck(_ss: *mut ScanState, _slot: *mut TupleTableSlot) -> bool {
-    true
-}
-
 extern "C-unwind" fn exec(node: *mut CustomScanState) -> *mut TupleTableSlot {
     // SAFETY: no Rust value is alive in this frame, an error may pass through it.
-    unsafe { raw_scan(&mut (*node).ss, access, recheck) }
+    unsafe { methods::next_row(node, access) }
 }
 
 extern "C-unwind" fn end(node: *mut CustomScanState) {

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::methods::{self, Functions, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{fmgr, guard, nodes, query};
 use pgrx::pg_sys::{
@@ -10,29 +11,9 @@ use pgrx::pg_sys::{
 };
 use std::ffi::CString;
 
-struct Shared<T>(T);
-// SAFETY: immutable tables of function pointers.
-unsafe impl<T> Sync for Shared<T> {}
-
-static CURSOR: Shared<CustomScanMethods> = Shared(CustomScanMethods {
-    CustomName: c"Citus Cursor".as_ptr(),
-    CreateCustomScanState: Some(create),
-});
-static EXEC: Shared<CustomExecMethods> = Shared(CustomExecMethods {
-    CustomName: c"Citus Cursor".as_ptr(),
-    BeginCustomScan: Some(begin),
-    ExecCustomScan: Some(exec),
-    EndCustomScan: Some(end),
-    ReScanCustomScan: Some(rescan),
-    MarkPosCustomScan: None,
-    RestrPosCustomScan: None,
-    EstimateDSMCustomScan: None,
-    InitializeDSMCustomScan: None,
-    ReInitializeDSMCustomScan: None,
-    InitializeWorkerCustomScan: None,
-    ShutdownCustomScan: None,
-    ExplainCustomScan: Some(explain),
-});
+static CURSOR: Table<CustomScanMethods> = methods::scan(c"Citus Cursor", create);
+static EXEC: Table<CustomExecMethods> =
+    methods::exec(c"Citus Cursor", Functions { begin, exec, end, rescan, explain });
 
 /// The methods of the node.
 pub fn cursor_methods() -> &'static CustomScanMethods {
@@ -41,8 +22,7 @@ pub fn cursor_methods() -> &'static CustomScanMethods {
 
 /// Registers the node type.
 pub fn register() {
-    // SAFETY: the table is static.
-    unsafe { pg_sys::RegisterCustomScanMethods(&CURSOR.0) }
+    methods::register(&[&CURSOR]);
 }
 
 /// PostgreSQL's state node with ours behind it.
@@ -57,14 +37,8 @@ struct State {
 }
 
 extern "C-unwind" fn create(_scan: *mut CustomScan) -> *mut Node {
-    guard::entry(|| {
-        // SAFETY: a zeroed node with its tag and methods.
-        unsafe {
-            let s: *mut State = nodes::make(NodeTag::T_CustomScanState);
-            (*s).css.methods = &EXEC.0;
-            s as *mut Node
-        }
-    })
+    // SAFETY: the scan state is its first field; null and zero are valid for the others.
+    unsafe { methods::new_state::<State>(&EXEC) }
 }
 
 extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, eflags: i32) {

@@ -11,6 +11,7 @@ mod cursor;
 mod decode;
 mod explain;
 mod local;
+mod methods;
 mod node;
 pub mod order;
 pub mod pass;
@@ -51,5 +52,5 @@ pub fn methods(plan: &DistPlan) -> Methods {
         Target::AllReplicas { .. } => false,
         Target::Statement { .. } => return with::rows_methods(),
     };
-    node::methods(single)
+    node::scan_methods(single)
 }

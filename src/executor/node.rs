@@ -3,7 +3,8 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 use super::analyze::Analysis;
-use super::explain::{self, Known};
+use super::explain::{self as explained, Known};
+use super::methods::{self, Functions, Table};
 use super::prepared::Prepared;
 use super::reads;
 use super::run::Exec;
@@ -20,36 +21,13 @@ use pgrx::pg_sys::{
 pub const ROUTER_NAME: &std::ffi::CStr = c"Citus Router";
 const PARALLEL_NAME: &std::ffi::CStr = c"Citus Real-Time";
 
-struct Shared<T>(T);
-// SAFETY: immutable tables of function pointers.
-unsafe impl<T> Sync for Shared<T> {}
-
-static ROUTER: Shared<CustomScanMethods> = Shared(CustomScanMethods {
-    CustomName: ROUTER_NAME.as_ptr(),
-    CreateCustomScanState: Some(create_state),
-});
-static PARALLEL: Shared<CustomScanMethods> = Shared(CustomScanMethods {
-    CustomName: PARALLEL_NAME.as_ptr(),
-    CreateCustomScanState: Some(create_state),
-});
-static EXEC: Shared<CustomExecMethods> = Shared(CustomExecMethods {
-    CustomName: c"Citus".as_ptr(),
-    BeginCustomScan: Some(begin),
-    ExecCustomScan: Some(exec),
-    EndCustomScan: Some(end),
-    ReScanCustomScan: Some(rescan),
-    MarkPosCustomScan: None,
-    RestrPosCustomScan: None,
-    EstimateDSMCustomScan: None,
-    InitializeDSMCustomScan: None,
-    ReInitializeDSMCustomScan: None,
-    InitializeWorkerCustomScan: None,
-    ShutdownCustomScan: None,
-    ExplainCustomScan: Some(explain_scan),
-});
+static ROUTER: Table<CustomScanMethods> = methods::scan(ROUTER_NAME, create_state);
+static PARALLEL: Table<CustomScanMethods> = methods::scan(PARALLEL_NAME, create_state);
+static EXEC: Table<CustomExecMethods> =
+    methods::exec(c"Citus", Functions { begin, exec, end, rescan, explain });
 
 /// The methods of single-task or parallel scans.
-pub fn methods(single: bool) -> &'static CustomScanMethods {
+pub fn scan_methods(single: bool) -> &'static CustomScanMethods {
     if single {
         &ROUTER.0
     } else {
@@ -59,11 +37,7 @@ pub fn methods(single: bool) -> &'static CustomScanMethods {
 
 /// Registers the node types; once per process.
 pub fn register() {
-    // SAFETY: the tables are static.
-    unsafe {
-        pg_sys::RegisterCustomScanMethods(&ROUTER.0);
-        pg_sys::RegisterCustomScanMethods(&PARALLEL.0);
-    }
+    methods::register(&[&ROUTER, &PARALLEL]);
 }
 
 /// PostgreSQL's state node with ours behind it.
@@ -75,14 +49,8 @@ pub struct State {
 }
 
 extern "C-unwind" fn create_state(_scan: *mut CustomScan) -> *mut Node {
-    guard::entry(|| {
-        // SAFETY: a zeroed node with its tag and methods.
-        unsafe {
-            let s: *mut State = nodes::make(NodeTag::T_CustomScanState);
-            (*s).css.methods = &EXEC.0;
-            s as *mut Node
-        }
-    })
+    // SAFETY: the scan state is its first field; null is valid for the others.
+    unsafe { methods::new_state::<State>(&EXEC) }
 }
 
 extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, eflags: i32) {
@@ -269,23 +237,9 @@ extern "C-unwind" fn access(ss: *mut ScanState) -> *mut TupleTableSlot {
     })
 }
 
-extern "C-unwind" fn recheck(_ss: *mut ScanState, _slot: *mut TupleTableSlot) -> bool {
-    true
-}
-
-extern "C-unwind" {
-    #[link_name = "ExecScan"]
-    fn raw_scan(
-        node: *mut ScanState,
-        access: extern "C-unwind" fn(*mut ScanState) -> *mut TupleTableSlot,
-        recheck: extern "C-unwind" fn(*mut ScanState, *mut TupleTableSlot) -> bool,
-    ) -> *mut TupleTableSlot;
-}
-
-/// ExecScan resets the per-tuple memory, calls `access`, and applies quals and projection.
 extern "C-unwind" fn exec(node: *mut CustomScanState) -> *mut TupleTableSlot {
     // SAFETY: no Rust value is alive in this frame, an error may pass through it.
-    unsafe { raw_scan(&mut (*node).ss, access, recheck) }
+    unsafe { methods::next_row(node, access) }
 }
 
 extern "C-unwind" fn end(node: *mut CustomScanState) {
@@ -307,7 +261,7 @@ extern "C-unwind" fn rescan(node: *mut CustomScanState) {
     })
 }
 
-extern "C-unwind" fn explain_scan(
+extern "C-unwind" fn explain(
     node: *mut CustomScanState,
     _ancestors: *mut List,
     es: *mut ExplainState,
@@ -315,6 +269,6 @@ extern "C-unwind" fn explain_scan(
     // SAFETY: as above.
     guard::entry_result(|| unsafe {
         let s = node as *mut State;
-        explain::scan(&*(*s).exec, &|| known_parameters(s), es)
+        explained::scan(&*(*s).exec, &|| known_parameters(s), es)
     })
 }

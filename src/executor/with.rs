@@ -3,66 +3,33 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 use super::analyze;
+use super::methods::{self, Functions, Table};
 use crate::error::{Error, Result};
 use crate::pg::{guard, nodes, query};
 use crate::plan::Target;
 use crate::planner::whole;
 use pgrx::pg_sys::{
     self, CustomExecMethods, CustomScan, CustomScanMethods, CustomScanState, EState, ExplainState,
-    List, Node, NodeTag, PlanState, PlannedStmt, QueryDesc, TupleTableSlot, Tuplestorestate,
+    List, Node, PlanState, PlannedStmt, QueryDesc, TupleTableSlot, Tuplestorestate,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_void};
 
-struct Shared<T>(T);
-// SAFETY: immutable tables of function pointers.
-unsafe impl<T> Sync for Shared<T> {}
-
-static WITH: Shared<CustomScanMethods> = Shared(CustomScanMethods {
-    CustomName: c"Citus With".as_ptr(),
-    CreateCustomScanState: Some(create_with),
-});
-static ROWS: Shared<CustomScanMethods> = Shared(CustomScanMethods {
-    CustomName: c"Citus With Rows".as_ptr(),
-    CreateCustomScanState: Some(create_rows),
-});
-
-const fn exec_methods(
-    name: *const c_char,
-    begin: extern "C-unwind" fn(*mut CustomScanState, *mut EState, i32),
-    exec: extern "C-unwind" fn(*mut CustomScanState) -> *mut TupleTableSlot,
-    end: extern "C-unwind" fn(*mut CustomScanState),
-    rescan: extern "C-unwind" fn(*mut CustomScanState),
-    explain: extern "C-unwind" fn(*mut CustomScanState, *mut List, *mut ExplainState),
-) -> CustomExecMethods {
-    CustomExecMethods {
-        CustomName: name,
-        BeginCustomScan: Some(begin),
-        ExecCustomScan: Some(exec),
-        EndCustomScan: Some(end),
-        ReScanCustomScan: Some(rescan),
-        MarkPosCustomScan: None,
-        RestrPosCustomScan: None,
-        EstimateDSMCustomScan: None,
-        InitializeDSMCustomScan: None,
-        ReInitializeDSMCustomScan: None,
-        InitializeWorkerCustomScan: None,
-        ShutdownCustomScan: None,
-        ExplainCustomScan: Some(explain),
-    }
-}
-
-static WITH_EXEC: Shared<CustomExecMethods> =
-    Shared(exec_methods(c"Citus With".as_ptr(), begin, exec, end, rescan, explain));
-static ROWS_EXEC: Shared<CustomExecMethods> = Shared(exec_methods(
-    c"Citus With Rows".as_ptr(),
-    rows_begin,
-    rows_exec,
-    rows_end,
-    rows_rescan,
-    explain_rows,
-));
+static WITH: Table<CustomScanMethods> = methods::scan(c"Citus With", create_with);
+static WITH_EXEC: Table<CustomExecMethods> =
+    methods::exec(c"Citus With", Functions { begin, exec, end, rescan, explain });
+static ROWS: Table<CustomScanMethods> = methods::scan(c"Citus With Rows", create_rows);
+static ROWS_EXEC: Table<CustomExecMethods> = methods::exec(
+    c"Citus With Rows",
+    Functions {
+        begin: rows_begin,
+        exec: rows_exec,
+        end: rows_end,
+        rescan: rows_rescan,
+        explain: explain_rows,
+    },
+);
 
 /// The methods of the node that runs statements.
 pub fn with_methods() -> &'static CustomScanMethods {
@@ -76,11 +43,7 @@ pub fn rows_methods() -> &'static CustomScanMethods {
 
 /// Registers the node types.
 pub fn register() {
-    // SAFETY: the tables are static.
-    unsafe {
-        pg_sys::RegisterCustomScanMethods(&WITH.0);
-        pg_sys::RegisterCustomScanMethods(&ROWS.0);
-    }
+    methods::register(&[&WITH, &ROWS]);
 }
 
 thread_local! {
@@ -105,12 +68,6 @@ extern "C-unwind" {
         walker: extern "C-unwind" fn(*mut PlanState, *mut c_void) -> bool,
         context: *mut c_void,
     ) -> bool;
-    #[link_name = "ExecScan"]
-    fn raw_scan(
-        node: *mut pg_sys::ScanState,
-        access: extern "C-unwind" fn(*mut pg_sys::ScanState) -> *mut TupleTableSlot,
-        recheck: extern "C-unwind" fn(*mut pg_sys::ScanState, *mut TupleTableSlot) -> bool,
-    ) -> *mut TupleTableSlot;
 }
 
 // ---- the node that runs statements ------------------------------------------------------------
@@ -243,14 +200,8 @@ unsafe fn prefetch(top: *mut PlanState) -> Result<()> {
 }
 
 extern "C-unwind" fn create_with(_scan: *mut CustomScan) -> *mut Node {
-    guard::entry(|| {
-        // SAFETY: a zeroed node with its tag and methods.
-        unsafe {
-            let s: *mut State = nodes::make(NodeTag::T_CustomScanState);
-            (*s).css.methods = &WITH_EXEC.0;
-            s as *mut Node
-        }
-    })
+    // SAFETY: the scan state is its first field; null and zero are valid for the others.
+    unsafe { methods::new_state::<State>(&WITH_EXEC) }
 }
 
 extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, eflags: i32) {
@@ -359,14 +310,8 @@ struct RowsState {
 }
 
 extern "C-unwind" fn create_rows(_scan: *mut CustomScan) -> *mut Node {
-    guard::entry(|| {
-        // SAFETY: a zeroed node with its tag and methods.
-        unsafe {
-            let s: *mut RowsState = nodes::make(NodeTag::T_CustomScanState);
-            (*s).css.methods = &ROWS_EXEC.0;
-            s as *mut Node
-        }
-    })
+    // SAFETY: the scan state is its first field; null and zero are valid for the others.
+    unsafe { methods::new_state::<RowsState>(&ROWS_EXEC) }
 }
 
 extern "C-unwind" fn rows_begin(node: *mut CustomScanState, _: *mut EState, _: i32) {
@@ -414,13 +359,9 @@ extern "C-unwind" fn rows_access(ss: *mut pg_sys::ScanState) -> *mut TupleTableS
     })
 }
 
-extern "C-unwind" fn rows_recheck(_: *mut pg_sys::ScanState, _: *mut TupleTableSlot) -> bool {
-    true
-}
-
 extern "C-unwind" fn rows_exec(node: *mut CustomScanState) -> *mut TupleTableSlot {
     // SAFETY: no Rust value is alive in this frame, an error may pass through it.
-    unsafe { raw_scan(&mut (*node).ss, rows_access, rows_recheck) }
+    unsafe { methods::next_row(node, rows_access) }
 }
 
 extern "C-unwind" fn rows_end(node: *mut CustomScanState) {

@@ -8,7 +8,7 @@
 use super::{pushdown, ship, source, whole, Standard};
 use crate::error::{Error, Result};
 use crate::pg::query::{
-    self, CommonTableExpr, CustomScan, List, Node, PlannedStmt, Query, RangeTblEntry, TargetEntry,
+    self, CommonTableExpr, List, Node, PlannedStmt, Query, RangeTblEntry, TargetEntry,
 };
 use crate::plan::{DistPlan, Operation, Target, Template};
 use pgrx::pg_sys::{CmdType, RTEKind};
@@ -135,9 +135,6 @@ fn reader(number: u64, columns: List<TargetEntry>) -> Result<Query> {
 /// Puts the node that runs the statements on the main plan.
 fn on_top(stmt: PlannedStmt, statements: &[(u64, PlannedStmt)]) -> PlannedStmt {
     let Some(child) = stmt.plan_tree() else { return stmt };
-    let scan = CustomScan::new();
-    scan.set_methods(crate::executor::with_methods());
-    scan.set_custom_plans(List::from([child]));
     let mut private = List::EMPTY;
     for (number, s) in statements {
         private.push(query::bytes(&number.to_ne_bytes()));
@@ -148,17 +145,7 @@ fn on_top(stmt: PlannedStmt, statements: &[(u64, PlannedStmt)]) -> PlannedStmt {
         stmt.set_relation_oids(stmt.relation_oids().concat(s.relation_oids().copy()));
         stmt.set_inval_items(stmt.inval_items().concat(s.inval_items().copy()));
     }
-    scan.set_custom_private(private);
-    let results = child.targetlist().iter().collect();
-    let rti = stmt.rtable().len() as i32 + 1;
-    stmt.set_rtable(stmt.rtable().with(whole::remote_rte(results)));
-    whole::set_targets(scan, results, rti);
-    scan.set_plan_rows(child.plan_rows());
-    scan.set_startup_cost(child.startup_cost());
-    scan.set_total_cost(child.total_cost());
-    scan.take_params(child);
-    stmt.set_plan_tree(Some(scan.plan()));
+    whole::on_top(stmt, child, crate::executor::with_methods(), private);
     stmt.set_has_modifying_cte(true);
-    stmt.set_parallel_mode_needed(false);
     stmt
 }

@@ -13,8 +13,8 @@ use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{Error, Result};
 use crate::pg::lookup::{self, Attribute};
 use crate::pg::query::{
-    self, CoerceViaIO, CustomScan, Kind, List, Node, OpExpr, Param, PlannedStmt, Query,
-    RangeTblRef, RelabelType, SubLink, Text,
+    self, CoerceViaIO, Kind, List, Node, OpExpr, Param, PlannedStmt, Query, RangeTblRef,
+    RelabelType, SubLink, Text,
 };
 use crate::plan::{Prune, Template};
 use pgrx::pg_sys::{self, CmdType, CoercionForm, Oid, ParamKind, SubLinkType};
@@ -85,22 +85,10 @@ fn key_of(table: &Table) -> Vec<Attribute> {
 /// Puts the node that remembers the current row on a plan.
 fn on_top(stmt: PlannedStmt, table: &Table, first: u32, count: u32) -> PlannedStmt {
     let Some(child) = stmt.plan_tree() else { return stmt };
-    let scan = CustomScan::new();
-    scan.set_methods(crate::executor::cursor_methods());
-    scan.set_custom_plans(List::from([child]));
     let known = [u32::from(table.relid), first, count];
     let known: Vec<u8> = known.into_iter().flat_map(u32::to_ne_bytes).collect();
-    scan.set_custom_private(List::from([query::bytes(&known)]));
-    let results = child.targetlist();
-    let rti = stmt.rtable().len() as i32 + 1;
-    stmt.set_rtable(stmt.rtable().with(whole::remote_rte(results)));
-    whole::set_targets(scan, results, rti);
-    scan.set_plan_rows(child.plan_rows());
-    scan.set_startup_cost(child.startup_cost());
-    scan.set_total_cost(child.total_cost());
-    scan.take_params(child);
-    stmt.set_plan_tree(Some(scan.plan()));
-    stmt.set_parallel_mode_needed(false);
+    let private = List::from([query::bytes(&known)]);
+    whole::on_top(stmt, child, crate::executor::cursor_methods(), private);
     stmt
 }
 

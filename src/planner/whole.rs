@@ -1,7 +1,8 @@
 //! Plans that are a single distributed scan.
 
 use crate::pg::query::{
-    self, CustomScan, Kind, List, Node, PlannedStmt, Query, RangeTblEntry, TargetEntry, Visit,
+    self, CustomScan, Kind, List, Methods, Node, Plan, PlannedStmt, Query, RangeTblEntry,
+    TargetEntry, Visit,
 };
 use crate::plan::DistPlan;
 use pgrx::pg_sys::{self, CmdType, Oid, RTEKind};
@@ -81,6 +82,24 @@ pub fn statement(q: Query, plan: &DistPlan, exprs: &[Node]) -> PlannedStmt {
     stmt.set_stmt_location(q.stmt_location());
     stmt.set_stmt_len(q.stmt_len());
     stmt
+}
+
+/// A node of ours on top of a plan, which gives the rows of the plan below.
+pub fn on_top(stmt: PlannedStmt, child: Plan, methods: Methods, private: List<Node>) {
+    let scan = CustomScan::new();
+    scan.set_methods(methods);
+    scan.set_custom_plans(List::from([child]));
+    scan.set_custom_private(private);
+    let results = child.targetlist().iter().collect();
+    let rti = stmt.rtable().len() as i32 + 1;
+    stmt.set_rtable(stmt.rtable().with(remote_rte(results)));
+    set_targets(scan, results, rti);
+    scan.set_plan_rows(child.plan_rows());
+    scan.set_startup_cost(child.startup_cost());
+    scan.set_total_cost(child.total_cost());
+    scan.take_params(child);
+    stmt.set_plan_tree(Some(scan.plan()));
+    stmt.set_parallel_mode_needed(false);
 }
 
 /// Target lists of a scan that delivers the columns of `results`, named by entry `rti`.
