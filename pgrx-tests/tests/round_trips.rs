@@ -133,6 +133,14 @@ const CASES: &[Case] = &[
         batches: 2,
     },
     Case {
+        what: "a sub-query over all shards for each of 200 rows",
+        statements: &[
+            "SELECT i, (SELECT count(*) FROM t WHERE t.v > i) FROM generate_series(1, 200) i",
+        ],
+        waits: 12,
+        batches: 24,
+    },
+    Case {
         what: "aggregate over all shards",
         statements: &["SELECT count(*), sum(v) FROM t"],
         waits: 1,

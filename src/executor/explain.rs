@@ -79,6 +79,11 @@ pub unsafe fn scan(
     Ok(())
 }
 
+/// Rows that a scan which runs again and again has kept.
+pub unsafe fn kept(rows: usize, es: *mut ExplainState) {
+    number("Rows Kept", rows, es);
+}
+
 unsafe fn head(count: usize, shown: usize, bytes: Option<u64>, es: *mut ExplainState) {
     number("Task Count", count, es);
     if let Some(bytes) = bytes {

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+pub mod again;
 pub mod analyze;
 mod apply;
 mod apply_rows;

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::again::Again;
 use super::analyze::Analysis;
 use super::explain::{self as explained, Known};
 use super::methods::{self, Functions, Table};
@@ -46,6 +47,8 @@ pub struct State {
     css: CustomScanState,
     exec: *mut Exec,
     exprs: *mut List,
+    /// Where the scan runs once for each row of something around it.
+    again: *mut Again,
 }
 
 extern "C-unwind" fn create_state(_scan: *mut CustomScan) -> *mut Node {
@@ -61,7 +64,15 @@ extern "C-unwind" fn begin(node: *mut CustomScanState, estate: *mut EState, efla
 unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result<()> {
     let scan = (*s).css.ss.ps.plan as *mut CustomScan;
     let plan = Prepared::of_scan((*scan).custom_private)?;
-    (*s).exprs = pg_sys::ExecInitExprList((*scan).custom_exprs, &mut (*s).css.ss.ps);
+    let exprs = pg_sys::ExecInitExprList((*scan).custom_exprs, &mut (*s).css.ss.ps);
+    let states: Vec<*mut pg_sys::ExprState> = nodes::iter(exprs).collect();
+    let (own, others) = states.split_at(plan.params.len().min(states.len()));
+    (*s).exprs = nodes::list(own.iter().copied());
+    if nodes::len((*scan).custom_private) > 1 {
+        let all = Prepared::nth_of_scan((*scan).custom_private, 1)?;
+        let again = Again::new(all, nodes::list(others.iter().copied()));
+        (*s).again = guard::leak_into((*estate).es_query_cxt, again);
+    }
     let desc = (*(*s).css.ss.ss_ScanTupleSlot).tts_tupleDescriptor;
     let context = (*estate).es_query_cxt;
     let exec = Exec::new(plan, desc, context);
@@ -224,10 +235,15 @@ extern "C-unwind" fn access(ss: *mut ScanState) -> *mut TupleTableSlot {
     // which PostgreSQL resets before it asks for the next row.
     guard::entry_result(|| unsafe {
         let s = ss as *mut State;
+        let slot = (*ss).ss_ScanTupleSlot;
         if !(*(*s).exec).started() {
+            if !(*s).again.is_null() && (*(*s).again).serves(s)? {
+                super::run::clear(slot);
+                (*(*s).again).next_row(slot);
+                return Ok(slot);
+            }
             start(s)?;
         }
-        let slot = (*ss).ss_ScanTupleSlot;
         super::run::clear(slot);
         let old = pg_sys::MemoryContextSwitchTo((*(*ss).ps.ps_ExprContext).ecxt_per_tuple_memory);
         let more = (*(*s).exec).next_row(slot);
@@ -249,6 +265,9 @@ extern "C-unwind" fn end(node: *mut CustomScanState) {
         if !(*s).exec.is_null() {
             (*(*s).exec).end();
         }
+        if !(*s).again.is_null() {
+            (*(*s).again).end();
+        }
     })
 }
 
@@ -258,6 +277,9 @@ extern "C-unwind" fn rescan(node: *mut CustomScanState) {
         let s = node as *mut State;
         pg_sys::ExecScanReScan(&mut (*s).css.ss);
         (*(*s).exec).reset();
+        if !(*s).again.is_null() {
+            (*(*s).again).rescan();
+        }
     })
 }
 
@@ -269,6 +291,11 @@ extern "C-unwind" fn explain(
     // SAFETY: as above.
     guard::entry_result(|| unsafe {
         let s = node as *mut State;
-        explained::scan(&*(*s).exec, &|| known_parameters(s), es)
+        explained::scan(&*(*s).exec, &|| known_parameters(s), es)?;
+        let kept = (*s).again.as_ref().and_then(Again::kept);
+        if let Some(rows) = kept.filter(|_| (*es).analyze) {
+            explained::kept(rows, es);
+        }
+        Ok(())
     })
 }

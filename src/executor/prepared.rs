@@ -79,8 +79,17 @@ impl Prepared {
     /// The list must be the private data of a scan made by the planner.
     pub unsafe fn of_scan(private: *mut List) -> Result<Rc<Prepared>> {
         // SAFETY: the caller's promise.
+        unsafe { Self::nth_of_scan(private, 0) }
+    }
+
+    /// The plan at a place in a scan node's private data.
+    ///
+    /// # Safety
+    /// As for [`Prepared::of_scan`].
+    pub unsafe fn nth_of_scan(private: *mut List, place: usize) -> Result<Rc<Prepared>> {
+        // SAFETY: the caller's promise.
         let private = unsafe { query::List::from_raw(private) };
-        query::read_bytes(private, 0, Self::read)
+        query::read_bytes(private, place, Self::read)
             .flatten()
             .ok_or_else(|| Error::internal("unreadable distributed plan"))
     }

@@ -316,12 +316,7 @@ impl Exec {
             self.exhausted = true;
             return false;
         }
-        let from = self.store_slot;
-        let n = (*self.desc).natts as usize;
-        pg_sys::slot_getsomeattrs_int(from, n as i32);
-        std::ptr::copy_nonoverlapping((*from).tts_values, (*slot).tts_values, n);
-        std::ptr::copy_nonoverlapping((*from).tts_isnull, (*slot).tts_isnull, n);
-        pg_sys::ExecStoreVirtualTuple(slot);
+        copy_row(self.store_slot, slot);
         true
     }
 
@@ -453,6 +448,16 @@ impl Drop for Exec {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// The row of a slot as that of another one of the same columns, which may be read as long as the
+/// first one keeps its row.
+pub unsafe fn copy_row(from: *mut TupleTableSlot, to: *mut TupleTableSlot) {
+    let n = (*(*from).tts_tupleDescriptor).natts as usize;
+    pg_sys::slot_getsomeattrs_int(from, n as i32);
+    std::ptr::copy_nonoverlapping((*from).tts_values, (*to).tts_values, n);
+    std::ptr::copy_nonoverlapping((*from).tts_isnull, (*to).tts_isnull, n);
+    pg_sys::ExecStoreVirtualTuple(to);
 }
 
 /// Empties a slot.

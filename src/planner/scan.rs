@@ -4,6 +4,7 @@ use super::values::Values;
 use super::{conditions, cursor, deparse, pushdown, ship, source, whole};
 use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{Error, Result};
+use crate::executor::again;
 use crate::pg::lookup;
 use crate::pg::query::{
     self, CustomScan, Kind, List, Node, PlannerInfo, Query, RangeTblEntry, RelOptInfo,
@@ -64,7 +65,10 @@ pub fn plan(
         return source::scan(rel, rte, call, tlist, query::actual_clauses(clauses), rows);
     }
     let table = catalog::table(rte.relid()).ok_or_else(gone)?;
-    let (remote, local) = divide(root, clauses);
+    let (remote, mut local) = divide(root, clauses);
+    let outer = outer_conditions(root, rel, rte, &remote);
+    // In front, as they were to the nodes.
+    local.splice(..0, outer.iter().copied());
     let (mut columns, mut whole_row) = needed(rel, rti, tlist, &local);
     // Beside system columns, the whole row is one more column: made on the node.
     whole_row &= !columns.iter().any(|c| matches!(c.kind(), Kind::Var(v) if v.varattno() < 0));
@@ -74,8 +78,13 @@ pub fn plan(
         columns.push(query::boolean(true));
     }
     let sampled = sampled(root, rte);
-    let (dist, exprs) = table_query(sampled, &table, rti, &columns, &remote, rows)?;
+    let (dist, exprs) = table_query(sampled, &table, rti, &columns, &remote, rows, None)?;
     let scan = whole::scan_node(&dist, &exprs);
+    if !outer.is_empty() {
+        let rest: Vec<Node> = remote.iter().copied().filter(|r| !outer.contains(r)).collect();
+        let all = table_query(sampled, &table, rti, &columns, &rest, rows, Some(again::MOST + 1))?;
+        whole::add_plan(scan, &all.0, &all.1);
+    }
     scan.set_scanrelid(rti);
     scan.set_targetlist(tlist);
     scan.set_qual(local.into_iter().collect());
@@ -176,7 +185,28 @@ fn all_columns(relid: Oid, rti: u32) -> Vec<Node> {
     all.map(|a| a.map_or_else(dropped, |a| a.var(rti as i32))).collect()
 }
 
-/// The query on one table that a scan sends.
+/// The conditions with values that each run of a scan has anew, where it may be worth while to read
+/// all rows once (see [`again`]) and to check these conditions here.
+fn outer_conditions(
+    root: PlannerInfo,
+    rel: RelOptInfo,
+    rte: RangeTblEntry,
+    remote: &[Node],
+) -> Vec<Node> {
+    let outer = |n: Node| match n.kind() {
+        Kind::Param(p) => p.paramkind() == pg_sys::ParamKind::PARAM_EXEC,
+        _ => false,
+    };
+    // Locked rows, those wanted by their place, and samples are the nodes' own business.
+    let plain = rte.enrtuples() == 0.0 && rte.tablesample().is_none();
+    let few = rel.tuples() <= f64::from(again::MOST);
+    if !plain || !few || !root.may_run_again() || remote.iter().any(|r| cursor::is_place(*r)) {
+        return Vec::new();
+    }
+    remote.iter().copied().filter(|r| r.contains(outer)).collect()
+}
+
+/// The query on one table that a scan sends; of each shard `most` rows at most.
 fn table_query(
     rte: RangeTblEntry,
     table: &Rc<Table>,
@@ -184,8 +214,12 @@ fn table_query(
     columns: &[Node],
     remote: &[Node],
     rows: f64,
+    most: Option<u32>,
 ) -> Result<(DistPlan, Vec<Node>)> {
     let q = query::select();
+    if let Some(most) = most {
+        q.set_limit_count(query::int8(most.into()));
+    }
     let r = rte.copy();
     r.set_security_quals(List::EMPTY);
     r.set_in_from_cl(true);

@@ -39,6 +39,13 @@ pub fn scan_node(plan: &DistPlan, exprs: &[Node]) -> CustomScan {
     scan
 }
 
+/// Adds another plan to a scan, with its parameters behind those of the first.
+pub fn add_plan(scan: CustomScan, plan: &DistPlan, exprs: &[Node]) {
+    let exprs: List<Node> = exprs.iter().map(|e| e.copy().eval_const()).collect();
+    scan.set_custom_exprs(scan.custom_exprs().concat(exprs));
+    scan.set_custom_private(scan.custom_private().with(encode(plan)));
+}
+
 /// A plan as a node that PostgreSQL can copy, with a number that copies of it share.
 pub fn encode(plan: &DistPlan) -> Node {
     thread_local! {

@@ -42,6 +42,13 @@ impl PlannerInfo {
         })
     }
 
+    /// Whether a scan may run once for each row of something around it: within a sub-query, or on
+    /// the inner side of a nested loop that hands values in.
+    pub fn may_run_again(self) -> bool {
+        // SAFETY: the planner is making a plan.
+        unsafe { (*self.as_ptr()).query_level > 1 || !(*self.as_ptr()).curOuterRels.is_null() }
+    }
+
     /// Range table entry `rti` of the query.
     pub fn entry(self, rti: u32) -> Option<RangeTblEntry> {
         // SAFETY: the planner's array has an entry for each number below its size.

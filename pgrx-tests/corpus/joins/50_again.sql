@@ -1,0 +1,39 @@
+-- Sub-queries that run once for each of many rows, of which the rows are kept after some runs.
+SELECT k, x, (SELECT count(*) FROM b WHERE b.y < a.x) FROM a;
+SELECT k, (SELECT max(b.s) FROM b WHERE b.y = a.x AND b.k > a.k) AS m FROM a;
+SELECT k, s FROM a WHERE EXISTS (SELECT 1 FROM c WHERE c.z > a.k) OR a.x = 3;
+SELECT k, s FROM a WHERE NOT EXISTS (SELECT 1 FROM c WHERE c.z > a.k AND c.k IS NOT NULL) OR a.x IS NULL;
+SELECT k FROM a WHERE x > ANY (SELECT b.y FROM b WHERE b.k <> a.k AND b.s IS DISTINCT FROM a.s) OR k = 1;
+SELECT k FROM a WHERE x NOT IN (SELECT c.k FROM c WHERE c.z < a.k) OR k = 1;
+SELECT a.k, q.n, q.t FROM a, LATERAL (SELECT count(*) AS n, sum(c.z) AS t FROM c WHERE c.k < a.x) q;
+SELECT a.k, q.k FROM a LEFT JOIN LATERAL (SELECT b.k FROM b WHERE b.y > a.x AND b.s < a.s) q ON true;
+SELECT k, (SELECT array_agg(c.z ORDER BY c.z) FROM c WHERE c.k BETWEEN a.x AND a.k) FROM a;
+-- Whole rows, columns of the table that nothing else needs, and rows of several shards and of one.
+SELECT k, (SELECT b FROM b WHERE b.y > a.x ORDER BY b.k, b.y, b.s LIMIT 1) FROM a;
+SELECT k, (SELECT count(DISTINCT b.s) FROM b WHERE b.y > a.x) FROM a;
+SELECT k, x, (SELECT count(*) FROM skew WHERE skew.k = a.x AND skew.n > a.k) FROM a;
+SELECT n, (SELECT count(*) FROM skew t WHERE t.k = s.n AND t.n <> s.k) FROM skew s;
+SELECT i, (SELECT count(*) FROM empty WHERE empty.x > i) FROM generate_series(1, 20) i;
+-- One within another, with other conditions and with values of the statement beside the outer ones.
+SELECT k, (SELECT count(*) FROM b WHERE b.y < a.x AND b.k > (SELECT min(c.k) FROM c WHERE c.z > a.k)) FROM a;
+SELECT k, (SELECT count(*) FROM b WHERE b.y < a.x AND (SELECT count(*) FROM c WHERE c.k > b.y) > 30) FROM a;
+SELECT k, (SELECT count(*) FROM b WHERE b.y < a.x AND b.k IN (11, 12, 13, 30) AND b.s LIKE 's%') FROM a;
+SELECT k, (SELECT count(*) FROM b WHERE b.y < a.x AND b.k > (SELECT avg(x) FROM a)) FROM a;
+SELECT k, CASE WHEN x > 4 THEN (SELECT sum(b.y) FROM b WHERE b.k > a.k) ELSE (SELECT sum(c.z) FROM c WHERE c.k > a.k) END FROM a;
+-- Errors are those of the rows that the conditions let through.
+SELECT k, (SELECT sum(10 / b.y) FROM b WHERE b.y > a.k) FROM a;
+-- @error 22012
+SELECT k, (SELECT sum(10 / b.y) FROM b WHERE b.y < a.k) FROM a;
+-- @error 21000
+SELECT k, (SELECT b.y FROM b WHERE b.y > a.k) FROM a WHERE k < 12;
+-- More rows than are kept.
+SELECT i, (SELECT count(*) FROM skew s, skew t WHERE s.n > i AND t.n > s.n AND t.n % 7 = 1) FROM generate_series(1, 15) i;
+PREPARE correlated(int) AS SELECT k, (SELECT count(*) FROM b WHERE b.y < a.x AND b.k <> $1) FROM a WHERE k <> $1;
+EXECUTE correlated(11);
+EXECUTE correlated(12);
+EXECUTE correlated(13);
+EXECUTE correlated(14);
+EXECUTE correlated(15);
+EXECUTE correlated(16);
+EXECUTE correlated(17);
+DEALLOCATE correlated;
