@@ -43,7 +43,7 @@ impl Gen {
         let query = self.query(&types, 1);
         let name = self.name("q");
         let how = self.rng.pick(&["", "", "MATERIALIZED ", "NOT MATERIALIZED "]);
-        let text = format!("{name} AS {how}({query})");
+        let text = format!("{name}{} AS {how}({query})", columns(&types));
         self.ctes.push(derived(&name, &types));
         text
     }
@@ -60,13 +60,13 @@ impl Gen {
     fn recursive_parts(&mut self, name: &str, table: &'static str) -> (String, String) {
         let index = TABLES.iter().position(|t| t.name == table).unwrap_or(0);
         let mut scope = Scope::default();
-        scope.add(Rel::of_table(&TABLES[index], "t"));
+        scope.add(Rel::of_table(&TABLES[index], "y"));
         let (first, _) = self.within(scope.clone(), |g| {
-            format!("SELECT t.k FROM {table} t WHERE {}", g.condition(1))
+            format!("SELECT y.k FROM {table} y WHERE {}", g.condition(1))
         });
-        let on = self.rng.pick(&["t.k", "t.id", "t.n"]);
+        let on = self.rng.pick(&["y.k", "y.id", "y.n"]);
         let (rest, _) = self.within(scope, |g| {
-            format!("SELECT x.c0 + 1 FROM {name} x JOIN {table} t ON {on} = x.c0 WHERE {}", g.comparison())
+            format!("SELECT x.c0 + 1 FROM {name} x JOIN {table} y ON {on} = x.c0 WHERE {}", g.comparison())
         });
         (first, rest)
     }
