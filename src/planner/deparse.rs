@@ -29,6 +29,7 @@ pub struct Deparsed {
 pub fn deparse(q: Query, values: &mut Values) -> Result<Deparsed> {
     parametrize(q, values)?;
     rename_excluded(q);
+    say_types_of_values(q);
     let mut tables = Vec::new();
     let (mut slots, mut check_as) = (Vec::new(), Vec::new());
     mark_tables(q, &mut tables, &mut slots, &mut check_as);
@@ -53,6 +54,25 @@ fn text(q: Query) -> Result<String> {
     let text = query::query_text(q);
     q.set_rtable(entries);
     text
+}
+
+/// Makes the casts of VALUES visible. In the new rows of an INSERT each value is cast to its column's
+/// type where it stands, and the text would leave such a cast away: the node would send another type.
+fn say_types_of_values(q: Query) {
+    let values = |e: &RangeTblEntry| e.rtekind() == RTEKind::RTE_VALUES;
+    if q.command_type() != pg_sys::CmdType::CMD_SELECT {
+        return;
+    }
+    let rows = q.rtable().iter().filter(values).flat_map(|e| e.values_lists().iter());
+    let shown = pg_sys::CoercionForm::COERCE_EXPLICIT_CAST;
+    let hidden = |f| f == pg_sys::CoercionForm::COERCE_IMPLICIT_CAST;
+    for value in rows.flat_map(|row| row.list().iter()) {
+        match value.kind() {
+            Kind::FuncExpr(f) if hidden(f.funcformat()) => f.set_funcformat(shown),
+            Kind::CoerceViaIO(c) if hidden(c.coerceformat()) => c.set_coerceformat(shown),
+            _ => {}
+        }
+    }
 }
 
 /// Whether a query reads VALUES, and its outputs are not their columns in this order. (In the new rows

@@ -1,6 +1,7 @@
 //! One case: a few statements that are run in one of several ways.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use citus_tests::client::{Conn, ResultSet};
 use citus_tests::cluster::Cluster;
@@ -8,6 +9,9 @@ use citus_tests::cluster::Cluster;
 use crate::gen::{Gen, VARIANTS};
 use crate::pair::{Answer, Outcome, Pair};
 use crate::rng::Rng;
+
+/// Who is slow is not asked again.
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// All cases with one seed.
 pub struct Run<'a> {
@@ -101,7 +105,11 @@ impl<'a> Run<'a> {
         for _ in 0..2 {
             let mut gen = Self::gen(rng);
             let query = gen.statement();
+            let began = Instant::now();
             for variant in 0..VARIANTS {
+                if began.elapsed() > PATIENCE {
+                    break;
+                }
                 let sql = gen.with_constants(&query.sql, variant);
                 let outcome = self.pair.simple(query.ordered, &sql);
                 if !self.judge(&sql, outcome) {
@@ -126,7 +134,11 @@ impl<'a> Run<'a> {
                 Ok(ResultSet::default())
             });
             if self.judge(&sql, prepared) {
+                let began = Instant::now();
                 for n in 0..7 {
+                    if began.elapsed() > PATIENCE {
+                        break;
+                    }
                     let values = gen.values(&ids, n);
                     let outcome = self.pair.ask(query.ordered, |c| c.execute("p", &values));
                     if !self.judge(&format!("{sql}\n-- with {values:?}, execution {n}"), outcome) {
@@ -221,7 +233,9 @@ impl<'a> Run<'a> {
                 (sql, outcome)
             };
             let outcome = match (outcome, writes) {
-                (Outcome::Same, true) => self.pair.content().map_or(Outcome::Same, Outcome::Different),
+                (Outcome::Same, true) => {
+                    self.pair.content().map_or(Outcome::Same, Outcome::Different)
+                }
                 (other, _) => other,
             };
             let failed = matches!(outcome, Outcome::Different(_));

@@ -306,9 +306,6 @@ impl Gen {
 
     /// A direction of sorting.
     pub fn direction(&mut self) -> (&'static str, &'static str) {
-        (
-            self.rng.pick(&["", "", " DESC"]),
-            self.rng.pick(&["", "", " NULLS FIRST", " NULLS LAST"]),
-        )
+        (self.rng.pick(&["", "", " DESC"]), self.rng.pick(&["", "", " NULLS FIRST", " NULLS LAST"]))
     }
 }

@@ -125,7 +125,11 @@ impl Gen {
             leaves.push(Leaf { sql, ty, deep: false });
         }
         if sets {
-            leaves.push(Leaf { sql: format!("grouping({})", keys[0].sql), ty: Ty::Int, deep: false });
+            leaves.push(Leaf {
+                sql: format!("grouping({})", keys[0].sql),
+                ty: Ty::Int,
+                deep: false,
+            });
         }
         for &ty in types {
             if !leaves.iter().any(|l| l.ty == ty) {

@@ -30,7 +30,7 @@ use citus_tests::server::Kind;
 use case::Run;
 
 const SEED: u64 = 20240229;
-const CASES: u64 = 300;
+const CASES: u64 = 120;
 
 /// Cases that share sessions.
 const TOGETHER: u64 = 25;

@@ -8,7 +8,7 @@ use citus_tests::corpus::Marks;
 use crate::schema::{CREATE, FILL, SPREAD, TABLES};
 
 /// The longest that a statement may take.
-const TIMEOUT: &str = "SET statement_timeout = '3s'";
+const TIMEOUT: &str = "SET statement_timeout = '2s'";
 
 /// What became of a statement.
 #[derive(Debug, PartialEq)]
@@ -68,11 +68,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Asks both sides in one way and compares what they say.
-    pub fn ask(
-        &mut self,
-        ordered: bool,
-        mut way: impl FnMut(&mut Conn) -> Answer,
-    ) -> Outcome {
+    pub fn ask(&mut self, ordered: bool, mut way: impl FnMut(&mut Conn) -> Answer) -> Outcome {
         let [plain, spread] = &mut self.conns;
         let (want, got) = (way(plain), way(spread));
         let code = |a: &Answer| a.as_ref().err().map(|e| e.code().to_owned()).unwrap_or_default();

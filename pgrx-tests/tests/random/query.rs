@@ -66,7 +66,10 @@ impl Gen {
         });
         let on = self.rng.pick(&["y.k", "y.id", "y.n"]);
         let (rest, _) = self.within(scope, |g| {
-            format!("SELECT x.c0 + 1 FROM {name} x JOIN {table} y ON {on} = x.c0 WHERE {}", g.comparison())
+            format!(
+                "SELECT x.c0 + 1 FROM {name} x JOIN {table} y ON {on} = x.c0 WHERE {}",
+                g.comparison()
+            )
         });
         (first, rest)
     }
@@ -298,13 +301,23 @@ impl Gen {
                 _ => format!(" LEFT JOIN {word}{text} ON true"),
             };
         }
-        let (text, right) = if self.rng.chance(12) { self.nested() } else {
+        let (text, right) = if self.rng.chance(12) {
+            self.nested()
+        } else {
             let (text, rel) = self.item(depth);
             let mut scope = Scope::default();
             scope.add(rel);
             (text, scope)
         };
-        let kind = self.rng.pick(&["JOIN", "JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+        let kind = self.rng.pick(&[
+            "JOIN",
+            "JOIN",
+            "JOIN",
+            "LEFT JOIN",
+            "LEFT JOIN",
+            "RIGHT JOIN",
+            "FULL JOIN",
+        ]);
         let equal = self.equality(&right.leaves);
         let left = self.scope().leaves.clone();
         self.scope_mut().leaves.extend(right.leaves.clone());
@@ -377,7 +390,6 @@ fn columns(types: &[Ty]) -> String {
 
 /// `x AS c0, y AS c1`.
 pub fn named(list: &[String]) -> String {
-    let items: Vec<String> =
-        list.iter().enumerate().map(|(n, x)| format!("{x} AS c{n}")).collect();
+    let items: Vec<String> = list.iter().enumerate().map(|(n, x)| format!("{x} AS c{n}")).collect();
     items.join(", ")
 }

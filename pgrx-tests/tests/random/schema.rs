@@ -139,13 +139,7 @@ pub const TABLES: [Table; 5] = [
     },
     Table {
         name: "w",
-        cols: &[
-            ("t", Ty::Text),
-            ("n", Ty::Int),
-            ("b", Ty::Big),
-            ("ts", Ty::Ts),
-            ("j", Ty::Json),
-        ],
+        cols: &[("t", Ty::Text), ("n", Ty::Int), ("b", Ty::Big), ("ts", Ty::Ts), ("j", Ty::Json)],
         key: &["t"],
         filled: &["t"],
     },

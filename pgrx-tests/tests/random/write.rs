@@ -66,7 +66,12 @@ impl Gen {
             .collect();
         let names: Vec<&str> = cols.iter().map(|c| c.0).collect();
         let end = self.conflict(table) + &self.returning(table, "x");
-        format!("INSERT INTO {} AS x ({}) VALUES {}{end}", table.name, names.join(", "), rows.join(", "))
+        format!(
+            "INSERT INTO {} AS x ({}) VALUES {}{end}",
+            table.name,
+            names.join(", "),
+            rows.join(", ")
+        )
     }
 
     /// Rows of a query; of those with a key, one for each.
@@ -104,7 +109,9 @@ impl Gen {
                 let value = match ty {
                     _ if table.key.is_empty() => value,
                     Ty::Bool => format!("bool_or({value})"),
-                    Ty::Json | Ty::Arr => format!("percentile_disc(0) WITHIN GROUP (ORDER BY {value})"),
+                    Ty::Json | Ty::Arr => {
+                        format!("percentile_disc(0) WITHIN GROUP (ORDER BY {value})")
+                    }
                     _ => format!("max({value})"),
                 };
                 match ty {
@@ -222,7 +229,11 @@ impl Gen {
             let filter = g.condition(1);
             format!("SELECT {group} AS c0, {one} AS c1, {two} AS c2 FROM {text} WHERE {filter} GROUP BY 1")
         });
-        (format!("({query}) y"), crate::query::derived("y", &types), format!("y.c0 = {alias}.{key}"))
+        (
+            format!("({query}) y"),
+            crate::query::derived("y", &types),
+            format!("y.c0 = {alias}.{key}"),
+        )
     }
 
     fn update(&mut self, table: &'static Table) -> String {
@@ -299,7 +310,8 @@ impl Gen {
             let set: Vec<String> =
                 cols.iter().map(|&(name, ty)| format!("{name} = {}", g.fitting(ty, 1))).collect();
             let update = format!("UPDATE SET {}", set.join(", "));
-            let rest = g.rng.pick(&["", " WHEN MATCHED THEN DELETE", " WHEN MATCHED THEN DO NOTHING"]);
+            let rest =
+                g.rng.pick(&["", " WHEN MATCHED THEN DELETE", " WHEN MATCHED THEN DO NOTHING"]);
             match g.rng.below(3) {
                 0 => format!(" WHEN MATCHED THEN {update}"),
                 1 => format!(" WHEN MATCHED AND {condition} THEN {update}{rest}"),
@@ -340,7 +352,11 @@ impl Gen {
             let (name, ty) = cols[0];
             match g.rng.below(2) {
                 0 => format!("DELETE FROM {} x WHERE {filter}", table.name),
-                _ => format!("UPDATE {} x SET {name} = {} WHERE {filter}", table.name, g.fitting(ty, 1)),
+                _ => format!(
+                    "UPDATE {} x SET {name} = {} WHERE {filter}",
+                    table.name,
+                    g.fitting(ty, 1)
+                ),
             }
         });
         let rel = Rel::of_table(table, "m");
