@@ -260,14 +260,12 @@ impl Gen {
                 } else {
                     // One row at most: else it depends on their order whether keys are twice.
                     set.push(format!("{key} = {}", g.filled(ty)));
-                    let same = |k: &&str| format!("x.{k} = {}", "\u{3}");
-                    let parts: Vec<String> = table.key.iter().map(|k| same(&k)).collect();
-                    let mut all = parts.join(" AND ");
+                    let mut parts = Vec::new();
                     for k in table.key {
                         let ty = table.cols.iter().find(|c| c.0 == *k).map_or(Ty::Int, |c| c.1);
-                        all = all.replacen('\u{3}', &g.bare(ty), 1);
+                        parts.push(format!("x.{k} = {}", g.bare(ty)));
                     }
-                    filter = all;
+                    filter = parts.join(" AND ");
                 }
             }
             format!("UPDATE {} x SET {}{from} WHERE {join}{filter}", table.name, set.join(", "))
