@@ -198,16 +198,24 @@ impl Gen {
         self.expr(ty, 1)
     }
 
-    /// SELECT with window functions.
+    /// SELECT with window functions. One of them at most numbers rows: two could tell equal rows apart
+    /// in different ways.
     pub fn windowed(&mut self, types: &[Ty], depth: usize, from: &str, filter: &str) -> String {
-        let list: Vec<String> = types
-            .iter()
-            .map(|&ty| if self.rng.chance(65) { self.window(ty) } else { self.expr(ty, depth) })
-            .collect();
+        let (mut list, mut numbered) = (Vec::new(), false);
+        for &ty in types {
+            let (window, numbers) = self.window(ty);
+            if self.rng.chance(65) && !(numbers && numbered) {
+                numbered |= numbers;
+                list.push(window);
+            } else {
+                list.push(self.expr(ty, depth));
+            }
+        }
         format!("SELECT {} FROM {from}{filter}", named(&list))
     }
 
-    fn window(&mut self, ty: Ty) -> String {
+    /// A window function, and whether it needs a total order.
+    fn window(&mut self, ty: Ty) -> (String, bool) {
         let part = match self.rng.below(3) {
             0 => String::new(),
             _ => format!("PARTITION BY {}", self.any_column().map(|l| l.sql).unwrap_or_default()),
@@ -223,7 +231,7 @@ impl Gen {
         ]);
         let total = format!("OVER ({part} ORDER BY {by}, {}{frame})", all.join(", "));
         let x = self.leaf(ty);
-        match (ty, self.rng.below(5)) {
+        let text = match (ty, self.rng.below(5)) {
             (Ty::Big, 0) => format!("count(*) {peers}"),
             (Ty::Big, 1) => format!("rank() {peers}"),
             (Ty::Big, 2) => format!("row_number() {total}"),
@@ -237,6 +245,8 @@ impl Gen {
             (_, 2) => format!("lead({x}, 2) {total}"),
             (_, 3) => format!("first_value({x}) {total}"),
             _ => format!("lag({x}) {total}"),
-        }
+        };
+        let numbers = text.ends_with(&total);
+        (text, numbers)
     }
 }
