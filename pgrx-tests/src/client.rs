@@ -189,6 +189,16 @@ impl Conn {
 
     /// Executes a prepared statement with parameters given as text.
     pub fn execute(&mut self, name: &str, params: &[Option<String>]) -> Result<ResultSet, Error> {
+        self.execute_in_parts(name, params, &[0])
+    }
+
+    /// The same in parts of at most so many rows (0 for all that are left).
+    pub fn execute_in_parts(
+        &mut self,
+        name: &str,
+        params: &[Option<String>],
+        parts: &[i32],
+    ) -> Result<ResultSet, Error> {
         self.notices.clear();
         let bound = frontend::bind(
             "",
@@ -209,10 +219,19 @@ impl Conn {
             return Err(io::Error::other("parameters cannot be encoded").into());
         }
         frontend::describe(b'P', "", &mut self.output)?;
-        frontend::execute("", 0, &mut self.output)?;
+        for &rows in parts {
+            frontend::execute("", rows, &mut self.output)?;
+        }
         frontend::sync(&mut self.output);
         self.flush()?;
-        Ok(self.finish(&[])?.pop().unwrap_or_default())
+        let mut whole = ResultSet::default();
+        for part in self.finish(&[])? {
+            whole.columns.extend(part.columns);
+            whole.rows.extend(part.rows);
+            whole.copied.extend(part.copied);
+            whole.tag = part.tag;
+        }
+        Ok(whole)
     }
 
     /// One statement that must succeed: the rows of its last result.

@@ -62,6 +62,11 @@ extern "C-unwind" {
         target: pg_sys::TupleDesc,
         map_failure: *const c_char,
     );
+    // Without pgrx's guard: errors of constraints keep the names that they tell.
+    #[link_name = "ExecutorRun"]
+    fn raw_run(desc: *mut QueryDesc, way: pg_sys::ScanDirection::Type, count: u64, once: bool);
+    #[link_name = "ExecutorFinish"]
+    fn raw_finish(desc: *mut QueryDesc);
     #[link_name = "planstate_tree_walker"]
     fn raw_walker(
         ps: *mut PlanState,
@@ -123,10 +128,8 @@ impl Inner {
         }
         prefetch(self.child)?;
         for desc in running {
-            guard::call(|| {
-                pg_sys::ExecutorRun(desc, pg_sys::ScanDirection::ForwardScanDirection, 0, true)
-            });
-            guard::call(|| pg_sys::ExecutorFinish(desc));
+            guard::call(|| raw_run(desc, pg_sys::ScanDirection::ForwardScanDirection, 0, true));
+            guard::call(|| raw_finish(desc));
             if (*(*desc).plannedstmt).canSetTag {
                 // The statement itself, whose RETURNING is the query above.
                 (*estate).es_processed += (*(*desc).estate).es_processed;

@@ -29,6 +29,7 @@ pub struct Deparsed {
 pub fn deparse(q: Query, values: &mut Values) -> Result<Deparsed> {
     parametrize(q, values)?;
     rename_excluded(q);
+    say_types_of_values(q);
     let mut tables = Vec::new();
     let (mut slots, mut check_as) = (Vec::new(), Vec::new());
     mark_tables(q, &mut tables, &mut slots, &mut check_as);
@@ -39,19 +40,50 @@ pub fn deparse(q: Query, values: &mut Values) -> Result<Deparsed> {
 }
 
 /// The text of a query. PostgreSQL leaves the names of tables away where there is only one, and then
-/// ORDER BY could mean an output of the same name as the column: with a second entry it does not.
+/// ORDER BY could mean an output of the same name as the column; and it prints nothing but VALUES where
+/// the outputs have the names of its columns. With one more entry it does neither.
 fn text(q: Query) -> Result<String> {
     let entries = q.rtable();
-    let Some(only) = entries.get(0).filter(|e| entries.len() == 1 && sorts_by_taken_name(q, *e))
-    else {
+    let only = entries.get(0).filter(|_| entries.len() == 1);
+    if !only.is_some_and(|e| sorts_by_taken_name(q, e)) && !mixes_values(q) {
         return query::query_text(q);
-    };
+    }
     let other = query::from_item(RTEKind::RTE_RESULT);
     other.set_eref(Some(query::alias("nothing", List::EMPTY)));
-    q.set_rtable(List::from([only, other]));
+    q.set_rtable(entries.iter().chain([other]).collect());
     let text = query::query_text(q);
     q.set_rtable(entries);
     text
+}
+
+/// Makes the casts of VALUES visible. In the new rows of an INSERT each value is cast to its column's
+/// type where it stands, and the text would leave such a cast away: the node would send another type.
+fn say_types_of_values(q: Query) {
+    let values = |e: &RangeTblEntry| e.rtekind() == RTEKind::RTE_VALUES;
+    if q.command_type() != pg_sys::CmdType::CMD_SELECT {
+        return;
+    }
+    let rows = q.rtable().iter().filter(values).flat_map(|e| e.values_lists().iter());
+    let shown = pg_sys::CoercionForm::COERCE_EXPLICIT_CAST;
+    let hidden = |f| f == pg_sys::CoercionForm::COERCE_IMPLICIT_CAST;
+    for value in rows.flat_map(|row| row.list().iter()) {
+        match value.kind() {
+            Kind::FuncExpr(f) if hidden(f.funcformat()) => f.set_funcformat(shown),
+            Kind::CoerceViaIO(c) if hidden(c.coerceformat()) => c.set_coerceformat(shown),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a query reads VALUES, and its outputs are not their columns in this order. (In the new rows
+/// of an INSERT they stand in the order of the table.)
+fn mixes_values(q: Query) -> bool {
+    let values = |e: RangeTblEntry| e.rtekind() == RTEKind::RTE_VALUES;
+    let in_place = |(i, t): (usize, query::TargetEntry)| match t.expr().kind() {
+        Kind::Var(v) => usize::try_from(v.varattno()) == Ok(i + 1),
+        _ => false,
+    };
+    q.rtable().iter().any(values) && !q.target_list().iter().enumerate().all(in_place)
 }
 
 /// Whether a query sorts, and an output that is something else has the name of a column.

@@ -48,3 +48,10 @@ INSERT INTO ser (k, ident) SELECT k, k FROM src;
 INSERT INTO dst (k, v, n) SELECT k, v, n FROM src ON CONFLICT (n) DO NOTHING;
 -- @error 22P02
 INSERT INTO dst (k, v, n) SELECT k, v, v::numeric FROM src;
+-- Statements that run under a query tell the names of constraints, too.
+-- @error 23514
+INSERT INTO dst (k, v, n) VALUES (1, 'bad', -1) RETURNING (SELECT count(*) FROM src);
+-- @error 23505
+INSERT INTO other (id, k) VALUES (1, 1), (2, 2) RETURNING (SELECT max(n) FROM src);
+-- @error 23514
+WITH bad AS (INSERT INTO dst (k, v, n) VALUES (1, 'bad', -1) RETURNING k) SELECT * FROM bad;

@@ -27,6 +27,8 @@ INSERT INTO s (k, k) VALUES (1, 2);
 INSERT INTO s VALUES (101) RETURNING *;
 INSERT INTO s (k, v) VALUES (1 + 101, upper('abc') || 'd'), (length('three') + 98, 'expr') RETURNING *;
 INSERT INTO s (v, k) VALUES ((SELECT max(v) FROM s), (SELECT max(k) + 1 FROM s)) RETURNING *;
+INSERT INTO w (n, v, k) VALUES (1, 'moved', 301), ((SELECT max(n) + 2 FROM r), 'moved', 302), (3, 'moved', 303) RETURNING *;
+INSERT INTO w (v, n, k) VALUES ('places', (SELECT count(*) FROM r), 304), ('places', 5, 305);
 INSERT INTO o (v) VALUES ('auto') RETURNING id;
 INSERT INTO o (id, v) VALUES (9000, 'given') RETURNING id;
 INSERT INTO o DEFAULT VALUES RETURNING *;
