@@ -29,6 +29,8 @@ INSERT INTO s (k, v) VALUES (1 + 101, upper('abc') || 'd'), (length('three') + 9
 INSERT INTO s (v, k) VALUES ((SELECT max(v) FROM s), (SELECT max(k) + 1 FROM s)) RETURNING *;
 INSERT INTO w (n, v, k) VALUES (1, 'moved', 301), ((SELECT max(n) + 2 FROM r), 'moved', 302), (3, 'moved', 303) RETURNING *;
 INSERT INTO w (v, n, k) VALUES ('places', (SELECT count(*) FROM r), 304), ('places', 5, 305);
+INSERT INTO parts (a, k) VALUES ((SELECT array_agg(n::bigint ORDER BY n, id) FROM r), 901), ('{5,6}', 902) RETURNING k, a;
+INSERT INTO kinds (i2, x, k, f4, num, vc, c, f8) VALUES ((SELECT count(*) FROM r), (SELECT 'abc'::varchar), 911, (SELECT 1.5::numeric), (SELECT 2.25::float8), (SELECT 'vwx'::text), (SELECT 'c'::text), (SELECT 3)), (7, 'y', 912, 2.5, 3.25, 'z', 'd', 4) RETURNING k, i2, x, f4, num, vc, c, f8;
 INSERT INTO o (v) VALUES ('auto') RETURNING id;
 INSERT INTO o (id, v) VALUES (9000, 'given') RETURNING id;
 INSERT INTO o DEFAULT VALUES RETURNING *;

@@ -88,7 +88,6 @@ types! {
     SubscriptingRef: T_SubscriptingRef,
     FieldStore: T_FieldStore,
     CoerceToDomain: T_CoerceToDomain,
-    ArrayCoerceExpr: T_ArrayCoerceExpr,
     PlannedStmt: T_PlannedStmt,
     CustomScan: T_CustomScan,
     ValuesScan: T_ValuesScan,
@@ -393,9 +392,6 @@ fields! {
     SubscriptingRef {
         refexpr: refexpr, set_refexpr, Node;
         refassgnexpr: refassgnexpr, set_refassgnexpr, Node;
-    }
-    ArrayCoerceExpr {
-        coerceformat: coerceformat, set_coerceformat, CoercionForm::Type;
     }
     CoerceToDomain {
         arg: arg, set_arg, Node;
