@@ -95,6 +95,8 @@ const READS: &[(&str, &[&str], bool)] = &[
     ("SELECT tag, count(*) FROM item WHERE tenant = {} GROUP BY tag HAVING count(*) > 2 ORDER BY 1", &["1", "2", "3"], true),
     ("SELECT date_trunc('{}', made) d, count(*) FROM item WHERE tenant = 1 GROUP BY 1 ORDER BY 1", &["month", "year", "week"], true),
     ("SELECT 'x' || {} AS a, count(*) FROM item WHERE tenant = 1 GROUP BY 1", &["1", "22", "3"], true),
+    ("SELECT id % 2 = {} AS a, CASE WHEN id % 2 = {} THEN count(*) END FROM item WHERE tenant = 1 GROUP BY id % 2 = {}", &["0", "1", "2"], false),
+    ("SELECT count(*) FROM item WHERE tenant = 1 GROUP BY id % {} HAVING id % {} > 0 ORDER BY 1", &["2", "3", "4"], false),
     ("SELECT DISTINCT tag || '{}' FROM item WHERE tenant = 1 ORDER BY 1", &["a", "b", "c"], true),
     ("SELECT id, row_number() OVER (ORDER BY price DESC), lag(id, {}) OVER (ORDER BY id) FROM item WHERE tenant = 2 ORDER BY id", &["1", "2", "3"], true),
     ("SELECT i.id, sum(l.amount) FROM item i JOIN line l ON l.tenant = i.tenant AND l.item = i.id WHERE i.tenant = {} GROUP BY i.id ORDER BY i.id", &["1", "2", "3"], true),

@@ -28,6 +28,7 @@ pub mod scan;
 mod shapes;
 pub mod ship;
 mod source;
+mod unused;
 pub mod values;
 pub mod whole;
 
@@ -117,12 +118,15 @@ fn simplify(q: Query) {
     if is_flat(q) {
         return simplify_level(q);
     }
+    // Nor may what never runs raise errors when it is folded.
+    unused::drop_ctes(q);
     q.walk(|n| {
         if let Kind::Query(level) = n.kind() {
             simplify_level(level);
         }
         Visit::Descend
     });
+    unused::drop_ctes(q);
 }
 
 fn fold(n: Node) -> Node {

@@ -21,7 +21,7 @@ use crate::catalog;
 use crate::error::Result;
 use crate::pg::lookup;
 use crate::pg::query::{
-    CustomScan, KeptPlan, Kind, List, Node, Param, PlannedStmt, Query, RangeTblEntry,
+    CustomScan, KeptPlan, Kind, List, Node, Param, PlannedStmt, Query, RangeTblEntry, TargetEntry,
 };
 use crate::plan::Target;
 use crate::settings;
@@ -244,13 +244,34 @@ fn finish(stmt: PlannedStmt, q: Query, constants: &[Node]) -> PlannedStmt {
 fn parametrize(q: Query) -> Option<(Query, Vec<Node>)> {
     let is_param =
         |n: Node| matches!(n.kind(), Kind::Param(p) if p.paramkind() == ParamKind::PARAM_EXTERN);
-    if q.node().contains(is_param) {
+    if q.node().contains(is_param) || repeats_group(q) {
         return None;
     }
     let mut constants = Vec::new();
     let shape: Query = q.node().mutate(|n| replace(n, &mut constants)).cast()?;
     let fits = !constants.is_empty() && constants.len() <= MAX_CONSTANTS;
     fits.then_some((shape, constants))
+}
+
+/// Whether an expression with constants that rows are grouped by is written again within another output,
+/// or in HAVING: it would be the same no more when each of its constants is another parameter.
+fn repeats_group(q: Query) -> bool {
+    let own = |q: Query| {
+        let groups = q.group_clause();
+        let number = |t: TargetEntry| t.ressortgroupref();
+        let is_group = |t: TargetEntry| {
+            number(t) != 0 && groups.iter().any(|g| g.tle_sort_group_ref() == number(t))
+        };
+        let constant = |n: Node| matches!(n.kind(), Kind::Const(_));
+        let written_again = |t: TargetEntry| {
+            let same = |n: Node| n.equals(t.expr());
+            let others = q.target_list().iter().filter(|o| number(*o) != number(t));
+            q.having_qual().contains(same) || others.into_iter().any(|o| o.expr().contains(same))
+        };
+        let mut all = q.target_list().iter().filter(|t| is_group(*t));
+        !groups.is_empty() && all.any(|t| t.expr().contains(constant) && written_again(t))
+    };
+    own(q) || q.node().contains(|n| matches!(n.kind(), Kind::Query(inner) if own(inner)))
 }
 
 fn replace(n: Node, constants: &mut Vec<Node>) -> Option<Node> {

@@ -37,3 +37,10 @@ EXECUTE correlated(15);
 EXECUTE correlated(16);
 EXECUTE correlated(17);
 DEALLOCATE correlated;
+-- Queries in WITH to which nothing refers, from the beginning or when constants are folded.
+WITH u AS (SELECT c.z FROM c) SELECT k, x FROM a;
+WITH u AS (SELECT c.z FROM c) SELECT k, x, 1 + (SELECT sum(z) FROM u) * NULL::numeric FROM a;
+WITH u AS (SELECT c.z FROM c), w AS (SELECT z FROM u) SELECT id FROM r WHERE true OR EXISTS (SELECT 1 FROM w);
+WITH u AS MATERIALIZED (SELECT lag(a.x) OVER (ORDER BY a.k, a.x, a.s) AS l FROM a) SELECT id, count(*) FROM r WHERE id > 0 OR (false AND id IN (SELECT l FROM u)) GROUP BY id;
+WITH RECURSIVE u(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM u WHERE i < (SELECT max(k) FROM c)) SELECT k FROM a WHERE k = 3 AND (x > 0 OR (false AND x IN (SELECT i FROM u)));
+SELECT k, (WITH u AS (SELECT 1 / 0 AS n), w AS (SELECT count(*) AS n FROM b WHERE b.y < a.x) SELECT n FROM w) FROM a;
