@@ -1,5 +1,5 @@
-//! Stream sockets whose calls do not wait, but for one that waits a little. The standard library cannot start a connection without waiting
-//! for it, so the few system calls needed are made here.
+//! Stream sockets whose calls do not wait, but for one that waits a little. The standard library
+//! cannot start a connection without waiting for it, so the few system calls needed are made here.
 
 use pgrx::pg_sys;
 use std::io;
