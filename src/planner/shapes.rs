@@ -16,7 +16,7 @@
 //! - Everything is forgotten when metadata or definitions of objects change (`generation`).
 
 use super::analyze::is_hash_equality;
-use super::{modify, pushdown, simplify, whole};
+use super::{is_flat, modify, pushdown, simplify, whole};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::lookup;
@@ -271,7 +271,8 @@ fn repeats_group(q: Query) -> bool {
         let mut all = q.target_list().iter().filter(|t| is_group(*t));
         !groups.is_empty() && all.any(|t| t.expr().contains(constant) && written_again(t))
     };
-    own(q) || q.node().contains(|n| matches!(n.kind(), Kind::Query(inner) if own(inner)))
+    let inner = |n: Node| matches!(n.kind(), Kind::Query(inner) if own(inner));
+    own(q) || (!is_flat(q) && q.node().contains(inner))
 }
 
 fn replace(n: Node, constants: &mut Vec<Node>) -> Option<Node> {

@@ -102,7 +102,9 @@ fn scans_that_run_again() {
     let lines = explain(&mut c, BARE, sql);
     let at = lines.iter().position(|l| l.contains("Citus") && l.contains("loops=3"));
     let inner = &lines[at.expect("a scan that ran three times")..];
-    assert!(inner[1].ends_with("Task Count: 4"), "{lines:#?}");
+    assert!(inner[1].ends_with("Filter: (id = ev.id)"), "{lines:#?}");
+    assert!(inner[2].ends_with("Task Count: 4"), "{lines:#?}");
+    assert_eq!(count(inner, "Rows Kept"), 0, "{lines:#?}");
     assert_eq!(count(inner, "Seq Scan on oth_"), 1, "{lines:#?}");
     // Nobody asks the inner side.
     let never = "SELECT (SELECT max(id) FROM oth WHERE oth.id = ev.id) FROM ev \
@@ -110,9 +112,14 @@ fn scans_that_run_again() {
     let lines = explain(&mut c, BARE, never);
     let at = lines.iter().position(|l| l.contains("Citus") && l.contains("never executed"));
     let inner = &lines[at.expect("a scan that never ran")..];
-    assert!(inner[1].ends_with("Task Count: 4"), "{lines:#?}");
+    assert!(inner[2].ends_with("Task Count: 4"), "{lines:#?}");
     // The node plans for a value that it does not know.
     assert_eq!(count(inner, "(id = $0)"), 1, "{lines:#?}");
+    // After some runs its rows are kept: all of the table's.
+    let rows = c.value("SELECT count(*) FROM oth");
+    let lines =
+        explain(&mut c, BARE, "SELECT (SELECT max(id) FROM oth WHERE oth.id = ev.id) FROM ev");
+    assert_eq!(count(&lines, &format!("Rows Kept: {rows}")), 1, "{lines:#?}");
 }
 
 #[test]
