@@ -148,6 +148,60 @@ fn a_part_that_still_runs_is_waited_for() {
     assert_eq!(scene.seen("lost"), (0, 0));
 }
 
+/// Who decides is named by process and by number of its transaction since the server's start.
+#[test]
+fn a_coordinator_at_work_is_waited_for() {
+    let mut scene = Scene::new("peers_work");
+    let mut work = CLUSTER.connect(&scene.database);
+    work.run("BEGIN");
+    let pid = work.value("SELECT pg_backend_pid()");
+    let of_old = scene.base.clone();
+    // An earlier transaction of the same process, and the same number after another start.
+    let number = "SELECT (
+                (floor(extract(epoch FROM pg_postmaster_start_time()))::bigint - 946684800 + OTHER)
+                << 32)
+            + split_part(virtualtransaction, '/', 2)::bigint + LATER
+        FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'virtualxid' AND granted";
+    let mut number = |other: &str, later: &str| {
+        work.value(&number.replace("OTHER", other).replace("LATER", later))
+    };
+    let (own, earlier, before) = (number("0", "0"), number("0", "-1"), number("-7", "0"));
+    let others = [(pid.as_str(), &earlier), (pid.as_str(), &before), ("1", &own)];
+    for (i, (pid, number)) in others.into_iter().enumerate() {
+        scene.base = of_old.replace("_1_3", &format!("_{pid}_{number}"));
+        let entry = format!("other {i}");
+        drop(scene.leave(&entry, i as u32, [Left::Prepared, Left::Prepared]));
+        assert_eq!(scene.recover(), "2");
+        assert_eq!(scene.seen(&entry), (2, 0));
+    }
+    scene.base = of_old.replace("_1_3", &format!("_{pid}_{own}"));
+    drop(scene.leave("own", 9, [Left::Prepared, Left::Prepared]));
+    assert_eq!(scene.recover(), "0");
+    assert_eq!(scene.seen("own"), (0, 2));
+    work.run("COMMIT");
+    assert_eq!(scene.recover(), "2");
+    assert_eq!(scene.seen("own"), (2, 0));
+}
+
+/// Ids are scarce (a server has to look at all its rows before they come round), and each costs a
+/// record of the commit.
+#[test]
+fn a_commit_over_nodes_takes_no_id_here() {
+    let mut c = table(&CLUSTER.database("peers_id"));
+    let (a, b) = two_nodes(&mut c);
+    let commit = format!(
+        "BEGIN; UPDATE t SET v = 1 WHERE k = {a}; UPDATE t SET v = 1 WHERE k = {b}; COMMIT"
+    );
+    let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())";
+    // Others on this server take ids, too, but not all the time.
+    let none = (0..100).any(|_| {
+        let before = c.value(next);
+        c.run(&commit);
+        c.value(next) == before
+    });
+    assert!(none, "every commit has taken an id");
+}
+
 #[test]
 fn a_node_that_leaves_is_asked_before() {
     use Left::{Aborted, Committed, Prepared};

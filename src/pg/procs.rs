@@ -60,6 +60,34 @@ pub fn my_transaction() -> u64 {
     unsafe { pg_sys::MyProc.as_ref() }.map_or(0, transaction)
 }
 
+/// Number of this backend's transaction that no other of the same process has had: a counter, and
+/// when the server started, since both count anew then. Other than an id of the transaction it
+/// costs nothing, neither now nor when it ends.
+pub fn my_run() -> u64 {
+    // SAFETY: null outside of backends, else this process's entry.
+    run_number(unsafe { pg_sys::MyProc.as_ref() }.map_or(0, |p| p.lxid))
+}
+
+fn run_number(lxid: u32) -> u64 {
+    // SAFETY: a plain integer, set when the server started. Seconds of it will do.
+    let started = unsafe { pg_sys::PgStartTime } / 1_000_000;
+    (u64::from(started as u32) << 32) | u64::from(lxid)
+}
+
+/// Whether a process is still in the transaction whose number [`my_run`] was.
+pub fn runs(pid: i32, number: u64) -> bool {
+    let same = |place| {
+        let Some(proc) = place_of(place) else { return false };
+        // SAFETY: shared memory that stays. The transaction's number goes before the process does.
+        unsafe {
+            let lxid = addr_of_mut!((*proc).lxid).read_volatile();
+            let owner = addr_of_mut!((*proc).pid).read_volatile();
+            owner == pid && lxid != 0 && run_number(lxid) == number
+        }
+    };
+    (0..max_backends()).any(same)
+}
+
 /// When this backend's transaction began, in microseconds of PostgreSQL's epoch.
 pub fn my_transaction_start() -> i64 {
     // SAFETY: reads the transaction state.

@@ -1,6 +1,6 @@
 //! Committing: plainly where one node is concerned, in two phases where several are.
 
-use super::gid::{Decider, Gid};
+use super::gid::{Decider, Gid, Names};
 use super::owners::forget_all;
 use super::parts::{give_back_all, lost, select, transaction_ids, Part, PARTS};
 use super::rollback::withdraw;
@@ -10,7 +10,7 @@ use crate::ddl::unshard::unshard_error;
 use crate::error::{sqlstate, Error, OrRaise, Result};
 use crate::model::gate::Class;
 use crate::pg::fmgr::text_datum;
-use crate::pg::{catalog_write, guard, scan, session as local, wait, xact};
+use crate::pg::{catalog_write, guard, procs, scan, session as local, wait, xact};
 use crate::remote::{cancel_all, pool, rest, settle, simple, Answers, Message, SessionRef};
 use crate::worker::board::{self, Request};
 use pgrx::pg_sys::Datum;
@@ -228,26 +228,25 @@ fn name(peers: Vec<(i32, u64)>) -> Result<Gid> {
         system: local::system_identifier(),
         database: local::database(),
     };
-    let (pid, xid, random) = (local::backend_pid(), xact::full_id(), random()?);
-    Ok(Gid { decider, pid, xid, random, part: 0, peers })
+    let number = if peers.is_empty() { xact::full_id() } else { procs::my_run() };
+    Ok(Gid { decider, pid: local::backend_pid(), number, random: random()?, part: 0, peers })
 }
 
 /// Statements for sessions.
 type Work = Vec<(SessionRef, String)>;
 
-/// Names the parts that were modified; the commands that prepare them, and their groups and names.
-fn name_parts(gid: &Gid) -> (Work, Vec<(i32, String)>) {
-    let (mut work, mut names) = (Vec::new(), Vec::new());
+/// Names the parts that were modified; the commands that prepare them.
+fn name_parts(names: &Names) -> Work {
+    let mut work = Vec::new();
     PARTS.with(|p| {
         let mut parts = p.borrow_mut();
         for (n, part) in parts.iter_mut().filter(|p| p.began && p.modified).enumerate() {
-            let gid = gid.of_part(n as u32);
-            work.push((part.session.clone(), format!("PREPARE TRANSACTION '{gid}'")));
-            names.push((part.group, gid.clone()));
-            part.prepared = Some(gid);
+            let name = names.of(n as u32);
+            work.push((part.session.clone(), format!("PREPARE TRANSACTION '{name}'")));
+            part.prepared = Some(name);
         }
     });
-    (work, names)
+    work
 }
 
 /// Nothing was written here: the nodes decide together, by having prepared all (see `peers`).
@@ -255,10 +254,11 @@ fn name_parts(gid: &Gid) -> (Work, Vec<(i32, String)>) {
 fn together(writers: &[SessionRef]) -> Result<bool> {
     let Some(ids) = transaction_ids()? else { return Ok(false) };
     let gid = name(ids)?;
-    if !gid.fits() {
+    let names = gid.names();
+    if !names.fit(writers.len()) {
         return Ok(false);
     }
-    let (work, _) = name_parts(&gid);
+    let work = name_parts(&names);
     let prepared = simple::start_all(&work).and_then(|()| {
         for (session, result) in writers.iter().zip(simple::collect_successes(writers)?) {
             expect_tag(session, &result.tag, "PREPARE TRANSACTION")?;
@@ -293,25 +293,27 @@ fn unknown(e: Error) -> Error {
 /// First phase: all nodes prepare, and the decision is recorded with the local transaction.
 fn prepare(writers: &[SessionRef]) -> Result<()> {
     let gid = name(Vec::new())?;
-    let (work, log) = name_parts(&gid);
+    let work = name_parts(&gid.names());
     simple::start_all(&work)?;
     // The nodes work while the decision is written.
     xact::force_durable();
-    record(&log, gid.xid)?;
+    record(gid.number)?;
     for (session, result) in writers.iter().zip(simple::collect_successes(writers)?) {
         expect_tag(session, &result.tag, "PREPARE TRANSACTION")?;
     }
     gate::enter(Class::Committer, None)?;
-    doubt::remember_commit(gid.xid);
+    doubt::remember_commit(gid.number);
     Ok(())
 }
 
 /// Writes the decision to commit; it holds when the local transaction does.
-fn record(log: &[(i32, String)], xid: u64) -> Result<()> {
+fn record(xid: u64) -> Result<()> {
     let table = scan::catalog_relation(c"pg_dist_transaction")
         .ok_or_else(|| Error::internal("pg_dist_transaction does not exist"))?;
-    for (group, gid) in log {
-        let row = [Some(Datum::from(*group)), Some(text_datum(gid)), Some(Datum::from(xid))];
+    let name = |p: &Part| Some((p.group, p.prepared.clone()?));
+    let names: Vec<_> = PARTS.with(|p| p.borrow().iter().filter_map(name).collect());
+    for (group, name) in names {
+        let row = [Some(Datum::from(group)), Some(text_datum(&name)), Some(Datum::from(xid))];
         catalog_write::insert(table, &row);
     }
     Ok(())

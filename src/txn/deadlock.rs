@@ -17,7 +17,7 @@ use crate::catalog;
 use crate::error::{Error, Result};
 use crate::model::deadlock::{deadlocks, Backend, Deadlock, Sessions, Wait};
 use crate::pg::procs::{self, LockWait};
-use crate::pg::{guard, session as local, xact};
+use crate::pg::{guard, session as local};
 use crate::remote::backends::{self, Step, Worker};
 use crate::remote::simple::{self, TextResult};
 use crate::remote::{pool, NodeAddr, SessionRef};
@@ -248,7 +248,7 @@ fn wait_on(node: i32, wait: &LockWait, decider: Decider) -> Option<Wait> {
         None => wait.blocker,
         Some(name) => {
             let gid = Gid::parse(name)?;
-            let ours = gid.decider == decider && xact::is_running(gid.xid);
+            let ours = gid.decider == decider && gid.is_running();
             ours.then(|| gid.pid.checked_neg()).flatten()?
         }
     };

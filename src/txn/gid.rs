@@ -1,10 +1,12 @@
 //! Names of prepared transactions.
 //!
 //! A name tells who decides about it: the group, and the identity of the server and database
-//! whose `pg_dist_transaction` holds the decision. It also holds the id of the deciding local
+//! whose `pg_dist_transaction` holds the decision. It also holds a number of the deciding local
 //! transaction, so that a running one is never mistaken for a dead one, and a random number,
-//! because ids may be handed out again after a restore from a backup. Where the participants
+//! because numbers may be handed out again after a restore from a backup. Where the participants
 //! themselves decide (see `peers`), it lists them all with the ids of their transactions.
+
+use crate::pg::{procs, xact};
 
 /// Who may decide about a prepared transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,8 +26,9 @@ pub(super) struct Gid {
     pub decider: Decider,
     /// The deciding process.
     pub pid: i32,
-    /// The deciding transaction, with epoch.
-    pub xid: u64,
+    /// The deciding transaction: its id with epoch. Where the participants decide it has written
+    /// nothing and needs no id: then its number in the process (see [`procs::my_run`]).
+    pub number: u64,
     /// Chance.
     pub random: u64,
     /// Number of the participant.
@@ -40,16 +43,26 @@ const MAX_LEN: usize = 199;
 
 impl std::fmt::Display for Gid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let d = &self.decider;
-        write!(
-            f,
-            "citus_{}_{}_{}_{}_{}_{:016x}_{}",
-            d.group, d.system, d.database, self.pid, self.xid, self.random, self.part
-        )?;
-        for (i, (group, xid)) in self.peers.iter().enumerate() {
-            write!(f, "{}{group:x}-{xid:x}", if i == 0 { '_' } else { '.' })?;
-        }
-        Ok(())
+        f.write_str(&self.names().of(self.part))
+    }
+}
+
+/// The names of all participants, which differ in their number only.
+pub(super) struct Names {
+    before: String,
+    after: String,
+}
+
+impl Names {
+    /// The name of a participant.
+    pub fn of(&self, part: u32) -> String {
+        format!("{}{part}{}", self.before, self.after)
+    }
+
+    /// Whether PostgreSQL takes the names of so many.
+    pub fn fit(&self, parts: usize) -> bool {
+        let digits = parts.checked_ilog10().unwrap_or(0) as usize + 1;
+        self.before.len() + digits + self.after.len() <= MAX_LEN
     }
 }
 
@@ -73,7 +86,7 @@ impl Gid {
                 database: words.next()?.parse().ok()?,
             },
             pid: words.next()?.parse().ok()?,
-            xid: words.next()?.parse().ok()?,
+            number: words.next()?.parse().ok()?,
             random: u64::from_str_radix(words.next()?, 16).ok()?,
             part: words.next()?.parse().ok()?,
             peers: match words.next() {
@@ -84,14 +97,28 @@ impl Gid {
         (words.next().is_none() && gid.to_string() == text).then_some(gid)
     }
 
-    /// Whether PostgreSQL takes the name.
-    pub fn fits(&self) -> bool {
-        self.to_string().len() <= MAX_LEN
+    /// Whether the transaction that decides is still running; on the node that decides.
+    pub fn is_running(&self) -> bool {
+        if self.peers.is_empty() {
+            xact::is_running(self.number)
+        } else {
+            procs::runs(self.pid, self.number)
+        }
     }
 
-    /// The name of another participant.
-    pub fn of_part(&self, part: u32) -> String {
-        Gid { part, ..self.clone() }.to_string()
+    /// The names of this transaction's participants.
+    pub fn names(&self) -> Names {
+        use std::fmt::Write;
+        let d = &self.decider;
+        let before = format!(
+            "citus_{}_{}_{}_{}_{}_{:016x}_",
+            d.group, d.system, d.database, self.pid, self.number, self.random
+        );
+        let mut after = String::new();
+        for (i, (group, xid)) in self.peers.iter().enumerate() {
+            let _ = write!(after, "{}{group:x}-{xid:x}", if i == 0 { '_' } else { '.' });
+        }
+        Names { before, after }
     }
 }
 
@@ -104,17 +131,18 @@ mod tests {
         let gid = Gid {
             decider: Decider { group: 0, system: u64::MAX, database: u32::MAX },
             pid: i32::MAX,
-            xid: u64::MAX,
+            number: u64::MAX,
             random: u64::MAX,
             part: u32::MAX,
             peers: Vec::new(),
         };
         assert_eq!(Gid::parse(&gid.to_string()), Some(gid.clone()));
-        assert!(gid.fits());
+        assert_eq!(gid.to_string().len(), 101);
+        assert!(gid.names().fit(usize::MAX));
         let peers = vec![(1, 0x1_0000_0001), (i32::MAX, 7)];
         let gid = Gid { peers, ..gid };
         assert_eq!(Gid::parse(&gid.to_string()), Some(gid.clone()));
-        assert_eq!(Gid::parse(&gid.of_part(1)).map(|g| (g.part, g.peers)), Some((1, gid.peers)));
+        assert_eq!(Gid::parse(&gid.names().of(1)).map(|g| (g.part, g.peers)), Some((1, gid.peers)));
     }
 
     #[test]
@@ -123,13 +151,17 @@ mod tests {
         let gid = |n: i32| Gid {
             decider,
             pid: 100_000,
-            xid: 1_000_000_000,
+            number: 848_000_000 << 32,
             random: 1,
             part: 0,
             peers: (1..=n).map(|g| (g, 1_000_000_000)).collect(),
         };
-        assert!(gid(8).fits());
-        assert!(!gid(50).fits());
+        assert!(gid(8).names().fit(8));
+        assert!(!gid(50).names().fit(50));
+        // As long as the longest of them.
+        let names = Names { before: "x".repeat(MAX_LEN - 2), after: String::new() };
+        assert!(names.fit(10) && names.of(9).len() < MAX_LEN);
+        assert!(names.fit(99) && !names.fit(101));
     }
 
     #[test]

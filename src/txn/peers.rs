@@ -64,8 +64,9 @@ impl Peers {
     /// What becomes of a transaction that its participants decide about.
     pub fn verdict(&mut self, gid: &Gid) -> Result<Verdict> {
         let mut parts = Vec::with_capacity(gid.peers.len());
+        let names = gid.names();
         for (number, (group, xid)) in gid.peers.iter().enumerate() {
-            let part = self.part(*group, *xid, &gid.of_part(number as u32))?;
+            let part = self.part(*group, *xid, &names.of(number as u32))?;
             if matches!(part, Part::Committed | Part::Aborted) {
                 return Ok(decide(&[part]));
             }

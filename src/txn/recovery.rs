@@ -23,7 +23,7 @@ use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::model::gate::Class;
 use crate::pg::fmgr::text_datum;
-use crate::pg::{catalog_write, guard, process, scan, session as local, spi, xact};
+use crate::pg::{catalog_write, guard, process, scan, session as local, spi};
 use crate::remote::simple::{self, TextResult};
 use crate::remote::{pool, NodeAddr, SessionRef};
 use crate::settings;
@@ -57,7 +57,7 @@ pub fn recover_at(node: &NodeAddr) -> Result<i32> {
     }
     let mut finished = 0;
     for Waiting { name, gid, held } in prepared(&session, this_decider()?)? {
-        if xact::is_running(gid.xid) || of_another(&gid, held) {
+        if gid.is_running() || of_another(&gid, held) {
             continue;
         }
         let decided = log.group_of(&name);
@@ -280,7 +280,7 @@ fn decide(
 ) -> Result<Reached> {
     for Waiting { name, gid, held } in prepared {
         // In this order: what does not run any more has made its decision visible.
-        if xact::is_running(gid.xid) {
+        if gid.is_running() {
             // It may be about to end without being able to tell the node.
             report.unfinished = true;
             continue;

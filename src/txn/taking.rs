@@ -9,7 +9,7 @@ use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::model::gate::Class;
 use crate::pg::wait::{check_for_interrupts, WaitSet};
-use crate::pg::{guc, session as local, xact};
+use crate::pg::{guc, session as local};
 use crate::remote::{simple, wait_for, Message, SessionRef};
 use crate::worker::board::{self, Request};
 use std::time::{Duration, Instant};
@@ -172,9 +172,8 @@ impl Taking<'_> {
                 }
             };
             let mut names = rows.into_iter().filter_map(|r| r.into_iter().next().flatten());
-            let left = names.any(|n| {
-                Gid::parse(&n).is_some_and(|g| g.decider == decider && !xact::is_running(g.xid))
-            });
+            let left = names
+                .any(|n| Gid::parse(&n).is_some_and(|g| g.decider == decider && !g.is_running()));
             if !left && !doubt::is_awaited(group) {
                 doubt::settle(group, token);
             }
