@@ -129,9 +129,10 @@ pub(crate) fn rest(
             return at.into_iter().filter_map(|i| sessions.get(i).cloned()).collect();
         }
         if std::mem::take(&mut soon) {
-            let awaited = at.iter().filter_map(|i| sessions.get(*i));
+            // The one that was told last is likely to answer last; meanwhile the answers of the
+            // others wake nobody. The first that keeps silent for long is awaited with the others.
+            let awaited = at.iter().rev().filter_map(|i| sessions.get(*i));
             let answers = |s: &SessionRef| s.try_borrow_mut().is_ok_and(|mut s| hears(&mut s));
-            // The first that keeps silent for long is awaited together with the others.
             let _ = awaited.take_while(|s| answers(s)).count();
             continue;
         }

@@ -147,10 +147,11 @@ fn collect_until(
     Ok(states.into_iter().map(|(c, _)| c.finish()).collect())
 }
 
-/// Collects what comes within a few milliseconds. All are awaited, in whichever order; the first
-/// that takes longer is left to be awaited with the others.
+/// Collects what comes within a few milliseconds. All are awaited, in whichever order: the one that
+/// was told last is likely to answer last, and while it is awaited the answers of the others wake
+/// nobody. The first that takes longer is left to be awaited with the others.
 fn collect_soon(work: &[SessionRef], states: &mut [(Collect, bool)]) -> Result<()> {
-    for (session, (collect, done)) in work.iter().zip(states) {
+    for (session, (collect, done)) in work.iter().zip(states).rev() {
         while !*done {
             match wait_soon(session) {
                 Ok(true) => *done = collect.read(session).unwrap_or_else(|e| collect.fail(e)),

@@ -99,7 +99,6 @@ impl Exec {
     }
 
     unsafe fn read_ahead(&mut self) -> Result<()> {
-        self.ensure_store();
         let (mut values, mut nulls) =
             (vec![Datum::from(0usize); self.width], vec![true; self.width]);
         let (v, n) = (values.as_mut_ptr(), nulls.as_mut_ptr());
@@ -126,6 +125,7 @@ impl Exec {
                 break;
             }
             if self.receive_row(values, nulls)? {
+                self.ensure_store();
                 pg_sys::tuplestore_putvalues(self.store, self.desc, values, nulls);
             }
         }
