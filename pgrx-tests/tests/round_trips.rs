@@ -141,6 +141,14 @@ const CASES: &[Case] = &[
         batches: 24,
     },
     Case {
+        what: "the same, where only whether it is asked at all depends on the row",
+        statements: &[
+            "SELECT i, (SELECT count(*) FROM t WHERE i % 3 = 1) FROM generate_series(1, 200) i",
+        ],
+        waits: 2,
+        batches: 4,
+    },
+    Case {
         what: "aggregate over all shards",
         statements: &["SELECT count(*), sum(v) FROM t"],
         waits: 1,

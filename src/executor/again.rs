@@ -5,6 +5,9 @@
 //! the other conditions leave are read once and kept here; from then on PostgreSQL finds the right
 //! ones by the conditions, which it checks in any case. When there are more than [`MOST`], or more
 //! than `work_mem` holds, the scan goes on asking nodes.
+//!
+//! A scan that runs again with the same values would bring the same rows. They are kept when that
+//! happens for the first time, as far as `work_mem` holds them.
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
@@ -32,6 +35,8 @@ pub struct Again {
     /// All rows of the table that the conditions without outer values leave.
     plan: Rc<Prepared>,
     exprs: *mut List,
+    /// Every run brings the same rows, until a value changes.
+    alike: bool,
     runs: u32,
     store: *mut Tuplestorestate,
     slot: *mut TupleTableSlot,
@@ -44,20 +49,45 @@ impl Again {
     /// For a scan that also has a plan for all rows; `exprs` are the parameters of that.
     pub fn new(plan: Rc<Prepared>, exprs: *mut List) -> Again {
         let (store, slot) = (std::ptr::null_mut(), std::ptr::null_mut());
-        Again { plan, exprs, runs: 0, store, slot, rows: 0, given_up: false }
+        Again { plan, exprs, alike: false, runs: 0, store, slot, rows: 0, given_up: false }
     }
 
-    /// The scan is about to run once more.
-    pub unsafe fn rescan(&mut self) {
+    /// For any other scan, once it has to run again: with its own plan and parameters.
+    pub fn alike(plan: Rc<Prepared>, exprs: *mut List) -> Again {
+        Again { alike: true, ..Again::new(plan, exprs) }
+    }
+
+    /// The scan is about to run once more; `changed` when one of its own values is another one.
+    /// The first run of a sub-query begins with this as well: then it has not `asked` nodes yet.
+    pub unsafe fn rescan(&mut self, changed: bool, asked: bool) {
+        if self.alike && changed {
+            self.forget();
+            self.runs = 0;
+            self.given_up = false;
+            return;
+        }
+        if self.alike && !asked && self.store.is_null() {
+            return;
+        }
         self.runs = self.runs.saturating_add(1);
         if !self.store.is_null() {
             pg_sys::tuplestore_rescan(self.store);
         }
     }
 
+    unsafe fn forget(&mut self) {
+        if !self.store.is_null() {
+            run::clear(self.slot);
+            pg_sys::tuplestore_end(self.store);
+            self.store = std::ptr::null_mut();
+        }
+        self.rows = 0;
+    }
+
     /// Whether rows come from here; looks at it when a run begins.
     pub unsafe fn serves(&mut self, s: *mut State) -> Result<bool> {
-        if self.store.is_null() && self.runs >= RUNS && !self.given_up {
+        let runs = if self.alike { 1 } else { RUNS };
+        if self.store.is_null() && self.runs >= runs && !self.given_up {
             self.given_up = !self.read_all(s)?;
         }
         Ok(!self.store.is_null())
@@ -85,11 +115,12 @@ impl Again {
             self.slot = pg_sys::MakeSingleTupleTableSlot(desc, &pg_sys::TTSOpsMinimalTuple);
         }
         pg_sys::MemoryContextSwitchTo(old);
+        let most = if self.alike { usize::MAX } else { MOST as usize };
         let mut fits = true;
         while fits && read_one(&mut exec, s)? {
             pg_sys::tuplestore_puttupleslot(store, slot);
             self.rows += 1;
-            fits = self.rows <= MOST as usize && tuplestore_in_memory(store);
+            fits = self.rows <= most && tuplestore_in_memory(store);
         }
         exec.end();
         node::exec_of(s).traffic.bytes += exec.traffic.bytes;
@@ -109,13 +140,10 @@ impl Again {
 
     /// The scan ends.
     pub unsafe fn end(&mut self) {
+        self.forget();
         if !self.slot.is_null() {
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);
             self.slot = std::ptr::null_mut();
-        }
-        if !self.store.is_null() {
-            pg_sys::tuplestore_end(self.store);
-            self.store = std::ptr::null_mut();
         }
     }
 }

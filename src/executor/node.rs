@@ -276,11 +276,35 @@ extern "C-unwind" fn rescan(node: *mut CustomScanState) {
     guard::entry(|| unsafe {
         let s = node as *mut State;
         pg_sys::ExecScanReScan(&mut (*s).css.ss);
-        (*(*s).exec).reset();
+        let exec = &mut *(*s).exec;
+        let asked = exec.started();
+        exec.reset();
+        if (*s).again.is_null() && exec.plan.operation == Operation::Select {
+            let again = Again::alike(exec.plan.clone(), (*s).exprs);
+            (*s).again = guard::leak_into((*(*s).css.ss.ps.state).es_query_cxt, again);
+        }
         if !(*s).again.is_null() {
-            (*(*s).again).rescan();
+            (*(*s).again).rescan(changes(s), asked);
         }
     })
+}
+
+/// Whether one of the values that go to nodes is another one than in the run before.
+unsafe fn changes(s: *mut State) -> bool {
+    let changed = (*s).css.ss.ps.chgParam;
+    let scan = (*s).css.ss.ps.plan as *mut CustomScan;
+    let visit = &mut |n| match nodes::cast::<pg_sys::Param>(n, NodeTag::T_Param) {
+        Some(p) if (*p).paramkind == pg_sys::ParamKind::PARAM_EXEC => {
+            match pg_sys::bms_is_member((*p).paramid, changed) {
+                true => nodes::Visit::Stop,
+                false => nodes::Visit::Descend,
+            }
+        }
+        // Its plan may depend on more than can be seen here.
+        _ if nodes::tag(n) == NodeTag::T_SubPlan => nodes::Visit::Stop,
+        _ => nodes::Visit::Descend,
+    };
+    !changed.is_null() && nodes::walk((*scan).custom_exprs as *mut Node, visit)
 }
 
 extern "C-unwind" fn explain(

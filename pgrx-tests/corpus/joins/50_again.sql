@@ -20,6 +20,34 @@ SELECT k, (SELECT count(*) FROM b WHERE b.y < a.x AND (SELECT count(*) FROM c WH
 SELECT k, (SELECT count(*) FROM b WHERE b.y < a.x AND b.k IN (11, 12, 13, 30) AND b.s LIKE 's%') FROM a;
 SELECT k, (SELECT count(*) FROM b WHERE b.y < a.x AND b.k > (SELECT avg(x) FROM a)) FROM a;
 SELECT k, CASE WHEN x > 4 THEN (SELECT sum(b.y) FROM b WHERE b.k > a.k) ELSE (SELECT sum(c.z) FROM c WHERE c.k > a.k) END FROM a;
+-- Scans that bring the same rows in each run: only what is done with them depends on the row around.
+SELECT k, x, (SELECT count(*) FROM b WHERE a.x > 4) FROM a;
+SELECT k, x, (SELECT count(*) FROM b WHERE a.x > 4 OR b.y = 3) FROM a;
+SELECT k FROM a WHERE 3 IN (SELECT (SELECT count(*) FROM c WHERE c.z > 9 AND true IN (SELECT b.y > 2 FROM b WHERE a.x = 3 OR c.k >= a.k)) FROM b);
+SELECT k, (SELECT sum(b.y + a.x) FROM b) FROM a;
+SELECT k, (SELECT count(*) FROM b, c WHERE b.y + c.k > a.x) FROM a;
+SELECT k, ARRAY(SELECT b.y + a.x FROM b ORDER BY b.k DESC, b.y, b.s LIMIT 3) FROM a;
+SELECT k, EXISTS (SELECT 1 FROM c WHERE c.z > 2 AND random() < a.x + 2) FROM a;
+SELECT k, (SELECT count(*) FROM empty WHERE a.x > 4) FROM a;
+SELECT i, (SELECT min(n) FROM (SELECT n FROM skew WHERE n > 290 ORDER BY n OFFSET i LIMIT 1) q) FROM generate_series(0, 12) i;
+SELECT a.k, q.s FROM a, LATERAL (SELECT b.s FROM b ORDER BY b.s NULLS FIRST, b.k OFFSET abs(a.x) LIMIT 1) q;
+SELECT r.id, (SELECT count(*) FROM l, b WHERE l.id < b.y + r.id) FROM r;
+-- The values within change, but not with each row.
+SELECT k, (SELECT sum((SELECT count(*) FROM c WHERE c.k > a.k AND r.id > 1)) FROM r) FROM a;
+SELECT k, (SELECT sum((SELECT count(*) FROM c WHERE c.k > r.id - r.id + a.k OFFSET 0)) FROM r WHERE r.id <= a.x) FROM a;
+WITH RECURSIVE t(i, n) AS (SELECT 1, 0::bigint UNION ALL SELECT t.i + 1, (SELECT count(*) FROM b WHERE t.i % 2 = 0) FROM t WHERE t.i < (SELECT max(y) FROM b)) SELECT * FROM t;
+WITH RECURSIVE t(i) AS (SELECT 1 UNION SELECT b.k FROM t, b WHERE b.y = t.i % 8) SELECT * FROM t;
+PREPARE alike(int) AS SELECT k, (SELECT count(*) FROM b WHERE b.k <> $1 AND a.x > 4) FROM a WHERE k <> $1;
+EXECUTE alike(11);
+EXECUTE alike(12);
+EXECUTE alike(13);
+EXECUTE alike(14);
+EXECUTE alike(15);
+EXECUTE alike(16);
+EXECUTE alike(17);
+DEALLOCATE alike;
+-- @error 22012
+SELECT k, (SELECT sum(1 / b.y) FROM b WHERE a.x > 4) FROM a;
 -- Errors are those of the rows that the conditions let through.
 SELECT k, (SELECT sum(10 / b.y) FROM b WHERE b.y > a.k) FROM a;
 -- @error 22012

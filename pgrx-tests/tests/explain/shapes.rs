@@ -120,6 +120,17 @@ fn scans_that_run_again() {
     let lines =
         explain(&mut c, BARE, "SELECT (SELECT max(id) FROM oth WHERE oth.id = ev.id) FROM ev");
     assert_eq!(count(&lines, &format!("Rows Kept: {rows}")), 1, "{lines:#?}");
+    // Where each run would bring the same rows, from the second one on.
+    let alike = |n: &str| {
+        format!("SELECT (SELECT max(id) FROM oth WHERE i <> 7) FROM generate_series(1, {n}) i")
+    };
+    let lines = explain(&mut c, BARE, &alike("1"));
+    assert_eq!(count(&lines, "Rows Kept"), 0, "{lines:#?}");
+    let lines = explain(&mut c, BARE, &alike("2"));
+    assert_eq!(count(&lines, &format!("Rows Kept: {rows}")), 1, "{lines:#?}");
+    // Details of the run that asked nodes.
+    assert_eq!(count(&lines, "Seq Scan on oth_"), 1, "{lines:#?}");
+    assert_eq!(count(&lines, "Tuple data received from nodes: 0 bytes"), 0, "{lines:#?}");
 }
 
 #[test]

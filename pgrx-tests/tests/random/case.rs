@@ -76,7 +76,12 @@ impl<'a> Run<'a> {
             Outcome::Same => return true,
             Outcome::Error(code) => *self.errors.entry(code).or_default() += 1,
             Outcome::Refused(text) => *self.refused.entry(text).or_default() += 1,
-            Outcome::Timeout => self.timeouts += 1,
+            Outcome::Timeout { alone } => {
+                self.timeouts += 1;
+                if alone {
+                    println!("case {}: slow on the cluster only\n  {sql};", self.case);
+                }
+            }
             Outcome::Different(text) => {
                 let (seed, case) = (self.seed, self.case);
                 let head = format!("CITUS_RANDOM_SEED={seed} CITUS_RANDOM_CASE={case}");

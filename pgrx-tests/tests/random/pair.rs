@@ -16,8 +16,10 @@ pub enum Outcome {
     Same,
     /// Both sides refuse it, with the same SQLSTATE.
     Error(String),
-    /// It took too long on one side.
-    Timeout,
+    /// It took too long, perhaps on the cluster alone.
+    Timeout {
+        alone: bool,
+    },
     /// The cluster says that it does not support this.
     Refused(String),
     Different(String),
@@ -74,7 +76,7 @@ impl<'a> Pair<'a> {
         let code = |a: &Answer| a.as_ref().err().map(|e| e.code().to_owned()).unwrap_or_default();
         let (w, g) = (code(&want), code(&got));
         if w == "57014" || g == "57014" {
-            return Outcome::Timeout;
+            return Outcome::Timeout { alone: w != "57014" };
         }
         if g == "0A000" && w != g {
             return Outcome::Refused(got.err().map(|e| e.to_string()).unwrap_or_default());
