@@ -105,6 +105,20 @@ impl Tree {
         found
     }
 
+    /// Takes the foreign keys that an ALTER TABLE adds as fulfilled, for a table that has its rows
+    /// elsewhere, where they are checked. Changes the statement.
+    pub fn trust_new_keys(self) {
+        for c in self.alter_commands() {
+            use AlterTableType::{AT_AddColumn, AT_AddConstraint};
+            // SAFETY: the subtype says that the definition is a constraint or a column.
+            unsafe {
+                if [AT_AddColumn, AT_AddConstraint].contains(&(*c.0).subtype) {
+                    trust((*c.0).def);
+                }
+            }
+        }
+    }
+
     /// Foreign keys that a CREATE TABLE or ALTER TABLE writes: the referenced tables.
     pub fn referenced_tables(self) -> Vec<Name> {
         let mut found = Vec::new();
@@ -123,6 +137,32 @@ impl Tree {
             }
         }
         found
+    }
+}
+
+unsafe fn trust(node: *mut pg_sys::Node) {
+    if node.is_null() {
+        return;
+    }
+    // SAFETY: the tag says which structure it is.
+    unsafe {
+        match (*node).type_ {
+            NodeTag::T_Constraint => {
+                let constraint = node as *mut pg_sys::Constraint;
+                // What is NOT VALID stays so.
+                let checks = !(*constraint).skip_validation;
+                if (*constraint).contype == pg_sys::ConstrType::CONSTR_FOREIGN && checks {
+                    (*constraint).skip_validation = true;
+                    (*constraint).initially_valid = true;
+                }
+            }
+            NodeTag::T_ColumnDef => {
+                for c in items((*(node as *mut pg_sys::ColumnDef)).constraints) {
+                    trust(c as *mut pg_sys::Node);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
