@@ -217,6 +217,13 @@ fn statements_that_shards_cannot_follow_are_refused() {
             assert!(e.hint.is_some() || e.detail.is_some(), "{sql}\n{e}");
             assert_eq!(on_nodes(cluster, db, shape), before, "{sql}");
         }
+        c.run("CREATE TYPE pair AS (a int, b text); ALTER TABLE t ADD COLUMN p pair");
+        if !cluster.workers.is_empty() {
+            let e = refused(c, "ALTER TYPE pair ADD ATTRIBUTE c int", "0A000");
+            let told =
+                "cannot change the attributes of type pair: distributed tables have columns of it";
+            assert_eq!(e.message, told);
+        }
     });
 }
 

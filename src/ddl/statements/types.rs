@@ -1,10 +1,9 @@
 //! Changes of types that columns of managed tables have: other nodes have the types too.
 
-use super::refuse::not_supported;
 use super::{hold_copies, plainly};
 use crate::catalog;
 use crate::ddl::{dependencies, info, send};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{quote_ident, quote_literal};
 use crate::pg::statement::TypeChange;
@@ -105,8 +104,11 @@ pub fn refuse_composite(relid: Oid) -> Result<()> {
     let sql = "SELECT reltype, relname FROM pg_class WHERE oid = $1 AND relkind = 'c'";
     for r in info::rows(sql, &[spi::oid(relid)])? {
         if !groups_using(r.oid(0))?.is_empty() {
-            let statement = format!("ALTER TYPE {}", quote_ident(&r.text(1)));
-            return Err(not_supported(&statement, "whose columns have the type"));
+            return Err(Error::unsupported(format!(
+                "cannot change the attributes of type {}: distributed tables have columns of it",
+                quote_ident(&r.text(1))
+            ))
+            .hint("Run undistribute_table on them first."));
         }
     }
     Ok(())
