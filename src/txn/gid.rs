@@ -137,7 +137,7 @@ mod tests {
             peers: Vec::new(),
         };
         assert_eq!(Gid::parse(&gid.to_string()), Some(gid.clone()));
-        assert_eq!(gid.to_string().len(), 101);
+        assert_eq!(gid.to_string().len(), 99);
         assert!(gid.names().fit(usize::MAX));
         let peers = vec![(1, 0x1_0000_0001), (i32::MAX, 7)];
         let gid = Gid { peers, ..gid };
