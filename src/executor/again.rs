@@ -6,8 +6,8 @@
 //! ones by the conditions, which it checks in any case. When there are more than [`MOST`], or more
 //! than `work_mem` holds, the scan goes on asking nodes.
 //!
-//! A scan that runs again with the same values would bring the same rows. They are kept when that
-//! happens for the first time, as far as `work_mem` holds them.
+//! A scan that runs again with the same values would bring the same rows, unless it calls volatile
+//! functions. They are kept when that happens for the first time, as far as `work_mem` holds them.
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 

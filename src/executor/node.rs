@@ -279,7 +279,8 @@ extern "C-unwind" fn rescan(node: *mut CustomScanState) {
         let exec = &mut *(*s).exec;
         let asked = exec.started();
         exec.reset();
-        if (*s).again.is_null() && exec.plan.operation == Operation::Select {
+        let steady = exec.plan.operation == Operation::Select && !exec.plan.volatile;
+        if (*s).again.is_null() && steady {
             let again = Again::alike(exec.plan.clone(), (*s).exprs);
             (*s).again = guard::leak_into((*(*s).css.ss.ps.state).es_query_cxt, again);
         }

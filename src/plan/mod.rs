@@ -115,6 +115,8 @@ pub struct DistPlan {
     pub prepare: bool,
     /// Inserts one row: it needs a value for the distribution column.
     pub insert: bool,
+    /// Each run may bring other rows: it calls volatile functions.
+    pub volatile: bool,
     /// Tables that are written, or whose rows are locked (OIDs).
     pub locks: Vec<u32>,
     /// Nothing but new rows is written, and a conflict with other rows is an error.
@@ -146,6 +148,7 @@ impl DistPlan {
             rows: 0.0,
             prepare: false,
             insert: false,
+            volatile: false,
             locks: vec![table],
             append,
             tenant: None,

@@ -109,6 +109,7 @@ fn rows_of(number: u64, columns: List<TargetEntry>) -> Result<RangeTblEntry> {
         rows: 1000.0,
         prepare: false,
         insert: false,
+        volatile: false,
         locks: Vec::new(),
         append: false,
         tenant: None,

@@ -3,6 +3,7 @@
 use super::analyze::{Analyzer, Leaf, Part, Reject};
 use super::deparse;
 use super::order;
+use super::ship;
 use super::values::Values;
 use super::whole;
 use crate::catalog::Table;
@@ -60,6 +61,7 @@ pub fn dist_plan(q: Query, place: Place) -> Result<(DistPlan, Values)> {
         rows: place.rows,
         prepare,
         insert: false,
+        volatile: operation == Operation::Select && q.node().contains(ship::is_volatile),
         locks: locked_tables(q),
         append: q.command_type() == CmdType::CMD_INSERT
             && q.on_conflict().is_none()

@@ -255,6 +255,7 @@ fn table_query(
         rows,
         prepare: false,
         insert: false,
+        volatile: false,
         locks: if operation == Operation::Select {
             Vec::new()
         } else {

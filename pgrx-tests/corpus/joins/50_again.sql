@@ -32,6 +32,10 @@ SELECT k, (SELECT count(*) FROM empty WHERE a.x > 4) FROM a;
 SELECT i, (SELECT min(n) FROM (SELECT n FROM skew WHERE n > 290 ORDER BY n OFFSET i LIMIT 1) q) FROM generate_series(0, 12) i;
 SELECT a.k, q.s FROM a, LATERAL (SELECT b.s FROM b ORDER BY b.s NULLS FIRST, b.k OFFSET abs(a.x) LIMIT 1) q;
 SELECT r.id, (SELECT count(*) FROM l, b WHERE l.id < b.y + r.id) FROM r;
+-- Volatile functions run in each of them.
+SELECT count(DISTINCT v) > 15 FROM (SELECT i, (SELECT sum(q.r) FROM (SELECT random() AS r FROM b OFFSET 0) q WHERE i > 0) AS v FROM generate_series(1, 20) i) t;
+SELECT count(DISTINCT v) > 15 FROM (SELECT i, (SELECT q.r FROM (SELECT random() AS r FROM b WHERE k = 12 LIMIT 1) q WHERE i > 0) AS v FROM generate_series(1, 20) i) t;
+SELECT count(DISTINCT v) > 5 FROM (SELECT i, (SELECT b.k FROM b WHERE i > 0 ORDER BY random() LIMIT 1) AS v FROM generate_series(1, 60) i) t;
 -- The values within change, but not with each row.
 SELECT k, (SELECT sum((SELECT count(*) FROM c WHERE c.k > a.k AND r.id > 1)) FROM r) FROM a;
 SELECT k, (SELECT sum((SELECT count(*) FROM c WHERE c.k > r.id - r.id + a.k OFFSET 0)) FROM r WHERE r.id <= a.x) FROM a;

@@ -228,6 +228,7 @@ fn statement(table: &Table, pieces: Vec<Piece>, columns: Vec<Column>) -> DistPla
         rows: 1000.0,
         prepare: false,
         insert: false,
+        volatile: false,
         locks: vec![anchor],
         append: false,
         tenant: None,
