@@ -261,6 +261,28 @@ fn changes_arrive_and_go_back() {
 }
 
 #[test]
+fn keys_between_local_tables_hold() {
+    both("lockeys", |_, _, c| {
+        c.run(
+            "CREATE TABLE o (id int PRIMARY KEY); INSERT INTO o VALUES (1);
+               CREATE TABLE t (id int PRIMARY KEY, x int); INSERT INTO t VALUES (1, 1), (2, 5);
+               SELECT citus_add_local_table_to_metadata('t')",
+        );
+        let key = "ALTER TABLE t ADD CONSTRAINT k FOREIGN KEY (x) REFERENCES o";
+        let e = refused(c, key, "23503");
+        assert!(e.message.contains("\"t\"") && e.message.contains("\"k\""), "{e}");
+        c.run("UPDATE t SET x = NULL WHERE id = 2");
+        c.run(key);
+        refused(c, "INSERT INTO t VALUES (3, 9)", "23503");
+        refused(c, "DELETE FROM o", "23503");
+        c.run("INSERT INTO o VALUES (9); INSERT INTO t VALUES (3, 9)");
+        c.run("CREATE TEMP TABLE tmp (id int PRIMARY KEY)");
+        refused(c, "ALTER TABLE t ADD FOREIGN KEY (x) REFERENCES tmp", "0A000");
+        assert_eq!(c.value("SELECT count(*) FROM t"), "3");
+    });
+}
+
+#[test]
 fn types_of_a_name_that_was_used_before_are_the_new_ones() {
     both("retyped", |cluster, db, c| {
         for (types, value) in [

@@ -45,6 +45,9 @@ pub fn alter_table(mut call: Call) -> Result<()> {
             _ => None,
         });
     }
+    if m.table.kind == Kind::Local {
+        manage_referenced(statement)?;
+    }
     // The shards look whether their rows fulfil them; here the columns may be ahead of theirs.
     call.writable().trust_new_keys();
     plainly(&call)?;
@@ -74,6 +77,19 @@ fn before_alter_local(statement: crate::pg::tree::Tree, oid: Oid) -> Result<()> 
             ))
             .hint(format!("Distribute \"{local}\" first.")));
         }
+    }
+    Ok(())
+}
+
+/// Tables of this server that a managed local table is to reference are managed too, as when it
+/// became one itself: the key holds between shards.
+fn manage_referenced(statement: crate::pg::tree::Tree) -> Result<()> {
+    for name in statement.referenced_tables() {
+        let Some(oid) = name.find().filter(|o| catalog::table(*o).is_none()) else { continue };
+        let mut request = convert::Request::new(oid, Target::Local);
+        request.automatic = true;
+        convert::convert(&request)?;
+        relation::command_counter_increment();
     }
     Ok(())
 }
