@@ -34,3 +34,8 @@ CREATE TABLE lists (k INT, a INT[], t TEXT[], l small_list, v TEXT);
 -- @distribute lists k
 CREATE TABLE shapes (k TEXT, bx BOX, pt POINT);
 -- @distribute shapes k
+-- Tables for values by chance: what they hold is not compared.
+CREATE TABLE dice (k INT PRIMARY KEY, v TEXT, n INT, twice INT GENERATED ALWAYS AS (n * 2) STORED);
+-- @cluster SELECT create_distributed_table('dice', 'k', colocate_with => 't')
+CREATE TABLE draw (id INT PRIMARY KEY, name TEXT, n INT);
+-- @cluster SELECT create_reference_table('draw')

@@ -85,6 +85,7 @@ types! {
     CaseWhen: T_CaseWhen,
     NullTest: T_NullTest,
     RowExpr: T_RowExpr,
+    FieldSelect: T_FieldSelect,
     SubscriptingRef: T_SubscriptingRef,
     FieldStore: T_FieldStore,
     CoerceToDomain: T_CoerceToDomain,
@@ -384,6 +385,13 @@ fields! {
         row_format: row_format, set_row_format, CoercionForm::Type;
         colnames: colnames, set_colnames, List<Node>;
         location: location, set_location, i32;
+    }
+    FieldSelect {
+        arg: arg, set_arg, Node;
+        fieldnum: fieldnum, set_fieldnum, i16;
+        resulttype: resulttype, set_resulttype, Oid;
+        resulttypmod: resulttypmod, set_resulttypmod, i32;
+        resultcollid: resultcollid, set_resultcollid, Oid;
     }
     FieldStore {
         arg: arg, set_arg, Node;

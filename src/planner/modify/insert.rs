@@ -1,6 +1,7 @@
 //! INSERT: one row, or rows from below routed to their shards.
 
 use super::rows::{self, Form};
+use super::wanted::{self, Rows};
 use super::{checks, conflict, lift, select};
 use super::{key_change, shard_without_key};
 use crate::catalog::{self, Kind as TableKind, Table};
@@ -230,6 +231,11 @@ fn reads_us_later(stmt: PlannedStmt) -> bool {
 /// The INSERT's source as a query for the new rows, and the conditions on them.
 pub(super) fn as_select(q: Query, table: &Table) -> Result<(Query, Vec<Check>)> {
     let target = q.result_relation();
+    let mut rows = Rows::new(target);
+    if !q.with_check_options().is_empty() {
+        let volatile = |t: &TargetEntry| wanted::is_volatile(t.expr());
+        q.target_list().iter().filter(volatile).for_each(|t| t.set_expr(rows.once(t.expr())));
+    }
     let new: Vec<(i16, Node)> = q.target_list().iter().map(|t| (t.resno(), t.expr())).collect();
     for (i, t) in q.target_list().iter().enumerate() {
         t.set_resno(i as i16 + 1);
@@ -256,7 +262,7 @@ pub(super) fn as_select(q: Query, table: &Table) -> Result<(Query, Vec<Check>)> 
             rte.set_in_from_cl(true);
         }
     }
-    Ok((q, checked))
+    Ok((rows.over(q), checked))
 }
 
 /// [`insert_template`], or what it was for another statement of the same form.

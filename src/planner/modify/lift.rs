@@ -109,7 +109,7 @@ fn single_columns(c: OnConflictExpr) {
     let mut out = List::EMPTY;
     for t in list.iter().filter(|t| !t.resjunk()) {
         let t = t.shallow_copy();
-        t.set_expr(place::without_multi(t.expr(), list));
+        t.set_expr(place::without_multi(t.expr(), list, place::one_column));
         out.push(t);
     }
     c.set_on_conflict_set(out);

@@ -4,9 +4,10 @@
 //! part. Otherwise the source is joined here with the target's rows and their places; each row of
 //! the join says by a number which action it is for and carries that action's values.
 
+use super::checks;
 use super::ctid;
-use super::place::{self, Identity, Rows, SHARD_ATTRIBUTE};
-use super::{checks, returning};
+use super::place::{self, Identity, SHARD_ATTRIBUTE};
+use super::wanted::{self, Rows};
 use crate::catalog::{Kind, Table};
 use crate::error::{Error, Result};
 use crate::pg::lookup;
@@ -18,7 +19,7 @@ use crate::plan::{Apply, Prune, Target};
 use crate::planner::analyze::Analyzer;
 use crate::planner::pushdown::{self, Place};
 use crate::planner::values::Values;
-use crate::planner::{deparse, rest, ship, whole, Standard};
+use crate::planner::{rest, whole, Standard};
 use pgrx::pg_sys::{self, CmdType, JoinType, NodeTag, NullTestType, Oid, RTEKind};
 use std::rc::Rc;
 
@@ -95,7 +96,7 @@ fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
         // The shards have the policies of the table, and check by themselves.
         target.set_security_quals(List::EMPTY);
     }
-    let mut rows = Rows::new();
+    let mut rows = Rows::new(s.result_relation());
     let mut keys = Vec::new();
     for a in actions(s) {
         rows.add_if(a.qual());
@@ -152,9 +153,11 @@ fn by_place(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
     ctid::check_here(q, table)?;
     let s = join(q);
     let target = s.result_relation();
-    let mut rows = Rows::new();
+    let mut rows = Rows::new(target);
     let id = Identity::new(table, target, &mut rows);
     let number = action_number(s);
+    // Conditions that have another answer each time are asked once for a row.
+    let number = if wanted::is_volatile(number) { rows.once(number) } else { number };
     let column = rows.add(number);
     let mut apply = Apply {
         steps: Vec::new(),
@@ -179,52 +182,9 @@ fn by_place(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         apply.steps.push(place::by_identity(table, &id, &[], true, &[]));
     }
     apply.check_as(place::ALIAS, place::owner_of_target(s));
-    let volatile = actions(s).into_iter().any(|a| ship::classify(a.qual()).volatile);
     let s = rows.into_query(s);
-    let s = if volatile { decided_once(s, number)? } else { s };
     let stmt = rest::plan(s, standard)?;
     Ok(super::on_top(q, stmt, &apply, &[]))
-}
-
-/// The query for rows with the number of the action computed in a query below it: conditions that
-/// have another answer each time are asked once for a row.
-fn decided_once(s: Query, number: Node) -> Result<Query> {
-    if !s.ctes().is_empty() {
-        return Err(Error::unsupported(
-            "a volatile function in a condition of MERGE with WITH on a distributed table",
-        )
-        .hint("Compute the condition in the source query."));
-    }
-    let mut columns: Vec<Var> = Vec::new();
-    let list: Vec<TargetEntry> = s.target_list().iter().collect();
-    // The number's own columns are the inner query's affair.
-    let is_mark = query::text(&deparse::token());
-    let mark = |e: Node| e.mutate(|n| n.equals(number).then(|| is_mark.copy()));
-    let outputs: Vec<Node> =
-        list.iter().map(|t| returning::over_columns(mark(t.expr()), 0, &mut columns)).collect();
-    let at = columns.len() as i16 + 1;
-    let chosen = query::var_like(1, at, number);
-    let outer = query::select();
-    let mut inner_list = List::EMPTY;
-    for (i, e) in columns.iter().map(|v| v.node()).chain([number]).enumerate() {
-        let name = Text::new(&format!("m{}", i + 1));
-        inner_list.push(query::target_entry(e.copy(), i as i16 + 1, name));
-    }
-    let names = inner_list.iter().map(|t| query::string(&t.resname().to_string())).collect();
-    let mut outer_list = List::EMPTY;
-    for (t, e) in list.iter().zip(outputs) {
-        let e = e.mutate(|n| n.equals(is_mark).then(|| chosen.copy()));
-        outer_list.push(query::target_entry(e, t.resno(), t.resname()));
-    }
-    s.set_target_list(inner_list);
-    let rte = query::from_item(RTEKind::RTE_SUBQUERY);
-    rte.set_subquery(Some(s));
-    rte.set_eref(Some(query::alias("merged", names)));
-    outer.set_rtable(List::from([rte]));
-    outer.set_jointree(Some(query::from_entry(1, Node::NONE)));
-    outer.set_target_list(outer_list);
-    outer.set_has_sub_links(s.has_sub_links());
-    Ok(outer)
 }
 
 /// Steps of one action; its values are computed only where the row is for it.
@@ -242,7 +202,12 @@ fn action_steps(
     let mut moves = false;
     let computed = |t: &TargetEntry| t.expr().tag() == NodeTag::T_SetToDefault;
     for t in a.target_list().iter().filter(|t| !t.resjunk() && !computed(t)) {
-        let e = place::without_multi(t.expr(), a.target_list());
+        let e = place::without_multi(t.expr(), a.target_list(), |link, column, like| {
+            // The number is not known yet where a row is asked for when it is.
+            let known = number.0.cast::<Var>().is_none();
+            let guard = |row| if known { only_for(number, row) } else { row };
+            rows.column_of(link, column, like, guard)
+        });
         let own = e
             .strip_relabel()
             .cast::<Var>()

@@ -19,6 +19,7 @@ mod place;
 mod returning;
 mod rows;
 mod select;
+mod wanted;
 
 pub use conflict::is_row;
 pub use place::SHARD_ATTRIBUTE;

@@ -1,5 +1,6 @@
 //! UPDATE and DELETE by the places of rows.
 
+use super::wanted::{self, Rows};
 use super::{checks, ctid, returning};
 use crate::catalog::{Kind as TableKind, Table};
 use crate::error::{Error, Result};
@@ -10,58 +11,12 @@ use crate::pg::query::{
 };
 use crate::plan::{Apply, Column, DistPlan, Operation, Piece, Prune, Route, Sent, Step};
 use crate::plan::{Target, Template};
-use crate::planner::{pushdown, rest, scan, ship, Standard};
-use pgrx::pg_sys::{
-    self, CmdType, LockClauseStrength, NodeTag, Oid, ParamKind, RTEKind, SubLinkType,
-};
+use crate::planner::{pushdown, rest, ship, Standard};
+use pgrx::pg_sys::{self, CmdType, NodeTag, Oid, ParamKind, RTEKind, SubLinkType};
 use std::rc::Rc;
 
 /// Attribute number under which scans deliver the number of a row's shard.
 pub const SHARD_ATTRIBUTE: i16 = pg_sys::TableOidAttributeNumber as i16;
-
-/// The query for rows that is made from a modification.
-pub struct Rows {
-    /// Its outputs so far.
-    list: List<TargetEntry>,
-}
-
-impl Rows {
-    /// No outputs yet.
-    pub fn new() -> Self {
-        Rows { list: List::EMPTY }
-    }
-
-    /// Adds an output; its number counts from 0.
-    pub fn add(&mut self, e: Node) -> u32 {
-        let n = self.list.len();
-        let name = Text::new(&format!("c{}", n + 1));
-        self.list.push(query::target_entry(e, n as i16 + 1, name));
-        n as u32
-    }
-
-    /// Adds an expression that may be missing.
-    pub fn add_if(&mut self, e: Node) {
-        for n in e.conjuncts() {
-            self.add(n);
-        }
-    }
-
-    /// Makes a modification the query for these outputs; rows of the target are locked where
-    /// they are found, so that their places stay true.
-    pub fn into_query(self, q: Query) -> Query {
-        if let Some(target) = q.target() {
-            let lock = f64::from(LockClauseStrength::LCS_FORUPDATE);
-            target.set_enrtuples(scan::BY_PLACE + lock);
-        }
-        q.set_target_list(self.list);
-        q.set_command_type(CmdType::CMD_SELECT);
-        q.set_result_relation(0);
-        q.set_returning_list(List::EMPTY);
-        q.set_merge_action_list(List::EMPTY);
-        q.set_with_check_options(List::EMPTY);
-        q
-    }
-}
 
 /// Columns by which a row of the target is found again.
 pub struct Identity {
@@ -243,9 +198,9 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
     ctid::with_shards(s, table);
     let target = s.result_relation();
     let is_update = q.command_type() == CmdType::CMD_UPDATE;
-    let mut rows = Rows::new();
+    let mut rows = Rows::new(target);
     let id = Identity::new(table, target, &mut rows);
-    let new: Vec<(i16, Node)> = if is_update { assigned(s)? } else { Vec::new() };
+    let new = if is_update { assigned(s, &mut rows)? } else { Vec::new() };
     let mut apply = if super::changes_key(q, table) {
         move_rows(s, table, &mut rows, &id, &new)?
     } else {
@@ -266,22 +221,32 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
 }
 
 /// New values by column number.
-fn assigned(s: Query) -> Result<Vec<(i16, Node)>> {
+fn assigned(s: Query, rows: &mut Rows) -> Result<Vec<(i16, Node)>> {
     let list = s.target_list();
+    // RETURNING and conditions on the new row mention them again.
+    let again = !s.returning_list().is_empty() || !s.with_check_options().is_empty();
     let mut out = Vec::new();
     let computed = |t: &TargetEntry| t.expr().tag() == NodeTag::T_SetToDefault;
     for t in list.iter().filter(|t| !t.resjunk() && !computed(t)) {
         if ship::classify(t.expr()).srf {
             return Err(Error::unsupported("a set-returning function in UPDATE"));
         }
-        out.push((t.resno(), without_multi(t.expr(), list)));
+        let e = without_multi(t.expr(), list, |link, column, like| {
+            rows.column_of(link, column, like, |row| row)
+        });
+        let once = again && wanted::is_to_compute_once(e);
+        out.push((t.resno(), if once { rows.once(e) } else { e }));
     }
     Ok(out)
 }
 
-/// Parameters that stand for columns of one sub-query (`SET (a, b) = (SELECT ...)`) become
-/// sub-queries of their own.
-pub fn without_multi(e: Node, list: List<TargetEntry>) -> Node {
+/// Parameters that stand for columns of one sub-query (`SET (a, b) = (SELECT ...)`) become what
+/// `column_of` makes of sub-query, column and parameter.
+pub fn without_multi(
+    e: Node,
+    list: List<TargetEntry>,
+    mut column_of: impl FnMut(SubLink, i16, Node) -> Option<Node>,
+) -> Node {
     e.mutate(|n| {
         let p = n.cast::<Param>()?;
         if p.paramkind() != ParamKind::PARAM_MULTIEXPR {
@@ -292,12 +257,12 @@ pub fn without_multi(e: Node, list: List<TargetEntry>) -> Node {
             let s = t.expr().cast::<SubLink>()?;
             (s.sub_link_id() == id).then_some(s)
         })?;
-        one_column(whole, column, n)
+        column_of(whole, column, n)
     })
 }
 
 /// `(SELECT column FROM (sub-query))`.
-fn one_column(s: SubLink, column: i16, like: Node) -> Option<Node> {
+pub fn one_column(s: SubLink, column: i16, like: Node) -> Option<Node> {
     over_columns(s, query::var_like(1, column, like), SubLinkType::EXPR_SUBLINK)
 }
 
@@ -379,6 +344,9 @@ pub fn substitute(e: Node, depth: u32, target: i32, new: &[(i16, Node)]) -> Node
             Kind::Query(q) => {
                 let q = q.copy();
                 q.mutate_parts(|x| Some(substitute(x, depth + 1, target, new)));
+                let link = |n: Node| matches!(n.kind(), Kind::SubLink(_));
+                let links = q.has_sub_links() || new.iter().any(|(_, e)| e.contains(link));
+                q.set_has_sub_links(links);
                 return Some(q.node());
             }
             Kind::Var(v) => v,
