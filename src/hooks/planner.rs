@@ -100,6 +100,10 @@ extern "C-unwind" fn pathlist(
         }
         guard::entry(|| {
             let (Some(r), Some(e)) = (Ref::from_raw(rel), Ref::from_raw(rte)) else { return };
+            if pg_sys::is_dummy_rel(rel) {
+                // Proved to be empty; the condition that proves it may be nowhere else.
+                return;
+            }
             if let Some(rows) = planner::scan::expected_rows(r, e) {
                 set_only_path(root, rel, rows);
             }
