@@ -158,37 +158,44 @@ fn load(o: Oids, relid: Oid) -> Option<Table> {
     })
 }
 
-/// Above this many shards one scan of all placements is cheaper than a probe per shard.
+/// Above this many ranges of shards one scan of all placements is cheaper than a probe for each.
 const PROBE_LIMIT: usize = 2000;
+
+/// Shard ids that are further from each other are read by probes of their own; what belongs to
+/// other tables in between is read in vain.
+const MAX_GAP: i64 = 8;
 
 fn load_placements(o: Oids, shards: &mut [Shard]) {
     let full = xact::full_ids();
-    let read = |r: &scan::Row| Placement {
-        id: r.i64(1),
-        group: r.i32(5),
-        state: r.i32(3),
-        since: full(r.creator()),
+    let mut by_id: Vec<(i64, usize)> = shards.iter().enumerate().map(|(i, s)| (s.id, i)).collect();
+    by_id.sort_unstable();
+    let mut found = |r: &scan::Row| {
+        let id = r.i64(2);
+        let Ok(at) = by_id.binary_search_by_key(&id, |x| x.0) else { return };
+        // Healthy ones only.
+        if r.i32(3) == 1 {
+            let since = full(r.creator());
+            let p = Placement { id: r.i64(1), group: r.i32(5), state: 1, since };
+            shards[by_id[at].1].placements.push(p);
+        }
     };
-    if shards.len() <= PROBE_LIMIT {
-        for s in shards.iter_mut() {
-            let key = scan::Key { attno: 2, equal: pg_sys::F_INT8EQ, value: Datum::from(s.id) };
-            scan::rows(o.placement, Some(o.placement_index), &[key], |r| {
-                s.placements.push(read(r));
-            });
+    let ranges: Vec<(i64, i64)> =
+        by_id.chunk_by(|a, b| b.0.saturating_sub(a.0) <= MAX_GAP).filter_map(ends).collect();
+    if ranges.len() <= PROBE_LIMIT {
+        for range in ranges {
+            scan::rows_between(o.placement, o.placement_index, 2, range, &mut found);
         }
     } else {
-        let index: std::collections::HashMap<i64, usize> =
-            shards.iter().enumerate().map(|(i, s)| (s.id, i)).collect();
-        scan::rows(o.placement, None, &[], |r| {
-            if let Some(&i) = index.get(&r.i64(2)) {
-                shards[i].placements.push(read(r));
-            }
-        });
+        scan::rows(o.placement, None, &[], &mut found);
     }
     for s in shards.iter_mut() {
-        s.placements.retain(|p| p.state == 1);
         s.placements.sort_by_key(|p| p.id);
     }
+}
+
+/// The first and last id of some.
+fn ends(ids: &[(i64, usize)]) -> Option<(i64, i64)> {
+    Some((ids.first()?.0, ids.last()?.0))
 }
 
 /// Whether a placement was there, and healthy, in a snapshot.

@@ -3,9 +3,25 @@
 use super::value::Typed;
 use super::{column, guard};
 use pgrx::pg_sys::{self, Datum, Oid};
+use std::cell::RefCell;
 
 /// Support function number of the 32-bit hash (access/hash.h).
 const HASH_PROC: i16 = 1;
+
+/// Types that most distribution columns have, and the functions of their default hash operator
+/// classes.
+const WELL_KNOWN: [(Oid, u32); 5] = [
+    (pg_sys::INT4OID, pg_sys::F_HASHINT4),
+    (pg_sys::INT8OID, pg_sys::F_HASHINT8),
+    (pg_sys::TEXTOID, pg_sys::F_HASHTEXT),
+    (pg_sys::UUIDOID, pg_sys::F_UUID_HASH),
+    (pg_sys::INT2OID, pg_sys::F_HASHINT2),
+];
+
+thread_local! {
+    /// Records of [`WELL_KNOWN`] that were made already.
+    static KNOWN: RefCell<[Option<*mut pg_sys::FmgrInfo>; 5]> = const { RefCell::new([None; 5]) };
+}
 
 /// A hash function for values of one type (or what is stored like it); lives as long as the process.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +67,27 @@ impl Hasher {
 
     /// The hash function of a type's default hash operator class.
     pub fn of_type(typ: Oid) -> Option<Hasher> {
+        Self::well_known(typ).or_else(|| Self::in_catalog(typ))
+    }
+
+    /// The functions of common types: to look for them takes a dozen probes of the catalogs.
+    fn well_known(typ: Oid) -> Option<Hasher> {
+        let i = WELL_KNOWN.iter().position(|(t, _)| *t == typ)?;
+        let made = KNOWN.with(|k| k.borrow()[i]);
+        if let Some(function) = made {
+            return Some(Hasher { typ, function });
+        }
+        let function = Box::into_raw(Box::<pg_sys::FmgrInfo>::default());
+        // SAFETY: a built-in function; its record is never freed.
+        unsafe {
+            let f = Oid::from(WELL_KNOWN[i].1);
+            pg_sys::fmgr_info_cxt(f, function, pg_sys::TopMemoryContext);
+        }
+        KNOWN.with(|k| k.borrow_mut()[i] = Some(function));
+        Some(Hasher { typ, function })
+    }
+
+    fn in_catalog(typ: Oid) -> Option<Hasher> {
         // SAFETY: type cache entries stay where they are for the life of the process.
         unsafe {
             let flags = pg_sys::TYPECACHE_HASH_PROC_FINFO as i32;

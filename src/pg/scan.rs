@@ -171,6 +171,31 @@ pub fn rows(table: Oid, index: Option<Oid>, keys: &[Key], each: impl FnMut(&Row)
     unsafe { rows_as_of(std::ptr::null_mut(), table, index, keys, each) }
 }
 
+/// Rows of `table` whose bigint column `attno`, the first of `index`, is between two values.
+pub fn rows_between(
+    table: Oid,
+    index: Oid,
+    attno: i16,
+    (from, to): (i64, i64),
+    each: impl FnMut(&Row),
+) {
+    let bounds = [
+        (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE, from),
+        (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE, to),
+    ];
+    let keys = bounds.map(|(strategy, function, value)| {
+        let mut key = pg_sys::ScanKeyData::default();
+        // SAFETY: fills the structure; the functions exist.
+        unsafe {
+            let function = Oid::from(function);
+            pg_sys::ScanKeyInit(&mut key, attno, strategy as u16, function, Datum::from(value));
+        }
+        key
+    });
+    // SAFETY: null stands for the newest catalog snapshot.
+    unsafe { scan(std::ptr::null_mut(), table, Some(index), keys.into(), each) }
+}
+
 /// Whether a snapshot sees the version of a row that is in a slot.
 ///
 /// # Safety
@@ -199,13 +224,25 @@ pub(super) unsafe fn rows_as_of(
     table: Oid,
     index: Option<Oid>,
     keys: &[Key],
+    each: impl FnMut(&Row),
+) {
+    // SAFETY: the caller's promise.
+    unsafe { scan(snapshot, table, index, scan_keys(keys), each) }
+}
+
+/// # Safety
+/// See [`rows_as_of`].
+unsafe fn scan(
+    snapshot: pg_sys::Snapshot,
+    table: Oid,
+    index: Option<Oid>,
+    mut keys: Vec<pg_sys::ScanKeyData>,
     mut each: impl FnMut(&Row),
 ) {
     // SAFETY: opens and closes what it scans; an error releases both through the resource owner.
     // The rows handed out are valid during the call of `each` only.
     unsafe {
         let rel = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
-        let mut scan_keys = scan_keys(keys);
         let desc = (*rel).rd_att;
         let natts = (*desc).natts as usize;
         let scan = pg_sys::systable_beginscan(
@@ -213,8 +250,8 @@ pub(super) unsafe fn rows_as_of(
             index.unwrap_or(Oid::INVALID),
             index.is_some(),
             if snapshot.is_null() { snapshot } else { &raw mut pg_sys::SnapshotAnyData },
-            scan_keys.len() as i32,
-            scan_keys.as_mut_ptr(),
+            keys.len() as i32,
+            keys.as_mut_ptr(),
         );
         let mut row = Row::empty(natts);
         loop {
