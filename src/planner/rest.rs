@@ -1,7 +1,7 @@
 //! The safety net: PostgreSQL plans the query, and every table of ours that reaches its planner
 //! is a scan of shards with the pushable conditions and only the needed columns (see `scan`).
 
-use super::{combine, is_ours, pushdown, scan, source, whole, Standard};
+use super::{combine, is_ours, locks, pushdown, scan, source, whole, Standard};
 use crate::error::Result;
 use crate::pg::query::{Kind, List, PlannedStmt, Query, Visit};
 use crate::plan::Target;
@@ -9,6 +9,7 @@ use pgrx::pg_sys::CmdType;
 
 /// Plans a query by PostgreSQL's planner with scans in the place of our tables.
 pub fn plan(q: Query, standard: Standard<'_>) -> Result<PlannedStmt> {
+    locks::check(q, standard);
     // Parts that become scans hide their tables from PostgreSQL, which still has to check the
     // user's privileges on them and to plan again when they change.
     let (tables, oids) = whole::relations(q);

@@ -1,7 +1,7 @@
 //! Scans of single tables and of sources, as PostgreSQL's planner asks for them.
 
 use super::values::Values;
-use super::{conditions, cursor, deparse, pushdown, ship, source, whole};
+use super::{conditions, cursor, deparse, locks, pushdown, ship, source, whole};
 use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{Error, Result};
 use crate::executor::again;
@@ -19,7 +19,7 @@ use std::rc::Rc;
 pub fn expected_rows(rel: RelOptInfo, rte: RangeTblEntry) -> Option<f64> {
     match rte.rtekind() {
         RTEKind::RTE_RELATION => {
-            if !catalog::extension_ready() {
+            if !catalog::extension_ready() || locks::in_vain() {
                 return None;
             }
             Some(rows_of(&*catalog::table(rte.relid())?, rel))

@@ -75,7 +75,10 @@ impl<'a> Run<'a> {
         match outcome {
             Outcome::Same => return true,
             Outcome::Error(code) => *self.errors.entry(code).or_default() += 1,
-            Outcome::Refused(text) => *self.refused.entry(text).or_default() += 1,
+            Outcome::Refused(text) => {
+                println!("case {}: refused\n  {sql};", self.case);
+                *self.refused.entry(text).or_default() += 1;
+            }
             Outcome::Timeout { alone } => {
                 self.timeouts += 1;
                 if alone {
@@ -98,7 +101,7 @@ impl<'a> Run<'a> {
     fn reads(&mut self, rng: &mut Rng) {
         for _ in 0..5 {
             let mut gen = Self::gen(rng);
-            let query = gen.statement();
+            let query = if rng.chance(6) { gen.locked() } else { gen.statement() };
             let sql = gen.with_constants(&query.sql, 0);
             let outcome = self.pair.simple(query.ordered, &sql);
             self.judge(&sql, outcome);

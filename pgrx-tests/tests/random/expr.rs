@@ -74,6 +74,9 @@ impl Gen {
             1 => format!("({} - {})", self.expr(Ty::Big, d), self.expr(Ty::Int, d)),
             2 => format!("({} % 1000000 * 3)", self.expr(Ty::Big, d)),
             3 => format!("abs({})", self.expr(Ty::Big, d)),
+            4 if self.banned != Some("c") && self.rng.chance(30) => {
+                format!("counted({})", self.expr(Ty::Int, d))
+            }
             _ => format!("({})::bigint", self.expr(Ty::Int, d)),
         }
     }
@@ -98,6 +101,7 @@ impl Gen {
                 let function = self.rng.pick(&["upper", "lower", "md5", "reverse", "initcap"]);
                 format!("{function}({x})")
             }
+            3 if self.rng.chance(40) => format!("label({})", self.expr(Ty::Int, d)),
             3 => format!("left({x}, {})", self.rng.between(0, 4)),
             4 => format!("substr({x}, {})", self.rng.between(1, 3)),
             5 => format!("replace({x}, 'k', {})", self.filled(Ty::Text)),

@@ -228,6 +228,8 @@ impl Gen {
             "",
             " ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING",
             " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING",
+            " GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE CURRENT ROW",
+            " RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
         ]);
         let total = format!("OVER ({part} ORDER BY {by}, {}{frame})", all.join(", "));
         let x = self.leaf(ty);

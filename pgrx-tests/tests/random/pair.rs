@@ -5,7 +5,7 @@ use citus_tests::cluster::Cluster;
 use citus_tests::compare::{difference, rows_difference};
 use citus_tests::corpus::Marks;
 
-use crate::schema::{CREATE, FILL, SPREAD, TABLES};
+use crate::schema::{CREATE, DEFINE, FILL, SPREAD, TABLES};
 
 /// The longest that a statement may take.
 const TIMEOUT: &str = "SET statement_timeout = '2s'";
@@ -42,6 +42,7 @@ impl<'a> Pair<'a> {
         let mut pair = Pair { servers, databases, conns };
         pair.conns.iter_mut().for_each(|c| c.run(CREATE));
         pair.conns[1].run(SPREAD);
+        pair.conns.iter_mut().for_each(|c| c.run(DEFINE));
         pair.fill();
         pair
     }

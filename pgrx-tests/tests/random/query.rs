@@ -1,7 +1,7 @@
 //! Queries: what they read, and how they are put together.
 
 use crate::gen::{Gen, Leaf, Rel, Scope};
-use crate::schema::{Ty, TABLES};
+use crate::schema::{Ty, TABLES, VIEWS};
 
 /// A query at the top of a statement.
 pub struct Query {
@@ -100,6 +100,11 @@ impl Gen {
                 format!("{one} {op} {two}")
             }
             2 if self.rng.chance(40) => self.constant_rows(types),
+            3 if self.rng.chance(30) => self.no_table(types, depth),
+            4 if self.rng.chance(40) && self.spend() => {
+                let parts: Vec<String> = (0..3).map(|_| self.select(types, depth)).collect();
+                parts.join(" UNION ALL ")
+            }
             _ => self.select(types, depth),
         }
     }
@@ -157,12 +162,43 @@ impl Gen {
                 10 => g.first_of_groups(types, depth, &from, &filter),
                 n => {
                     let distinct = if n < 13 { "DISTINCT " } else { "" };
-                    let list: Vec<String> = types.iter().map(|&t| g.expr(t, depth + 1)).collect();
+                    let list: Vec<String> = types.iter().map(|&t| g.output(t, depth)).collect();
                     format!("SELECT {distinct}{} FROM {from}{filter}", named(&list))
                 }
             }
         });
         made
+    }
+
+    /// An expression for the list of outputs, or a function that gives several rows.
+    fn output(&mut self, ty: Ty, depth: usize) -> String {
+        match self.rng.below(25) {
+            0 if ty == Ty::Int => format!("generate_series(1, {} % 3)", self.leaf(ty)),
+            1 if ty == Ty::Int => format!("unnest({})", self.leaf(Ty::Arr)),
+            _ => self.expr(ty, depth + 1),
+        }
+    }
+
+    /// A row that is from no table.
+    fn no_table(&mut self, types: &[Ty], depth: usize) -> String {
+        let (made, _) = self.within(Scope::default(), |g| {
+            let list: Vec<String> = types.iter().map(|&t| g.expr(t, depth)).collect();
+            format!("SELECT {} WHERE {}", named(&list), g.condition(depth))
+        });
+        made
+    }
+
+    /// Rows that are locked.
+    pub fn locked(&mut self) -> Query {
+        let types = [Ty::random(&mut self.rng), Ty::random(&mut self.rng)];
+        let (sql, _) = self.within(Scope::default(), |g| {
+            let from = g.from(0);
+            let list: Vec<String> = types.iter().map(|&t| g.expr(t, 1)).collect();
+            let filter = g.condition(1);
+            let how = g.rng.pick(&["UPDATE", "NO KEY UPDATE", "SHARE", "KEY SHARE"]);
+            format!("SELECT {} FROM {from} WHERE {filter} FOR {how}", named(&list))
+        });
+        Query { sql, ordered: false }
     }
 
     /// One row of aggregates.
@@ -238,6 +274,14 @@ impl Gen {
 
     pub fn table(&mut self) -> (String, Rel) {
         loop {
+            if self.rng.chance(10) {
+                let view = &VIEWS[self.rng.below(VIEWS.len())];
+                if !view.reads.iter().any(|t| self.banned == Some(t)) {
+                    let alias = self.name("u");
+                    let text = format!("{} {alias}", view.table.name);
+                    return (text, Rel::of_table(&view.table, &alias));
+                }
+            }
             let table = &TABLES[self.rng.pick(&[0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 4])];
             if self.banned != Some(table.name) {
                 let alias = self.name(table.name);
@@ -263,6 +307,13 @@ impl Gen {
     fn lateral(&mut self, depth: usize) -> (String, Rel, bool) {
         let alias = self.name("f");
         let (text, rel, function) = if self.rng.chance(50) || depth == 0 || !self.spend() {
+            if self.rng.chance(20) && self.banned != Some("a") {
+                let (k, n) = (self.leaf(Ty::Int), self.leaf(Ty::Int));
+                let rel = derived(&alias, &[Ty::Int, Ty::Text]);
+                let text = format!("near({k}, {n}) {alias}(c0, c1)");
+                self.scope_mut().add(rel.clone());
+                return (text, rel, true);
+            }
             let call = match self.rng.below(3) {
                 0 => format!("unnest({})", self.leaf(Ty::Arr)),
                 1 => format!("generate_series(1, {} % 4)", self.leaf(Ty::Int)),

@@ -157,6 +157,51 @@ pub const TABLES: [Table; 5] = [
     },
 ];
 
+/// A view, and the tables that it reads.
+pub struct View {
+    pub table: Table,
+    pub reads: &'static [&'static str],
+}
+
+const fn view(
+    name: &'static str,
+    cols: &'static [(&'static str, Ty)],
+    reads: &'static [&'static str],
+) -> View {
+    View { table: Table { name, cols, key: &[], filled: &[] }, reads }
+}
+
+pub const VIEWS: [View; 4] = [
+    view(
+        "kinds",
+        &[("t", Ty::Text), ("k", Ty::Int), ("n", Ty::Int), ("d", Ty::Num)],
+        &["a", "c", "r"],
+    ),
+    view("sums", &[("k", Ty::Int), ("b", Ty::Big), ("n", Ty::Int), ("f", Ty::Bool)], &["a"]),
+    view(
+        "pairs",
+        &[("k", Ty::Int), ("id", Ty::Int), ("n", Ty::Int), ("t", Ty::Text), ("ts", Ty::Ts)],
+        &["a", "c", "r"],
+    ),
+    view("ranks", &[("t", Ty::Text), ("n", Ty::Int), ("b", Ty::Big), ("f", Ty::Bool)], &["w", "l"]),
+];
+
+/// Made on both sides when the tables are filled. Functions stay on the coordinator.
+pub const DEFINE: &str = "
+    CREATE VIEW kinds AS SELECT 'a' AS t, k, n, d FROM a UNION ALL SELECT 'c', k, n, d FROM c
+        UNION ALL SELECT 'r', id, n, NULL FROM r;
+    CREATE VIEW sums AS SELECT k, count(*) AS b, max(n) AS n, bool_or(f) AS f FROM a GROUP BY k;
+    CREATE VIEW pairs AS SELECT a.k, a.id, c.n, r.t, a.ts FROM a JOIN c ON c.k = a.k AND c.id > a.id
+        LEFT JOIN r ON r.id = a.n;
+    CREATE VIEW ranks AS SELECT t, n, rank() OVER (ORDER BY b, t) AS b, false AS f FROM w
+        UNION ALL SELECT 'k5', id, 17, true FROM l;
+    CREATE FUNCTION near(int, int) RETURNS TABLE (c0 int, c1 text) LANGUAGE sql STABLE AS
+        'SELECT id, t FROM a WHERE k = $1 AND n > $2';
+    CREATE FUNCTION counted(int) RETURNS bigint LANGUAGE sql STABLE AS
+        'SELECT count(*) FROM c WHERE k = $1';
+    CREATE FUNCTION label(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+        'BEGIN RETURN ''k'' || $1; END';";
+
 pub const CREATE: &str = "
     CREATE TABLE a (k int, id int, n int DEFAULT 7, b bigint, d numeric(12,2), t text DEFAULT 'k3',
         ts timestamptz, j jsonb, arr int[], f bool, PRIMARY KEY (k, id), CHECK (n <> 23));
