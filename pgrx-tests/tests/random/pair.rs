@@ -82,8 +82,15 @@ impl<'a> Pair<'a> {
         if g == "0A000" && w != g {
             return Outcome::Refused(got.err().map(|e| e.to_string()).unwrap_or_default());
         }
+        // Constants are folded before PostgreSQL's planner sees them, and then it may find out that
+        // a side of a join cannot be missing. (The corpus has the errors.)
+        let missing = |e: &Error| e.to_string().contains("nullable side of an outer join");
+        if got.is_ok() && want.as_ref().is_err_and(missing) {
+            return Outcome::Error(w);
+        }
         // Of several rows that break several rules, which is met first depends on the order of rows.
-        if w.starts_with("23") && g.starts_with("23") {
+        let breaks = |code: &str| code.starts_with("23") || code == "44000";
+        if breaks(&w) && breaks(&g) {
             return Outcome::Error(w);
         }
         let marks = Marks { ordered, ..Marks::default() };

@@ -195,6 +195,9 @@ pub const DEFINE: &str = "
         LEFT JOIN r ON r.id = a.n;
     CREATE VIEW ranks AS SELECT t, n, rank() OVER (ORDER BY b, t) AS b, false AS f FROM w
         UNION ALL SELECT 'k5', id, 17, true FROM l;
+    CREATE VIEW some_a AS SELECT * FROM a WHERE n IS DISTINCT FROM 5 WITH CHECK OPTION;
+    CREATE VIEW some_c AS SELECT * FROM c WHERE id < 40 OR t IS NULL;
+    CREATE VIEW some_r AS SELECT * FROM r WHERE id < 12 WITH CHECK OPTION;
     CREATE FUNCTION near(int, int) RETURNS TABLE (c0 int, c1 text) LANGUAGE sql STABLE AS
         'SELECT id, t FROM a WHERE k = $1 AND n > $2';
     CREATE FUNCTION counted(int) RETURNS bigint LANGUAGE sql STABLE AS

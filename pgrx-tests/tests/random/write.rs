@@ -17,7 +17,22 @@ impl Gen {
             16..=17 => self.merge(table),
             _ => self.within_with(table),
         };
-        (sql, table.name)
+        (self.maybe_by_view(sql, table.name), table.name)
+    }
+
+    /// The statement, or the same to a view of the table.
+    fn maybe_by_view(&mut self, sql: String, table: &str) -> String {
+        let known = ["a", "c", "r"].contains(&table);
+        // What is refused there is documented.
+        if !known || sql.contains(" ON CONFLICT ") || !self.rng.chance(12) {
+            return sql;
+        }
+        [("INSERT INTO ", " AS x"), ("UPDATE ", " x"), ("DELETE FROM ", " x")]
+            .iter()
+            .map(|(head, tail)| {
+                (format!("{head}{table}{tail}"), format!("{head}some_{table}{tail}"))
+            })
+            .fold(sql, |sql, (from, to)| sql.replacen(&from, &to, 1))
     }
 
     /// A value that fits into a column for good.
@@ -252,6 +267,24 @@ impl Gen {
             }
             let mut set: Vec<String> =
                 cols.iter().map(|&(name, ty)| format!("{name} = {}", g.fitting(ty, 2))).collect();
+            if set.len() > 1 && g.rng.chance(20) {
+                let two = [cols[0].1, cols[1].1];
+                let (one, other) = (cols[0].0, cols[1].0);
+                let value = match g.rng.below(3) {
+                    0 => format!("ROW ({}, {})", g.fitting(two[0], 1), g.fitting(two[1], 1)),
+                    _ => {
+                        let row = g.total(&two, 1);
+                        let y = [0, 1].map(|n| match two[n] {
+                            Ty::Int | Ty::Big | Ty::Num => format!("y.c{n} % 1000"),
+                            Ty::Text => format!("left(y.c{n}, 20)"),
+                            _ => format!("y.c{n}"),
+                        });
+                        format!("(SELECT {}, {} FROM ({row}) y)", y[0], y[1])
+                    }
+                };
+                set.drain(..2);
+                set.insert(0, format!("({one}, {other}) = {value}"));
+            }
             let mut filter = g.target_filter(table, "x");
             let (key, ty) = table.cols[0];
             if g.rng.chance(15) {
