@@ -39,3 +39,9 @@ CREATE TABLE dice (k INT PRIMARY KEY, v TEXT, n INT, twice INT GENERATED ALWAYS 
 -- @cluster SELECT create_distributed_table('dice', 'k', colocate_with => 't')
 CREATE TABLE draw (id INT PRIMARY KEY, name TEXT, n INT);
 -- @cluster SELECT create_reference_table('draw')
+CREATE TABLE wide (k INT PRIMARY KEY, a INT, b INT, c BIGINT, t TEXT, l INT[], n NUMERIC(8,2));
+-- @distribute wide k colocate t
+CREATE TABLE wide_r (k INT PRIMARY KEY, a INT, b INT, c BIGINT, t TEXT, l INT[], n NUMERIC(8,2));
+-- @reference wide_r
+INSERT INTO wide SELECT i, i, i * 10, i * 100, 't' || i, ARRAY[i, 0], i FROM generate_series(1, 12) i;
+INSERT INTO wide_r SELECT * FROM wide;

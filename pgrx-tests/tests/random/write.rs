@@ -394,6 +394,8 @@ impl Gen {
         let mut scope = Scope::default();
         scope.add(rel);
         let fuel = std::mem::take(&mut self.fuel);
+        // A function that reads the table would see the change (documented).
+        let outside = self.banned.replace(table.name);
         let (read, _) = self.within(scope, |g| {
             let types = [Ty::random(&mut g.rng), Ty::Int];
             let from = "moved m";
@@ -404,6 +406,7 @@ impl Gen {
             }
         });
         self.fuel = fuel;
+        self.banned = outside;
         format!("WITH moved AS ({change} RETURNING x.*) {read}")
     }
 }
