@@ -156,6 +156,17 @@ pub fn column_name(relid: Oid, attno: i16) -> String {
     unsafe { nodes::str_of(pg_sys::get_attname(relid, attno, true)) }
 }
 
+/// The name of a system column.
+pub fn system_column(attno: i16) -> Option<String> {
+    // SAFETY: a static definition, of a number that there is.
+    let of = |n| unsafe {
+        let a = pg_sys::SystemAttributeDefinition(n);
+        std::ffi::CStr::from_ptr((*a).attname.data.as_ptr()).to_string_lossy().into_owned()
+    };
+    let known = pg_sys::FirstLowInvalidHeapAttributeNumber < i32::from(attno) && attno < 0;
+    known.then(|| of(attno))
+}
+
 /// A column of a table as a variable of a range table entry.
 pub fn column(relid: Oid, attno: i16, varno: i32) -> query::Var {
     let (mut typ, mut typmod, mut collation) = (Oid::INVALID, 0, Oid::INVALID);

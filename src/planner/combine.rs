@@ -74,6 +74,10 @@ fn top_place(q: Query) -> Result<Option<Place>> {
     {
         return Ok(None);
     }
+    // What they are sorted by comes back, too.
+    if !q.target_list().iter().all(|t| pushdown::is_transportable(t.expr().typ())) {
+        return Ok(None);
+    }
     let bare = q.copy();
     bare.set_sort_clause(List::EMPTY);
     bare.set_limit_count(Node::NONE);

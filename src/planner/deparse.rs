@@ -358,7 +358,8 @@ fn replaced(n: Node, values: &mut Values, error: &mut Option<Error>) -> Option<N
             }));
             Some(f.node())
         }
-        _ if !is_expression(n.tag()) => None,
+        Kind::Const(c) => query::written_out(c),
+        _ if !is_expression(n.tag()) || makes_row(n) => None,
         _ if is_ours(n) => Some(n.copy()),
         _ if n.contains(is_ours) || !becomes_parameter(n) => None,
         _ => match parameter(n, values) {
@@ -369,6 +370,13 @@ fn replaced(n: Node, values: &mut Values, error: &mut Option<Error>) -> Option<N
             }
         },
     }
+}
+
+/// Whether an expression makes a row of no named type, or a list of some: no parameter can be one, but
+/// what it is made of can.
+fn makes_row(n: Node) -> bool {
+    matches!(n.tag(), NodeTag::T_RowExpr | NodeTag::T_ArrayExpr)
+        && matches!(n.typ(), pg_sys::RECORDOID | pg_sys::RECORDARRAYOID)
 }
 
 /// A value that another node could not, or should not, compute itself.

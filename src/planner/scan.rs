@@ -297,12 +297,9 @@ fn lock_rows(q: Query, rte: RangeTblEntry) -> Operation {
     Operation::SelectForUpdate
 }
 
-/// What to ask for a column; most system columns mean nothing elsewhere and come as NULL.
+/// What to ask for a column.
 fn remote_column(n: Node, rte: RangeTblEntry, rti: u32) -> Node {
     let Kind::Var(v) = n.kind() else { return n };
-    if v.varattno() > 0 || v.varattno() == pg_sys::SelfItemPointerAttributeNumber as i16 {
-        return as_first_entry(n, rti);
-    }
     if v.varattno() == 0 {
         let row = RowExpr::new();
         let live = lookup::attributes(rte.relid()).into_iter().flatten();
@@ -318,5 +315,5 @@ fn remote_column(n: Node, rte: RangeTblEntry, rti: u32) -> Node {
         let by_place = rte.enrtuples() >= BY_PLACE;
         return query::oid(if by_place { Oid::from(SHARD_MARK) } else { rte.relid() });
     }
-    query::null(v.vartype(), v.vartypmod(), v.varcollid())
+    as_first_entry(n, rti)
 }

@@ -25,6 +25,7 @@ mod fields;
 mod keep;
 mod make;
 mod plan;
+mod row_value;
 mod walk;
 
 pub use expr::query_text;
@@ -32,6 +33,7 @@ pub use fields::*;
 pub use keep::KeptPlan;
 pub use make::*;
 pub use plan::{actual_clauses, Methods, PlannerInfo};
+pub use row_value::written_out;
 pub use walk::Visit;
 
 use super::nodes;

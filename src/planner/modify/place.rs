@@ -310,13 +310,13 @@ fn returned(s: Query, new: &[(i16, Node)], rows: &mut Rows) -> Result<Vec<(Retur
 }
 
 fn target_column(s: Query, v: Var) -> String {
-    if v.varattno() == pg_sys::SelfItemPointerAttributeNumber as i16 {
-        return "t.ctid".into();
-    }
-    if v.varattno() < 0 {
-        return "NULL".into();
-    }
     let relid = s.target().map_or(Oid::INVALID, |rte| rte.relid());
+    if v.varattno() == SHARD_ATTRIBUTE {
+        return format!("{}::pg_catalog.oid", u32::from(relid));
+    }
+    if let Some(name) = lookup::system_column(v.varattno()) {
+        return format!("t.{name}");
+    }
     format!("t.{}", quote_ident(&lookup::column_name(relid, v.varattno())))
 }
 

@@ -1,0 +1,28 @@
+-- Rows of no named type, and columns that the system has: wherever they are asked for.
+SELECT k FROM w WHERE ROW (k, n) = ANY (ARRAY[ROW (1, 1), ROW (2, 3)]);
+SELECT k FROM w WHERE k = 2 AND ROW (k, n) = ANY (ARRAY[ROW (1, 1), ROW (2, 2)]);
+SELECT k FROM w WHERE ROW (k, v) = ANY (ARRAY[ROW (1, 'w1'::text), NULL, ROW (2, NULL::text), ROW (3, 'it''s'::text)]);
+SELECT k, ROW (1, ROW (2, k), ARRAY[ROW (3, 4)]) = ROW (1, ROW (2, 1), ARRAY[ROW (3, 4)]) FROM w WHERE k < 4;
+SELECT k FROM w WHERE ROW (k, n) = ANY (ARRAY[]::record[]);
+SELECT k FROM w WHERE ROW (k, 1) < ROW (3, NULL::int);
+SELECT k, ROW (1, 'x'), ARRAY[ROW (1, 2.5)] FROM w WHERE k < 4;
+-- @ordered
+SELECT k FROM w ORDER BY ROW (n, v), k LIMIT 9;
+-- @ordered
+SELECT DISTINCT ON (ROW (n, k % 2)) n, k FROM w ORDER BY ROW (n, k % 2), k LIMIT 5;
+-- @ordered
+SELECT k FROM w ORDER BY w DESC LIMIT 3;
+-- @params 1, 2
+-- @params 3, 7
+SELECT k, n FROM w WHERE ROW (k, n) = ANY (ARRAY[ROW ($1::int, 1), ROW (2, $2::int), ROW (3, 3)]);
+UPDATE w SET v = 'row' WHERE ROW (k, n) = ANY (ARRAY[ROW (1, 1), ROW (5, 1)]) RETURNING k, v;
+DELETE FROM w WHERE ROW (k, n) = ANY (ARRAY[ROW (1, 1), ROW (5, 7)]) RETURNING k;
+SELECT xmin::text::bigint > 2, xmax::text <> '', cmax IS NOT NULL, ctid IS NOT NULL, tableoid = 'w'::regclass, k FROM w WHERE k = 2;
+SELECT w.xmin::text::bigint > 2, w2.xmin::text::bigint > 2, w.tableoid = 'w'::regclass, w.k, w2.k FROM w JOIN w2 ON w2.n = w.n;
+SELECT r.xmin::text::bigint > 2, w.cmin IS NOT NULL, w.k FROM ref r FULL JOIN w ON w.n = r.id AND w.xmin::text <> '';
+SELECT k FROM w WHERE xmin IN (SELECT xmin FROM w) AND k < 4;
+UPDATE w SET v = 'old' WHERE xmin::text <> '' AND k = 6 RETURNING xmin::text::bigint > 2, k;
+UPDATE w SET v = 'other' FROM w2 WHERE w2.n = w.n AND w2.k = 20 AND w.xmin::text <> '' RETURNING w.xmin::text::bigint > 2, w.tableoid = 'w'::regclass, w.k;
+UPDATE ref SET v = ref.v || '+' FROM w WHERE w.n = ref.id AND w.k = 21 RETURNING ref.xmin::text::bigint > 2, ref.id;
+INSERT INTO w VALUES (500, 1, 'new') RETURNING xmin::text::bigint > 2, tableoid = 'w'::regclass, k;
+DELETE FROM w USING w2 WHERE w2.n = w.n AND w2.k = 20 AND w.k > 25 RETURNING w.xmax::text::bigint > 2, w.k;
