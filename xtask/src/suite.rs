@@ -1,5 +1,5 @@
-//! The test programs of `citus-tests`: two at the same time, since most of what they do is waiting,
-//! and then one by one those that are about time.
+//! The test programs of `citus-tests`: one for each processor at the same time, two at least, and then
+//! one by one those that are about time.
 
 use crate::test::Summary;
 use crate::util::{capture, cargo, headline, root, seconds, Context, Failure, Result};
@@ -26,8 +26,10 @@ const LONG: [&str; 10] = [
     "crash",
 ];
 
-/// How many of the others run at the same time.
-const LANES: usize = 2;
+/// How many of the others run at the same time: each keeps one processor busy, more or less.
+fn lanes_here() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get()).clamp(2, 6)
+}
 
 /// A program with tests.
 struct Program {
@@ -60,7 +62,7 @@ pub fn run(
         let start = Instant::now();
         command.output().context(p.path.display()).map(|output| (output, start.elapsed()))
     };
-    lanes(others, LANES, &one, summary)?;
+    lanes(others, lanes_here(), &one, summary)?;
     lanes(alone, 1, &one, summary)?;
     drop(shared);
     Ok(())
