@@ -228,6 +228,30 @@ impl Drop for Open {
     }
 }
 
+/// Whether a type is that of the rows of a view.
+pub fn is_type_of_view(typ: Oid) -> bool {
+    if u32::from(typ) < pg_sys::FirstNormalObjectId {
+        return false;
+    }
+    // SAFETY: syscache look-ups.
+    unsafe {
+        let relid = pg_sys::get_typ_typrelid(typ);
+        relid != Oid::INVALID
+            && [pg_sys::RELKIND_VIEW, pg_sys::RELKIND_MATVIEW]
+                .contains(&(pg_sys::get_rel_relkind(relid) as u8))
+    }
+}
+
+/// Which fields of a row type are dropped columns, from 0.
+pub fn dropped_fields(row_type: Oid) -> Vec<usize> {
+    // SAFETY: a copy of the type's descriptor, with as many attributes as it says.
+    unsafe {
+        let desc = pg_sys::lookup_rowtype_tupdesc_copy(row_type, -1);
+        let all = (*desc).attrs.as_slice((*desc).natts.max(0) as usize);
+        all.iter().enumerate().filter(|(_, a)| a.attisdropped).map(|(i, _)| i).collect()
+    }
+}
+
 /// All columns of a table that the running statement has locked, in order; dropped ones are
 /// `None`.
 pub fn attributes(relid: Oid) -> Vec<Option<Attribute>> {

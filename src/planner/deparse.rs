@@ -1,16 +1,16 @@
 //! From a query tree to a template: PostgreSQL deparses, we only mark the places of shard names.
 
-use super::ship;
 use super::values::Values;
+use super::{printable, ship};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::query::{
-    self, CoerceViaIO, CollateExpr, Kind, List, Node, Param, Query, RangeTblEntry, SubLink,
-    TargetEntry, Visit,
+    self, CoerceViaIO, CollateExpr, Kind, List, Node, Param, Query, RangeTblEntry, TargetEntry,
+    Visit,
 };
 use crate::pg::{column, lookup};
 use crate::plan::{CheckAs, ParamSpec, Piece, Template};
-use pgrx::pg_sys::{self, CmdType, NodeTag, Oid, ParamKind, RTEKind, SubLinkType};
+use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, ParamKind, RTEKind};
 use std::cell::Cell;
 
 /// A deparsed statement.
@@ -30,8 +30,7 @@ pub struct Deparsed {
 pub fn deparse(q: Query, values: &mut Values) -> Result<Deparsed> {
     parametrize(q, values)?;
     rename_excluded(q);
-    order_assignments(q);
-    say_types_of_values(q);
+    printable::prepare(q);
     let mut tables = Vec::new();
     let (mut slots, mut check_as) = (Vec::new(), Vec::new());
     mark_tables(q, &mut tables, &mut slots, &mut check_as);
@@ -56,80 +55,6 @@ fn text(q: Query) -> Result<String> {
     let text = query::query_text(q);
     q.set_rtable(entries);
     text
-}
-
-/// `SET (b, a) = (SELECT ...)` is printed as the list of assignments has the columns: in the order of
-/// the table, in which the planner wants them. The columns of each sub-query are put together, and
-/// into its order. (That list has the sub-queries at its end, in the order in which they are printed.)
-fn order_assignments(q: Query) {
-    q.walk(|n| {
-        match n.kind() {
-            Kind::Query(level) if level.command_type() == CmdType::CMD_UPDATE => {
-                level.set_target_list(grouped(level.target_list()));
-            }
-            Kind::OnConflictExpr(c) => c.set_on_conflict_set(grouped(c.on_conflict_set())),
-            Kind::MergeAction(a) if a.command_type() == CmdType::CMD_UPDATE => {
-                a.set_target_list(grouped(a.target_list()));
-            }
-            _ => {}
-        }
-        Visit::Descend
-    });
-}
-
-fn grouped(list: List<TargetEntry>) -> List<TargetEntry> {
-    let printed: Vec<i32> = list.iter().filter_map(|t| Some(multi(t)?.sub_link_id())).collect();
-    if printed.is_empty() {
-        return list;
-    }
-    // Before the sub-queries' columns those that have values of their own.
-    let place = |t: &TargetEntry| match column_of_multi(t.expr()) {
-        _ if t.resjunk() => (printed.len() + 1, 0),
-        None => (0, 0),
-        Some((id, column)) => (printed.iter().position(|p| *p == id).unwrap_or(0) + 1, column),
-    };
-    let mut entries: Vec<TargetEntry> = list.iter().collect();
-    entries.sort_by_key(place);
-    entries.into_iter().collect()
-}
-
-/// The sub-query for several columns that an entry is.
-fn multi(t: TargetEntry) -> Option<SubLink> {
-    let link = t.expr().cast::<SubLink>().filter(|_| t.resjunk());
-    link.filter(|s| s.sub_link_type() == SubLinkType::MULTIEXPR_SUBLINK)
-}
-
-/// Which sub-query's which column an expression assigns.
-fn column_of_multi(e: Node) -> Option<(i32, i32)> {
-    let mut found = None;
-    e.walk(|n| match n.kind() {
-        Kind::Param(p) if p.paramkind() == ParamKind::PARAM_MULTIEXPR => {
-            found = Some((p.paramid() >> 16, p.paramid() & 0xffff));
-            Visit::Stop
-        }
-        Kind::SubLink(_) => Visit::Skip,
-        _ => Visit::Descend,
-    });
-    found
-}
-
-/// Makes the casts of VALUES visible. In the new rows of an INSERT each value is cast to its column's
-/// type where it stands, and the text would leave such a cast away: the node would send another type.
-fn say_types_of_values(q: Query) {
-    let values = |e: &RangeTblEntry| e.rtekind() == RTEKind::RTE_VALUES;
-    if q.command_type() != CmdType::CMD_SELECT {
-        return;
-    }
-    let rows = q.rtable().iter().filter(values).flat_map(|e| e.values_lists().iter());
-    let shown = pg_sys::CoercionForm::COERCE_EXPLICIT_CAST;
-    let hidden = |f| f == pg_sys::CoercionForm::COERCE_IMPLICIT_CAST;
-    for value in rows.flat_map(|row| row.list().iter()) {
-        match value.kind() {
-            Kind::FuncExpr(f) if hidden(f.funcformat()) => f.set_funcformat(shown),
-            Kind::CoerceViaIO(c) if hidden(c.coerceformat()) => c.set_coerceformat(shown),
-            _ => {}
-        }
-    }
 }
 
 /// Whether a query reads VALUES, and its outputs are not their columns in this order. (In the new rows
@@ -449,7 +374,7 @@ pub fn parameter(value: Node, values: &mut Values) -> Result<Node> {
     c.set_arg(p.node());
     c.set_resulttype(typ);
     c.set_resultcollid(value.collation());
-    c.set_coerceformat(pg_sys::CoercionForm::COERCE_EXPLICIT_CAST);
+    c.set_coerceformat(CoercionForm::COERCE_EXPLICIT_CAST);
     c.set_location(-1);
     Ok(collated(c.node(), value.collation()))
 }

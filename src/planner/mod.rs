@@ -23,6 +23,7 @@ pub mod hiding;
 mod locks;
 pub mod modify;
 mod order;
+mod printable;
 mod pushdown;
 mod rest;
 pub mod scan;

@@ -138,7 +138,7 @@ fn pushable(e: Node) -> bool {
             | NodeTag::T_PlaceHolderVar
             | NodeTag::T_CurrentOfExpr,
         ) => true,
-        _ => ship::own(n).local_only && !is_value(n),
+        _ => (ship::own(n).local_only && !is_value(n)) || ship::is_row_of_view(n),
     })
 }
 

@@ -189,6 +189,11 @@ pub fn is_volatile(n: Node) -> bool {
     !matches!(n.kind(), Kind::Query(_)) && own(n).volatile
 }
 
+/// Whether a value is a row of a view, whose type no other node has.
+pub fn is_row_of_view(n: Node) -> bool {
+    matches!(n.tag(), NodeTag::T_Const | NodeTag::T_Param) && lookup::is_type_of_view(n.typ())
+}
+
 /// Whether a constant names an object of this node (regclass and its kind).
 fn is_object_name(k: Const) -> bool {
     !k.constisnull() && is_reg_type(k.consttype())

@@ -26,3 +26,27 @@ UPDATE w SET v = 'other' FROM w2 WHERE w2.n = w.n AND w2.k = 20 AND w.xmin::text
 UPDATE ref SET v = ref.v || '+' FROM w WHERE w.n = ref.id AND w.k = 21 RETURNING ref.xmin::text::bigint > 2, ref.id;
 INSERT INTO w VALUES (500, 1, 'new') RETURNING xmin::text::bigint > 2, tableoid = 'w'::regclass, k;
 DELETE FROM w USING w2 WHERE w2.n = w.n AND w2.k = 20 AND w.k > 25 RETURNING w.xmax::text::bigint > 2, w.k;
+-- Rows of views are compared as rows, in which NULLs are equal, and not column by column.
+INSERT INTO w VALUES (600, NULL, 'null'), (601, NULL, NULL);
+CREATE VIEW seen AS SELECT * FROM w WHERE k > 5;
+CREATE VIEW turned AS SELECT v, n, k FROM w2;
+SELECT count(*) FROM seen x WHERE x >= x;
+SELECT count(*) FROM seen x WHERE x = x AND x IS NOT DISTINCT FROM x;
+SELECT x.k, y.k FROM seen x JOIN seen y ON x = y WHERE x.k > 590;
+SELECT x.k FROM seen x WHERE x = (SELECT y FROM seen y WHERE y.k = 600);
+SELECT x.k FROM seen x WHERE x IN (SELECT y FROM seen y WHERE y.k >= 600);
+SELECT x.k FROM seen x WHERE x <> ALL (SELECT y FROM seen y WHERE y.k < 600);
+SELECT k FROM w WHERE ROW (n, v)::record = ROW (NULL::int, 'null'::text)::record;
+SELECT k FROM w WHERE ROW (n, v)::record = ROW (NULL::int, v)::record AND k = 601;
+SELECT count(*) FROM w WHERE ROW (n, v) = ROW (n, v);
+SELECT x.k FROM turned x WHERE x < ROW ('x22', 2, 22)::turned;
+UPDATE seen x SET v = 'same' WHERE x >= x AND k > 590 RETURNING k, v;
+UPDATE seen x SET v = 'both' FROM turned y WHERE x = x AND y.k = x.k AND y = y RETURNING x.k;
+DELETE FROM seen x WHERE x = (SELECT y FROM seen y WHERE y.k = 601) RETURNING k;
+ALTER TABLE w2 ADD COLUMN gone INT;
+CREATE VIEW whole AS SELECT * FROM w2;
+SELECT count(*) FROM whole x WHERE x = x;
+DROP VIEW seen, turned, whole;
+ALTER TABLE w2 DROP COLUMN gone;
+SELECT count(*) FROM w2 x WHERE x = x;
+UPDATE w2 x SET n = 3 WHERE x = x AND k = 22 RETURNING x;

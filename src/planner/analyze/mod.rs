@@ -176,6 +176,7 @@ pub fn blocker(n: Node) -> Option<&'static str> {
         }
         Kind::Other(NodeTag::T_CurrentOfExpr) => Some("WHERE CURRENT OF"),
         Kind::List(_) | Kind::TargetEntry(_) | Kind::RangeTblEntry(_) => None,
+        _ if ship::is_row_of_view(n) => Some("row of a view"),
         _ => (ship::own(n).local_only && !ship::classify(n).is_value())
             .then_some("expression that only this node can evaluate"),
     }
