@@ -50,3 +50,13 @@ DROP VIEW seen, turned, whole;
 ALTER TABLE w2 DROP COLUMN gone;
 SELECT count(*) FROM w2 x WHERE x = x;
 UPDATE w2 x SET n = 3 WHERE x = x AND k = 22 RETURNING x;
+-- tableoid is the table's, also where the rows of a change are found by their shards.
+UPDATE w SET v = w.tableoid::regclass::text FROM w2 WHERE w2.n = w.n AND w2.k = 30 AND w.tableoid = 'w'::regclass RETURNING w.k, w.v, (SELECT w.tableoid = 'w'::regclass), w2.tableoid = 'w2'::regclass;
+UPDATE w SET v = 'found' WHERE tableoid = 'w'::regclass AND random() < 2 AND k < 9 RETURNING k, v;
+UPDATE w SET v = 'none' WHERE tableoid <> 'w'::regclass;
+UPDATE w SET v = 'one' WHERE k = 8 AND tableoid = 'w'::regclass RETURNING v, tableoid = 'w'::regclass;
+UPDATE w SET v = (SELECT q.c::text FROM (SELECT count(*) AS c FROM w2 WHERE w2.n = w.n AND w.tableoid IN (SELECT oid FROM pg_class WHERE relname = 'w')) q) WHERE k < 9 RETURNING k, v;
+MERGE INTO ref USING (SELECT k, tableoid AS o FROM w WHERE k < 3) s ON ref.id = s.k
+    WHEN MATCHED AND ref.tableoid = 'ref'::regclass AND s.o = 'w'::regclass THEN UPDATE SET v = ref.tableoid::regclass::text || s.k;
+SELECT * FROM ref;
+DELETE FROM w USING w2 WHERE w2.k = w.k AND w.tableoid = 'w'::regclass AND w2.tableoid = 'w2'::regclass AND w.k > 28 RETURNING w.k, w.tableoid = 'w'::regclass;

@@ -26,10 +26,10 @@ pub use place::SHARD_ATTRIBUTE;
 pub use returning::{plan_apart, reads_elsewhere};
 
 use super::{cursor, pushdown, ship, whole, Standard};
-use crate::catalog::{self, Kind, Table};
+use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::lookup::{self, Attribute};
-use crate::pg::query::{self, List, Node, PlannedStmt, Query, RangeTblRef, Text, Var};
+use crate::pg::query::{self, Kind, List, Node, PlannedStmt, Query, RangeTblRef, Text, Var};
 use crate::plan::{Apply, Target};
 use pgrx::pg_sys::{CmdType, OnConflictAction};
 use std::rc::Rc;
@@ -41,6 +41,7 @@ pub fn target_of(q: Query) -> Option<Rc<Table>> {
 
 /// Plans a modification of a table of ours.
 pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<PlannedStmt> {
+    name_tables(q);
     cursor::find_current(q, table)?;
     settle(q, table);
     match q.command_type() {
@@ -59,6 +60,7 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
 
 /// The plan of a modification that one scan can carry out as it is, if it is one.
 pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
+    name_tables(q);
     cursor::find_current(q, table)?;
     if returning::needs_lowering(q) || reads_elsewhere(q) {
         return Ok(None);
@@ -74,6 +76,19 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
         }
         CmdType::CMD_UPDATE | CmdType::CMD_DELETE => pushed(q, table),
         _ => Ok(None),
+    }
+}
+
+/// `tableoid` of a table is its own OID, and no shard's. (From here on the target's stands for the number
+/// of a row's shard.)
+fn name_tables(q: Query) {
+    let asks = |n: Node| matches!(n.kind(), Kind::Var(v) if v.varattno() == SHARD_ATTRIBUTE);
+    if !q.node().contains(asks) {
+        return;
+    }
+    for (rte, rti) in q.rtable().iter().zip(1..).filter(|e| super::is_ours(e.0)) {
+        let own = [(SHARD_ATTRIBUTE, query::oid(rte.relid()))];
+        q.mutate_parts(|n| Some(place::substitute(n, 0, rti, &own)));
     }
 }
 
@@ -157,11 +172,11 @@ fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
     }
     let Some(mut place) = pushdown::place(q)? else { return Ok(None) };
     if let Target::AnyReplica { anchor } = place.target {
-        if table.kind != Kind::Reference {
+        if table.kind != TableKind::Reference {
             return Ok(None);
         }
         place.target = Target::AllReplicas { anchor };
-    } else if table.kind == Kind::Reference {
+    } else if table.kind == TableKind::Reference {
         return Ok(None);
     }
     if is_replicated(table) && once::differs_by_copy(q) {
@@ -173,7 +188,7 @@ fn pushed(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
 }
 
 fn is_replicated(table: &Table) -> bool {
-    table.kind == Kind::Reference || table.replicated
+    table.kind == TableKind::Reference || table.replicated
 }
 
 /// Whether an UPDATE assigns something new to the distribution column.

@@ -150,9 +150,11 @@ pub fn is_volatile(e: Node) -> bool {
 }
 
 /// Whether a value that is mentioned twice would be computed twice, to another result or at some
-/// cost.
+/// cost. Not what is made of something that is computed once already: it has to be above that.
 pub fn is_to_compute_once(e: Node) -> bool {
-    e.contains(|n| matches!(n.kind(), Kind::SubLink(_)) || ship::is_volatile(n))
+    let mark = |n: Node| matches!(n.kind(), Kind::Var(v) if v.varattno() >= FIRST_MARK);
+    let twice = |n: Node| matches!(n.kind(), Kind::SubLink(_)) || ship::is_volatile(n);
+    e.contains(twice) && !e.contains(mark)
 }
 
 /// `(SELECT ROW(columns) FROM (sub-query))`.
