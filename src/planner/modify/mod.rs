@@ -83,7 +83,15 @@ pub fn whole(q: Query, table: &Rc<Table>) -> Result<Option<PlannedStmt>> {
 /// of a row's shard.)
 fn name_tables(q: Query) {
     let asks = |n: Node| matches!(n.kind(), Kind::Var(v) if v.varattno() == SHARD_ATTRIBUTE);
-    if !q.node().contains(asks) {
+    // The rows of an INSERT may be many, and are not the target's.
+    let asked = match q.command_type() {
+        CmdType::CMD_INSERT => {
+            q.returning_list().node().contains(asks)
+                || q.on_conflict().is_some_and(|c| c.node().contains(asks))
+        }
+        _ => q.node().contains(asks),
+    };
+    if !asked {
         return;
     }
     for (rte, rti) in q.rtable().iter().zip(1..).filter(|e| super::is_ours(e.0)) {
