@@ -8,6 +8,9 @@ SELECT count(DISTINCT n) > 1 FROM draw;
 UPDATE dice SET n = (random() * 1000000)::int WHERE k < 9 RETURNING k, n = (SELECT dice.n), (SELECT count(*) FROM o WHERE o.k = dice.k AND dice.n >= 0);
 UPDATE dice SET n = (SELECT max(id) FROM o WHERE o.k < dice.k OR o.v = 'o1') WHERE k < 9 RETURNING k, n, (SELECT string_agg(v, ',' ORDER BY v) FROM w WHERE w.k = dice.n);
 UPDATE draw SET n = (SELECT max(k) FROM w WHERE w.k < draw.id * 5 OR w.v = 'w2') RETURNING id, n, (SELECT array_agg(v ORDER BY k) FROM w WHERE draw.n IS NULL OR w.k = draw.n);
+UPDATE dice SET n = k * 3 + (random() * 0)::int WHERE k < 9 RETURNING k, twice, (SELECT dice.twice), (SELECT dice.n || dice.v);
+UPDATE dice SET n = (SELECT max(id) FROM o WHERE o.k < dice.k OR o.v = 'o1') + k WHERE k < 9 RETURNING k, twice, (SELECT dice.twice + count(*) FROM o WHERE o.k < dice.twice);
+DELETE FROM dice USING (SELECT max(k) AS top FROM w) m WHERE dice.k = m.top RETURNING dice.k, twice, (SELECT dice.twice);
 -- A key that moves, and a generated column.
 UPDATE dice SET k = k + 100, n = (random() * 10000)::int WHERE k < 4 RETURNING k, twice = n * 2, (SELECT dice.twice) = n * 2;
 SELECT k, twice = n * 2 FROM dice;

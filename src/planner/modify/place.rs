@@ -205,7 +205,11 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         move_rows(s, table, &mut rows, &id, &new)?
     } else {
         let values: Vec<(i16, u32)> = new.iter().map(|(a, e)| (*a, rows.add(*e))).collect();
-        let returned = returned(s, &new, &mut rows)?;
+        let seen = match is_update {
+            true => checks::complete(table, target, &new, false),
+            false => Vec::new(),
+        };
+        let returned = returned(s, &seen, &mut rows)?;
         Apply::one(by_identity(table, &id, &values, !is_update, &returned))
     };
     apply.identity = id.columns();
