@@ -57,6 +57,7 @@ fn plan_query(
         let Some(query) = ours else { return next(q, text, options, params) };
         let source = (params.is_null() && !text.is_null()).then(|| CStr::from_ptr(text).to_bytes());
         guard::entry(|| {
+            let _during = planner::locks::During::earnest();
             let mut standard = |q: Ref<Query>| {
                 let stmt = guard::call(|| next(q.as_ptr(), text, options, params));
                 Ref::from_raw(stmt).ok_or_else(|| Error::internal("no plan was made")).or_raise()

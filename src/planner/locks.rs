@@ -15,19 +15,25 @@ pub fn in_vain() -> bool {
     IN_VAIN.with(Cell::get)
 }
 
-/// Until it is dropped, also when an error of the planner ends it.
-struct InVain;
+/// A time of planning in vain, or not, until it is dropped, also when an error of the planner ends it.
+pub struct During {
+    before: bool,
+}
 
-impl InVain {
-    fn begin() -> Self {
-        IN_VAIN.with(|v| v.set(true));
-        InVain
+impl During {
+    /// Queries of functions that are called while another one is planned in vain: their plans are kept.
+    pub fn earnest() -> Self {
+        Self::begin(false)
+    }
+
+    fn begin(in_vain: bool) -> Self {
+        During { before: IN_VAIN.with(|v| v.replace(in_vain)) }
     }
 }
 
-impl Drop for InVain {
+impl Drop for During {
     fn drop(&mut self) {
-        IN_VAIN.with(|v| v.set(false));
+        IN_VAIN.with(|v| v.set(self.before));
     }
 }
 
@@ -38,7 +44,7 @@ pub fn check(q: Query, standard: Standard<'_>) {
         _ => false,
     });
     if questionable {
-        let _in_vain = InVain::begin();
+        let _in_vain = During::begin(true);
         standard(q.copy());
     }
 }

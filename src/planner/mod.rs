@@ -20,7 +20,7 @@ mod decorrelate;
 mod deparse;
 mod extension;
 pub mod hiding;
-mod locks;
+pub mod locks;
 pub mod modify;
 mod order;
 mod printable;

@@ -32,3 +32,9 @@ BEGIN;
 DECLARE locked CURSOR FOR SELECT w.k FROM w LEFT JOIN w2 ON w2.k = w.n + 20 WHERE w.k = 3 FOR UPDATE OF w;
 FETCH ALL FROM locked;
 ROLLBACK;
+-- A function that is asked while such a query is planned keeps the plans of its own queries.
+CREATE FUNCTION top_pair() RETURNS int LANGUAGE plpgsql STABLE AS 'DECLARE n int; BEGIN SELECT max(w.k) INTO n FROM w JOIN w2 ON w2.n = w.n; RETURN n; END';
+SELECT w.k FROM w LEFT JOIN w2 ON w2.k = w.n + 20 WHERE w.k >= top_pair() FOR UPDATE OF w;
+SELECT top_pair();
+SELECT w.k FROM w LEFT JOIN w2 ON w2.k = w.n + 20 WHERE w.k >= top_pair() FOR UPDATE OF w;
+DROP FUNCTION top_pair();

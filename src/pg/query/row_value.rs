@@ -40,7 +40,8 @@ fn row(value: Datum) -> Node {
         let mut values = vec![Datum::from(0usize); natts];
         let mut nulls = vec![true; natts];
         pg_sys::heap_deform_tuple(&mut tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
-        for (i, a) in (*desc).attrs.as_slice(natts).iter().enumerate() {
+        let all = (*desc).attrs.as_slice(natts).iter().enumerate();
+        for (i, a) in all.filter(|(_, a)| !a.attisdropped) {
             let (len, by_value) = (i32::from(a.attlen), a.attbyval);
             let (typ, collation) = (a.atttypid, a.attcollation);
             let c =
