@@ -427,3 +427,42 @@ fn every_statement_kind_is_listed() {
     }
     assert!(count > 100, "{count} kinds");
 }
+
+/// Queries name types of other tables than the one that a node has shards of.
+#[test]
+fn types_come_with_the_node() {
+    let cl = two_workers();
+    let db = cl.bare_database("types_of_nodes");
+    let mut c = cl.connect(&db);
+    let (w1, w2) = (cl.workers[0].port, cl.workers[1].port);
+    c.run(&format!("SELECT citus_add_node('127.0.0.1', {w1})"));
+    c.run(
+        "CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('sad', 'ok'); \
+         CREATE DOMAIN s.moods AS s.mood[]; \
+         CREATE COLLATION s.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+         CREATE TABLE t (k int, m s.moods, v text COLLATE s.ci)",
+    );
+    c.run("SELECT create_distributed_table('t', 'k', shard_count := 2)");
+    c.run(&format!("SELECT citus_add_inactive_node('127.0.0.1', {w2})"));
+    c.run("ALTER TYPE s.mood ADD VALUE 'glad'");
+    c.run(&format!("SELECT citus_activate_node('127.0.0.1', {w2})"));
+    c.run("ALTER TYPE s.mood ADD VALUE 'mad'");
+    c.run("CREATE TABLE u (k int, v text)");
+    c.run("SELECT create_distributed_table('u', 'k', shard_count := 2, colocate_with := 'none')");
+    c.run("INSERT INTO u SELECT i, 'v' || i FROM generate_series(1, 10) i");
+    let values = "SELECT string_agg(m::text, ' ' ORDER BY m) \
+        FROM unnest(enum_range(NULL::s.mood)) m";
+    for w in &cl.workers {
+        assert_eq!(w.connect(&db).value(values), "sad ok glad mad");
+    }
+    let sql = "SELECT count(*), min(ARRAY['mad']::s.moods::text) FROM u \
+        WHERE v = 'V3' COLLATE s.ci AND ARRAY[v || '']::text[] <> (NULL::s.moods)::text[] IS NULL";
+    let plan = c.rows(&format!("EXPLAIN (COSTS OFF) {sql}"));
+    assert!(format!("{plan:?}").contains("Task Count: 2"), "{plan:?}");
+    assert_eq!(c.rows(sql)[0], [Some("1".to_owned()), Some("{mad}".to_owned())]);
+    // A column that comes later brings its type to nodes without shards of the table, too.
+    c.run("CREATE TYPE later AS (x int); ALTER TABLE t ADD COLUMN l later");
+    for w in &cl.workers {
+        assert_eq!(w.connect(&db).value("SELECT (ROW(5)::later).x"), "5");
+    }
+}

@@ -16,8 +16,8 @@ pub use node_admin::{
     set_node_should_have_shards, NewNode, COORDINATOR_GROUP,
 };
 pub use nodes::{
-    local_group, local_node_id, node_by_id, node_by_name, node_of_group, nodes, role_name,
-    server_id, Node,
+    local_group, local_node_id, node_by_id, node_by_name, node_of_group, nodes, other_groups,
+    role_name, server_id, Node,
 };
 pub use secrets::{forget_own_secret, forget_secret, make_own_secret, remember_secret, secret_of};
 pub use tables::{

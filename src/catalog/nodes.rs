@@ -86,6 +86,16 @@ pub fn nodes() -> Result<Vec<Rc<Node>>> {
     Ok(load()?.nodes.clone())
 }
 
+/// Groups of the other active nodes, in order.
+pub fn other_groups() -> Result<Vec<i32>> {
+    let local = local_group()?;
+    let others = |n: &&Rc<Node>| n.is_primary() && n.active && n.group != local;
+    let mut groups: Vec<i32> = nodes()?.iter().filter(others).map(|n| n.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(groups)
+}
+
 /// The group of this server: 0 on the coordinator.
 pub fn local_group() -> Result<i32> {
     Ok(load()?.local_group)

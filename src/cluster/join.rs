@@ -3,7 +3,7 @@
 use super::checks;
 use super::probe::{address, address_of, Probe};
 use crate::catalog::{self, NewNode, Node, COORDINATOR_GROUP};
-use crate::ddl::replicate;
+use crate::ddl::{dependencies, replicate};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{guard, session, spi};
 use crate::settings;
@@ -65,13 +65,14 @@ fn add_worker(r: &Request, activate: bool) -> Result<i32> {
         relieve_coordinator()?;
     }
     if activate {
-        give_reference_tables(&node)?;
+        prepare(&node)?;
     }
     Ok(id)
 }
 
-/// A node that takes queries has a copy of every reference table.
-fn give_reference_tables(node: &Node) -> Result<()> {
+/// A node that takes queries has the types that they may name, and a copy of every reference table.
+fn prepare(node: &Node) -> Result<()> {
+    dependencies::ensure_all_columns(node.group)?;
     if !settings::replicate_reference_tables_on_activate() {
         return Ok(());
     }
@@ -191,7 +192,7 @@ fn insert_coordinator(r: &Request) -> Result<i32> {
         // A coordinator without workers is all that there is to hold shards.
         should_have_shards: !catalog::has_workers()?,
     })?;
-    give_reference_tables(&*checks::require_node_id(id)?)?;
+    prepare(&*checks::require_node_id(id)?)?;
     Ok(id)
 }
 
@@ -251,7 +252,7 @@ pub fn activate(name: &str, port: i32) -> Result<i32> {
     }
     catalog::set_node_active(node.id, true)?;
     if node.is_primary() {
-        give_reference_tables(&node)?;
+        prepare(&node)?;
     }
     Ok(node.id)
 }

@@ -26,8 +26,8 @@ pub fn ensure(rel: &Relation, columns: &[Column], groups: &[i32]) -> Result<()> 
     basis.extend(schema(&rel.schema)?);
     let mut commands = Vec::new();
     used_extensions(rel, &mut commands)?;
-    parts(columns, &mut commands)?;
-    run_all(&remote, basis, commands)
+    run_all(&remote, basis, commands)?;
+    ensure_columns(columns, groups)
 }
 
 /// Makes sure that the groups have a schema.
@@ -46,14 +46,7 @@ pub fn ensure_roles(names: &[String], groups: &[i32]) -> Result<()> {
 
 /// Brings a GRANT or REVOKE of roles to the other nodes: the pairs are role and member.
 pub fn follow_memberships(grant: bool, pairs: &[(String, String)]) -> Result<()> {
-    let local = catalog::local_group()?;
-    let mut groups: Vec<i32> = catalog::nodes()?
-        .iter()
-        .filter(|n| n.is_primary() && n.active && n.group != local)
-        .map(|n| n.group)
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
+    let groups = catalog::other_groups()?;
     let any = "SELECT 1 FROM pg_dist_partition LIMIT 1";
     if groups.is_empty() || info::rows(any, &[])?.is_empty() {
         return Ok(());
@@ -65,11 +58,36 @@ pub fn follow_memberships(grant: bool, pairs: &[(String, String)]) -> Result<()>
     run_basis(&groups, &commands)
 }
 
-/// Makes sure that the groups have the types and collations of columns.
+/// Makes sure that all nodes have the types and collations of columns of a table that these groups have
+/// shards of: queries name them beside other tables, too.
 pub fn ensure_columns(columns: &[Column], groups: &[i32]) -> Result<()> {
-    let mut commands = Vec::new();
-    parts(columns, &mut commands)?;
-    run_all(&remote(groups)?, Vec::new(), commands)
+    if remote(groups)?.is_empty() {
+        return Ok(());
+    }
+    let used: Vec<(Oid, Oid)> = columns.iter().map(|c| (c.typ, c.collation)).collect();
+    run_all(&everywhere(groups)?, Vec::new(), parts(&used)?)
+}
+
+/// Makes sure that a new node has the types and collations of all columns of tables that other nodes
+/// have shards of.
+pub fn ensure_all_columns(group: i32) -> Result<()> {
+    let sql = "SELECT DISTINCT a.atttypid, a.attcollation FROM pg_dist_partition p \
+        JOIN pg_attribute a ON a.attrelid = p.logicalrelid AND a.attnum > 0 AND NOT a.attisdropped \
+        WHERE (a.atttypid >= 16384 OR a.attcollation >= 16384) AND EXISTS ( \
+            SELECT FROM pg_dist_shard s JOIN pg_dist_placement l ON l.shardid = s.shardid \
+            WHERE s.logicalrelid = p.logicalrelid AND l.groupid <> $1) ORDER BY 1, 2";
+    let rows = info::rows(sql, &[spi::i32(catalog::local_group()?)])?;
+    let used: Vec<(Oid, Oid)> = rows.iter().map(|r| (r.oid(0), r.oid(1))).collect();
+    run_all(&remote(&[group])?, Vec::new(), parts(&used)?)
+}
+
+/// The groups, and those of all active nodes, without this node's.
+pub fn everywhere(groups: &[i32]) -> Result<Vec<i32>> {
+    let mut all = remote(groups)?;
+    all.extend(catalog::other_groups()?);
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
 }
 
 fn remote(groups: &[i32]) -> Result<Vec<i32>> {
@@ -77,13 +95,14 @@ fn remote(groups: &[i32]) -> Result<Vec<i32>> {
     Ok(groups.iter().copied().filter(|g| *g != local).collect())
 }
 
-fn parts(columns: &[Column], commands: &mut Vec<String>) -> Result<()> {
-    let mut seen = Vec::new();
-    for c in columns {
-        collation(c.collation, commands)?;
-        type_and_parts(c.typ, &mut seen, commands)?;
+/// What makes types with collations.
+fn parts(used: &[(Oid, Oid)]) -> Result<Vec<String>> {
+    let (mut seen, mut commands) = (Vec::new(), Vec::new());
+    for (typ, collation) in used {
+        self::collation(*collation, &mut commands)?;
+        type_and_parts(*typ, &mut seen, &mut commands)?;
     }
-    Ok(())
+    Ok(commands)
 }
 
 /// Runs what is the basis of everything, and then the rest, which belongs to the user.

@@ -23,6 +23,27 @@ pub fn element_type(array: Oid) -> Option<Oid> {
     valid(unsafe { pg_sys::get_element_type(pg_sys::getBaseType(array)) })
 }
 
+/// The type of the elements, of a type of arrays itself.
+pub fn array_element(typ: Oid) -> Option<Oid> {
+    // SAFETY: syscache look-up.
+    valid(unsafe { pg_sys::get_element_type(typ) })
+}
+
+/// The type of ranges that a multirange is made of.
+pub fn range_of_multirange(typ: Oid) -> Option<Oid> {
+    // SAFETY: syscache look-up.
+    valid(unsafe { pg_sys::get_multirange_range(typ) })
+}
+
+/// The type of the rows of a composite type, by its entry in pg_class.
+pub fn composite_type(relid: Oid) -> Option<Oid> {
+    // SAFETY: syscache look-ups.
+    unsafe {
+        let composite = pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_COMPOSITE_TYPE;
+        composite.then(|| pg_sys::get_rel_type_id(relid)).and_then(valid)
+    }
+}
+
 /// Whether there is a type of arrays of the type's values.
 pub fn has_array(typ: Oid) -> bool {
     // SAFETY: a syscache look-up.
@@ -136,10 +157,10 @@ pub fn function_with(name: &str, types: &[Oid]) -> Oid {
     unsafe { pg_sys::LookupFuncName(names.as_ptr(), types.len() as i32, types.as_ptr(), false) }
 }
 
-/// The extension that a function belongs to.
-pub fn extension_of_function(f: Oid) -> Option<Oid> {
+/// The extension that an object of a catalog belongs to.
+pub fn extension_of(catalog: Oid, object: Oid) -> Option<Oid> {
     // SAFETY: catalog look-up.
-    valid(unsafe { guard::call(|| pg_sys::getExtensionOfObject(pg_sys::ProcedureRelationId, f)) })
+    valid(unsafe { guard::call(|| pg_sys::getExtensionOfObject(catalog, object)) })
 }
 
 /// The name of an extension.
@@ -225,20 +246,6 @@ impl Drop for Open {
             // SAFETY: opened above; after an error the transaction's end closes it.
             unsafe { pg_sys::table_close(self.0, pg_sys::NoLock as i32) }
         }
-    }
-}
-
-/// Whether a type is that of the rows of a view.
-pub fn is_type_of_view(typ: Oid) -> bool {
-    if u32::from(typ) < pg_sys::FirstNormalObjectId {
-        return false;
-    }
-    // SAFETY: syscache look-ups.
-    unsafe {
-        let relid = pg_sys::get_typ_typrelid(typ);
-        relid != Oid::INVALID
-            && [pg_sys::RELKIND_VIEW, pg_sys::RELKIND_MATVIEW]
-                .contains(&(pg_sys::get_rel_relkind(relid) as u8))
     }
 }
 

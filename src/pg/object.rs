@@ -6,15 +6,28 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 // Catalogs by OID.
 const PG_CONSTRAINT: u32 = 2606;
+const PG_DEPEND: u32 = 2608;
 const PG_POLICY: u32 = 3256;
 const PG_STATISTIC_EXT: u32 = 3381;
 /// Index of pg_constraint on oid.
 const CONSTRAINT_OID_INDEX: u32 = 2667;
+/// Index of pg_depend on refclassid, refobjid, refobjsubid.
+const DEPEND_REFERENCE_INDEX: u32 = 2674;
 /// Index of pg_policy on oid.
 const POLICY_OID_INDEX: u32 = 3257;
 
 fn by_oid(oid: Oid) -> [Key; 1] {
     [Key { attno: 1, equal: pg_sys::F_OIDEQ, value: Datum::from(oid) }]
+}
+
+/// What depends on an object: the catalogs of these objects, and their OIDs.
+pub fn dependents(catalog: Oid, object: Oid) -> Vec<(Oid, Oid)> {
+    let key = |attno, value: Oid| Key { attno, equal: pg_sys::F_OIDEQ, value: Datum::from(value) };
+    let keys = [key(4, catalog), key(5, object)];
+    let mut found = Vec::new();
+    let index = Some(Oid::from(DEPEND_REFERENCE_INDEX));
+    scan::rows(Oid::from(PG_DEPEND), index, &keys, |r| found.push((r.oid(1), r.oid(2))));
+    found
 }
 
 /// A table's constraint: the table and the constraint's name.

@@ -284,9 +284,9 @@ fn replaced(n: Node, values: &mut Values, error: &mut Option<Error>) -> Option<N
             Some(f.node())
         }
         Kind::Const(c) => query::written_out(c),
-        _ if !is_expression(n.tag()) || makes_row(n) => None,
+        _ if !ship::is_expression(n.tag()) || makes_row(n) => None,
         _ if is_ours(n) => Some(n.copy()),
-        _ if n.contains(is_ours) || !becomes_parameter(n) => None,
+        _ if n.contains(is_ours) || !ship::becomes_parameter(n) => None,
         _ => match parameter(n, values) {
             Ok(p) => Some(p),
             Err(e) => {
@@ -304,47 +304,11 @@ fn makes_row(n: Node) -> bool {
         && matches!(n.typ(), pg_sys::RECORDOID | pg_sys::RECORDARRAYOID)
 }
 
-/// A value that another node could not, or should not, compute itself.
-fn becomes_parameter(n: Node) -> bool {
-    let c = ship::classify(n);
-    c.is_value() && (c.param || c.mutable || c.local_only)
-}
-
 /// Location that tells parameters made here from the user's.
 const OURS: i32 = -1914;
 
 fn is_ours(n: Node) -> bool {
     n.cast::<Param>().is_some_and(|p| p.location() == OURS)
-}
-
-/// Nodes that have a value of their own (constants excepted, they stay as they are).
-fn is_expression(t: NodeTag) -> bool {
-    use NodeTag::*;
-    matches!(
-        t,
-        T_Param
-            | T_SubscriptingRef
-            | T_FuncExpr
-            | T_OpExpr
-            | T_DistinctExpr
-            | T_NullIfExpr
-            | T_ScalarArrayOpExpr
-            | T_BoolExpr
-            | T_FieldSelect
-            | T_RelabelType
-            | T_CoerceViaIO
-            | T_ArrayCoerceExpr
-            | T_CollateExpr
-            | T_CaseExpr
-            | T_ArrayExpr
-            | T_CoalesceExpr
-            | T_MinMaxExpr
-            | T_SQLValueFunction
-            | T_NullTest
-            | T_BooleanTest
-            | T_CoerceToDomain
-            | T_NextValueExpr
-    )
 }
 
 /// The parameter that stands for a value.

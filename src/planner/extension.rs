@@ -1,65 +1,35 @@
-//! Functions of other extensions: where an extension is installed alike on all nodes, its immutable
-//! and stable functions are as good there as PostgreSQL's own.
+//! Objects of other extensions: where an extension is installed alike on all nodes, its types, and its
+//! immutable and stable functions, are as good there as PostgreSQL's own.
 
+use super::presence;
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::fmgr::quote_literal;
-use crate::pg::{guard, lookup, spi};
-use crate::txn::run;
-use pgrx::pg_sys::Oid;
+use crate::pg::{lookup, spi};
+use pgrx::pg_sys::{self, Oid};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
-/// How long an extension that some node lacks is taken for missing.
-const MISSING: Duration = Duration::from_secs(5);
-
-/// What is known of an extension: since when, on which groups, whether all of them have it.
-struct Known {
-    since: Instant,
-    groups: Vec<i32>,
-    everywhere: bool,
-}
+/// Extensions (0: none) of objects by catalog and OID.
+type Owners = HashMap<(u32, u32), u32>;
 
 thread_local! {
-    /// Extension of a function (0: none), as of a generation of the catalogs.
-    static OWNERS: RefCell<(u64, HashMap<u32, u32>)> = RefCell::default();
-    static KNOWN: RefCell<HashMap<u32, Known>> = RefCell::default();
+    /// As of a generation of the catalogs.
+    static OWNERS: RefCell<(u64, Owners)> = RefCell::default();
 }
 
-/// Whether a function belongs to an extension that all nodes have.
-pub fn is_everywhere(function: Oid) -> bool {
-    let extension = owner(function);
-    if extension == Oid::INVALID {
-        return false;
-    }
-    let Ok(groups) = remote_groups() else { return false };
-    let id = u32::from(extension);
-    let known = KNOWN.with(|k| {
-        k.borrow()
-            .get(&id)
-            .filter(|k| k.groups == groups && (k.everywhere || k.since.elapsed() < MISSING))
-            .map(|k| k.everywhere)
-    });
-    if let Some(everywhere) = known {
-        return everywhere;
-    }
-    let everywhere = match ask(extension, &groups) {
-        Ok(yes) => yes,
-        // A node that cannot be asked may not be needed either.
-        Err(e) if guard::is_connection_error(&e) => false,
-        Err(e) => e.raise(),
-    };
-    let entry = Known { since: Instant::now(), groups, everywhere };
-    KNOWN.with(|k| k.borrow_mut().insert(id, entry));
-    everywhere
+/// Whether an object of a catalog belongs to an extension that all nodes have.
+pub fn is_everywhere(class: Oid, object: Oid) -> bool {
+    let extension = owner(class, object);
+    extension != Oid::INVALID
+        && presence::everywhere(pg_sys::ExtensionRelationId, extension, |g| ask(extension, g))
 }
 
-/// The extension that a function belongs to; our own does not count, its functions are about this
+/// The extension that an object belongs to; our own does not count, its functions are about this
 /// node.
-fn owner(function: Oid) -> Oid {
+fn owner(class: Oid, object: Oid) -> Oid {
     let generation = catalog::generation();
-    let id = u32::from(function);
+    let id = (u32::from(class), u32::from(object));
     let known = OWNERS.with(|o| {
         let mut o = o.borrow_mut();
         if o.0 != generation {
@@ -71,31 +41,14 @@ fn owner(function: Oid) -> Oid {
         return Oid::from(e);
     }
     let name = |e: &Oid| lookup::extension_name(*e);
-    let found = lookup::extension_of_function(function)
-        .filter(|e| name(e) != "citus")
-        .unwrap_or(Oid::INVALID);
+    let found =
+        lookup::extension_of(class, object).filter(|e| name(e) != "citus").unwrap_or(Oid::INVALID);
     OWNERS.with(|o| o.borrow_mut().1.insert(id, u32::from(found)));
     found
 }
 
-/// Groups of the other nodes.
-fn remote_groups() -> Result<Vec<i32>> {
-    let local = catalog::local_group()?;
-    let mut groups: Vec<i32> = catalog::nodes()?
-        .iter()
-        .filter(|n| n.is_primary() && n.active && n.group != local)
-        .map(|n| n.group)
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    Ok(groups)
-}
-
 /// Asks the nodes for the extension, in the same schema and version.
 fn ask(extension: Oid, groups: &[i32]) -> Result<bool> {
-    if groups.is_empty() {
-        return Ok(true);
-    }
     let name = lookup::extension_name(extension);
     let here = spi::query(
         "SELECT n.nspname, e.extversion FROM pg_extension e \
@@ -113,11 +66,5 @@ fn ask(extension: Oid, groups: &[i32]) -> Result<bool> {
         quote_literal(schema),
         quote_literal(version)
     );
-    let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
-    for result in run::on_groups(&work, false)? {
-        if result.rows.is_empty() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    presence::all_find(groups, &sql)
 }

@@ -23,6 +23,7 @@ pub mod hiding;
 pub mod locks;
 pub mod modify;
 mod order;
+mod presence;
 mod printable;
 mod pushdown;
 mod rest;

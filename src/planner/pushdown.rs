@@ -203,5 +203,5 @@ pub(super) fn single_shard(leaves: &[Leaf]) -> Option<(Rc<Table>, Prune)> {
 
 /// Whether nodes can evaluate a list of expressions without sub-queries.
 pub fn expression_ships(n: Node) -> bool {
-    !n.contains(|x| matches!(x.kind(), Kind::SubLink(_)) || super::analyze::blocker(x).is_some())
+    super::analyze::blocked(n).is_none() && !n.contains(|x| matches!(x.kind(), Kind::SubLink(_)))
 }

@@ -130,16 +130,33 @@ fn pushable(e: Node) -> bool {
     if c.sublink || c.volatile || c.srf {
         return false;
     }
-    !e.contains(|n| match n.kind() {
-        Kind::Var(v) => v.varattno() <= 0,
-        Kind::Other(
-            NodeTag::T_SubPlan
-            | NodeTag::T_AlternativeSubPlan
-            | NodeTag::T_PlaceHolderVar
-            | NodeTag::T_CurrentOfExpr,
-        ) => true,
-        _ => (ship::own(n).local_only && !is_value(n)) || ship::is_row_of_view(n),
-    })
+    let mut ships = true;
+    e.walk(|n| {
+        let local = || ship::own(n).local_only;
+        let bad = match n.kind() {
+            Kind::Var(v) => v.varattno() <= 0,
+            Kind::Other(
+                NodeTag::T_SubPlan
+                | NodeTag::T_AlternativeSubPlan
+                | NodeTag::T_PlaceHolderVar
+                | NodeTag::T_CurrentOfExpr,
+            ) => true,
+            _ if ship::is_unknown_there(n) => true,
+            // Values are computed here, whatever they are made of.
+            _ if local() => match is_value(n) {
+                true => return Visit::Skip,
+                false => true,
+            },
+            _ => false,
+        };
+        ships &= !bad;
+        if bad {
+            Visit::Stop
+        } else {
+            Visit::Descend
+        }
+    });
+    ships
 }
 
 /// Known when the scan starts: constants, outside parameters and those of outer plan nodes.

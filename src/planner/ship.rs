@@ -1,7 +1,8 @@
 //! What may be evaluated on another node with the same answer.
 
+use super::{extension, presence};
 use crate::pg::lookup;
-use crate::pg::query::{self, Const, Kind, Node, RowExpr, Visit};
+use crate::pg::query::{self, CoerceViaIO, Const, Kind, Node, RowExpr, Visit};
 use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, ParamKind};
 
 /// What an expression contains, sub-queries not included.
@@ -59,8 +60,29 @@ fn reads_local_state(f: Oid) -> bool {
     is_node_local_type(result) || arguments.into_iter().any(is_node_local_type)
 }
 
-/// What a call of a function adds to an expression.
-fn look(f: Oid, c: &mut Class) {
+/// Whether a cast makes, or is made of, what only this node knows. The functions for text that it calls
+/// get the OID of the type, which is the node's own.
+fn casts_local_state(c: CoerceViaIO) -> bool {
+    [c.resulttype(), c.arg().typ()]
+        .into_iter()
+        .any(|t| is_node_local_type(t) || lookup::element_type(t).is_some_and(is_node_local_type))
+}
+
+/// Whether an operator has the same meaning on all nodes, like its function.
+fn is_everywhere(operator: Oid) -> bool {
+    is_builtin(operator) || extension::is_everywhere(pg_sys::OperatorRelationId, operator)
+}
+
+/// What the functions and the operator of a node add to an expression.
+fn look_at_calls(n: Node, c: &mut Class) {
+    let cast = n.cast::<CoerceViaIO>();
+    c.local_only |= cast.is_some_and(casts_local_state);
+    n.functions(&mut |f| look(f, cast.is_none(), c));
+    c.local_only |= n.operator().is_some_and(|o| !is_everywhere(o));
+}
+
+/// What a call of a function adds to an expression; its arguments tell what it reads, or not.
+fn look(f: Oid, by_arguments: bool, c: &mut Class) {
     let volatility = lookup::volatility(f);
     if volatility != pg_sys::PROVOLATILE_IMMUTABLE {
         c.mutable = true;
@@ -71,8 +93,8 @@ fn look(f: Oid, c: &mut Class) {
             c.local_only = true;
         }
     }
-    if !(is_builtin(f) || super::extension::is_everywhere(f))
-        || (volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f))
+    if !(is_builtin(f) || extension::is_everywhere(pg_sys::ProcedureRelationId, f))
+        || (by_arguments && volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f))
     {
         c.local_only = true;
     }
@@ -86,7 +108,7 @@ pub fn classify(node: Node) -> Class {
             return Visit::Skip;
         }
         add_node(n, &mut c);
-        n.functions(&mut |f| look(f, &mut c));
+        look_at_calls(n, &mut c);
         Visit::Descend
     });
     // The arguments of a CASE or domain test refer to values inside the expression itself.
@@ -142,7 +164,7 @@ pub fn own(n: Node) -> Class {
         Kind::Other(NodeTag::T_NextValueExpr | NodeTag::T_CurrentOfExpr) => c.local_only = true,
         Kind::Const(k) => c.local_only = is_object_name(k),
         Kind::RowExpr(r) => c.local_only = names_fields(r),
-        _ => n.functions(&mut |f| look(f, &mut c)),
+        _ => look_at_calls(n, &mut c),
     }
     c
 }
@@ -189,14 +211,73 @@ pub fn is_volatile(n: Node) -> bool {
     !matches!(n.kind(), Kind::Query(_)) && own(n).volatile
 }
 
-/// Whether a value is a row of a view, whose type no other node has.
-pub fn is_row_of_view(n: Node) -> bool {
-    matches!(n.tag(), NodeTag::T_Const | NodeTag::T_Param) && lookup::is_type_of_view(n.typ())
+/// Whether the text of an expression (not of what is below it) names what some node does not have: a
+/// type, a collation, or the object that a constant stands for.
+pub fn is_unknown_there(n: Node) -> bool {
+    match n.kind() {
+        Kind::CollateExpr(c) => !presence::has_collation(c.coll_oid()),
+        Kind::Const(c) => {
+            let named = || is_object_name(c) && !presence::has_named(c.consttype(), object_of(c));
+            named() || !presence::has_type(c.consttype()) || !presence::has_collation(n.collation())
+        }
+        // Casts, and values that become parameters, are written with their types.
+        _ => says_type(n.tag()) && !presence::has_type(n.typ()),
+    }
+}
+
+/// A value that another node could not, or should not, compute itself.
+pub fn becomes_parameter(n: Node) -> bool {
+    let c = classify(n);
+    c.is_value() && (c.param || c.mutable || c.local_only)
+}
+
+/// Nodes that have a value of their own (constants excepted, they stay as they are).
+pub fn is_expression(t: NodeTag) -> bool {
+    use NodeTag::*;
+    matches!(
+        t,
+        T_Param
+            | T_SubscriptingRef
+            | T_FuncExpr
+            | T_OpExpr
+            | T_DistinctExpr
+            | T_NullIfExpr
+            | T_ScalarArrayOpExpr
+            | T_BoolExpr
+            | T_FieldSelect
+            | T_RelabelType
+            | T_CoerceViaIO
+            | T_ArrayCoerceExpr
+            | T_CollateExpr
+            | T_CaseExpr
+            | T_ArrayExpr
+            | T_CoalesceExpr
+            | T_MinMaxExpr
+            | T_SQLValueFunction
+            | T_NullTest
+            | T_BooleanTest
+            | T_CoerceToDomain
+            | T_NextValueExpr
+    )
+}
+
+fn says_type(tag: NodeTag) -> bool {
+    let rows = [NodeTag::T_RowExpr, NodeTag::T_ConvertRowtypeExpr];
+    is_expression(tag) || rows.contains(&tag)
+}
+
+/// Whether the other nodes have a type.
+pub fn type_is_there(typ: Oid) -> bool {
+    presence::has_type(typ)
 }
 
 /// Whether a constant names an object of this node (regclass and its kind).
 fn is_object_name(k: Const) -> bool {
     !k.constisnull() && is_reg_type(k.consttype())
+}
+
+fn object_of(k: Const) -> Oid {
+    k.value().map_or(Oid::INVALID, |v| Oid::from(v.datum().value() as u32))
 }
 
 fn is_reg_type(t: Oid) -> bool {

@@ -225,3 +225,34 @@ fn a_single_server() {
         assert_eq!(found.matches("Seq Scan").count(), 1, "{found}");
     }
 }
+
+/// What names an object that all nodes have runs beside the shards, and what names another one here.
+#[test]
+fn objects_of_the_user() {
+    let mut c = tables("objects");
+    c.run("CREATE TYPE used AS ENUM ('a', 'b'); CREATE TYPE unused AS ENUM ('a', 'b')");
+    c.run("CREATE TEXT SEARCH CONFIGURATION everywhere (COPY = simple)");
+    c.run("CREATE TEXT SEARCH CONFIGURATION here (COPY = simple)");
+    let lines = |c: &mut Conn, sql: &str| explain(c, "COSTS OFF", sql);
+    let by_type = |t: &str| format!("SELECT id FROM ev WHERE (v || '')::{t} > 'a'");
+    assert_eq!(count(&lines(&mut c, &by_type("used")), "  Filter: ("), 1);
+    let here = lines(&mut c, &by_type("used"));
+    assert!(here[1].starts_with("  Filter: "), "{here:#?}");
+    c.run("ALTER TABLE oth ADD COLUMN us used[]");
+    let there = lines(&mut c, &by_type("used"));
+    assert!(!there[1].contains("Filter: "), "{there:#?}");
+    let grouped = "SELECT 'b'::used, max(v) FROM ev GROUP BY id, ARRAY['a', 'b']::used[]";
+    assert_eq!(count(&lines(&mut c, grouped), "Task Count: 4"), 1);
+    let here = lines(&mut c, &by_type("unused"));
+    assert!(here[1].starts_with("  Filter: "), "{here:#?}");
+
+    let by_config = |name: &str| {
+        format!("SELECT id FROM ev WHERE to_tsvector('{name}', v) @@ to_tsquery('{name}', 'v1')")
+    };
+    let make = "CREATE TEXT SEARCH CONFIGURATION everywhere (COPY = simple)";
+    c.run(&format!("SELECT run_command_on_workers('{make}')"));
+    let there = lines(&mut c, &by_config("everywhere"));
+    assert!(!there[1].contains("Filter: "), "{there:#?}");
+    let here = lines(&mut c, &by_config("here"));
+    assert!(here[1].starts_with("  Filter: "), "{here:#?}");
+}

@@ -11,7 +11,7 @@ use crate::pg::{guard, relation, spi};
 use pgrx::pg_sys::Oid;
 
 /// ALTER TYPE and ALTER DOMAIN on enums and domains, and changes of the name of any type: done on
-/// the other nodes that hold shards with columns of the type.
+/// the other nodes, when some hold shards with columns of the type.
 pub fn alter_type(call: Call) -> Result<()> {
     let Some((typ, change)) = call.statement().type_change() else { return plainly(&call) };
     let tables = tables_using(typ)?;
@@ -134,7 +134,7 @@ fn tables_using(typ: Oid) -> Result<Vec<Oid>> {
     Ok(info::rows(&sql, &[spi::oid(typ)])?.iter().map(|r| r.oid(0)).collect())
 }
 
-/// Other nodes' groups with shards that have a column of the type, or of one made of it.
+/// The other nodes' groups, when some have shards with a column of the type, or of one made of it.
 fn groups_using(typ: Oid) -> Result<Vec<i32>> {
     let sql = format!(
         "{MADE_OF} SELECT DISTINCT l.groupid FROM t JOIN pg_attribute a ON a.atttypid = t.oid \
@@ -144,5 +144,9 @@ fn groups_using(typ: Oid) -> Result<Vec<i32>> {
     );
     let local = catalog::local_group()?;
     let groups = info::rows(&sql, &[spi::oid(typ)])?;
-    Ok(groups.iter().map(|r| r.num(0)).filter(|g| *g != local).collect())
+    let groups: Vec<i32> = groups.iter().map(|r| r.num(0)).filter(|g| *g != local).collect();
+    if groups.is_empty() {
+        return Ok(groups);
+    }
+    dependencies::everywhere(&groups)
 }

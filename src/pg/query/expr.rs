@@ -92,6 +92,19 @@ impl Node {
         unsafe { guard::call(|| check_functions_in_node(self.as_ptr(), each_function, context)) };
     }
 
+    /// The operator that the node itself is.
+    pub fn operator(self) -> Option<Oid> {
+        match self.kind() {
+            Kind::OpExpr(o) => Some(o.opno()),
+            Kind::ScalarArrayOpExpr(o) => Some(o.opno()),
+            // SAFETY: nodes of these types are such structures.
+            Kind::Other(NodeTag::T_DistinctExpr | NodeTag::T_NullIfExpr) => unsafe {
+                Some((*self.as_ptr().cast::<pg_sys::OpExpr>()).opno)
+            },
+            _ => None,
+        }
+    }
+
     /// The expression with everything computed that is known.
     pub fn eval_const(self) -> Node {
         // SAFETY: null or a valid expression.

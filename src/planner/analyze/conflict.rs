@@ -1,7 +1,7 @@
 //! ON CONFLICT as a part of a statement that runs beside each shard.
 
 use super::terms::{Filters, Term};
-use super::{blocker, Analyzer, Answer, Part, Reject};
+use super::{blocked, Analyzer, Answer, Part, Reject};
 use crate::catalog::{Kind as TableKind, Table};
 use crate::pg::query::{Kind, Query, Visit};
 use crate::planner::ship;
@@ -23,14 +23,11 @@ impl Analyzer<'_> {
         self.row_keys.clone_from(&part.keys);
         let (mut subs, mut bad) = (Vec::new(), None);
         for n in [c.on_conflict_set().node(), c.on_conflict_where(), c.arbiter_where()] {
+            bad = bad.or_else(|| blocked(n));
             n.walk(|n| match n.kind() {
                 Kind::SubLink(s) => {
                     subs.push(s);
                     Visit::Skip
-                }
-                _ if blocker(n).is_some() => {
-                    bad = blocker(n);
-                    Visit::Stop
                 }
                 _ if ship::own(n).local_only => Visit::Skip,
                 _ => Visit::Descend,

@@ -1,7 +1,7 @@
 //! FROM: where the rows of its items are, and whether joins keep to shard groups.
 
 use super::terms::{Filters, Term};
-use super::{Analyzer, Answer, Leaf, Part, Reject};
+use super::{blocked, Analyzer, Answer, Leaf, Part, Reject};
 use crate::catalog::{self, Kind as TableKind};
 use crate::pg::query::{CommonTableExpr, JoinExpr, Kind, Node, Query, RangeTblEntry};
 use crate::planner::ship;
@@ -157,13 +157,17 @@ impl Analyzer<'_> {
                 Some(cte) => self.cte(rte, rti, cte, filters),
                 None => Err(Reject("CTE of an outer query")),
             },
+            RTEKind::RTE_TABLEFUNC if !rte.coltypes().iter().all(ship::type_is_there) => {
+                Err(Reject("type that other nodes do not have"))
+            }
             RTEKind::RTE_VALUES | RTEKind::RTE_RESULT | RTEKind::RTE_TABLEFUNC => {
                 Ok(Part::default())
             }
             RTEKind::RTE_FUNCTION => {
                 for f in rte.functions().iter() {
                     let c = ship::classify(f.funcexpr());
-                    if c.volatile || c.local_only || !f.funccolnames().is_empty() {
+                    let unknown = || blocked(f.funcexpr()).is_some();
+                    if c.volatile || c.local_only || !f.funccolnames().is_empty() || unknown() {
                         return Err(Reject("function in FROM"));
                     }
                 }

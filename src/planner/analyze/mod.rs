@@ -20,7 +20,7 @@ use super::ship;
 use super::values::Values;
 use crate::catalog::{self, Table};
 use crate::pg::lookup;
-use crate::pg::query::{Kind, Node, Query};
+use crate::pg::query::{Kind, Node, Query, Visit};
 use crate::plan::Prune;
 use pgrx::pg_sys::{self, CmdType, NodeTag, RTEKind};
 use std::rc::Rc;
@@ -176,8 +176,32 @@ pub fn blocker(n: Node) -> Option<&'static str> {
         }
         Kind::Other(NodeTag::T_CurrentOfExpr) => Some("WHERE CURRENT OF"),
         Kind::List(_) | Kind::TargetEntry(_) | Kind::RangeTblEntry(_) => None,
-        _ if ship::is_row_of_view(n) => Some("row of a view"),
+        _ if ship::is_unknown_there(n) => Some("something that other nodes do not have"),
         _ => (ship::own(n).local_only && !ship::classify(n).is_value())
             .then_some("expression that only this node can evaluate"),
     }
+}
+
+/// [`blocker`] for an expression and everything in it but sub-queries. What values are made of does not
+/// matter, as they are computed here.
+pub fn blocked(n: Node) -> Option<&'static str> {
+    first_blocker(n, |n| ship::own(n).local_only)
+        .and_then(|_| first_blocker(n, ship::becomes_parameter))
+}
+
+/// The first blocker that is not below a value.
+fn first_blocker(n: Node, is_value: impl Fn(Node) -> bool) -> Option<&'static str> {
+    let mut found = None;
+    n.walk(|n| match n.kind() {
+        Kind::Query(_) => Visit::Skip,
+        _ => {
+            found = blocker(n);
+            match found {
+                Some(_) => Visit::Stop,
+                None if is_value(n) => Visit::Skip,
+                None => Visit::Descend,
+            }
+        }
+    });
+    found
 }
