@@ -220,8 +220,11 @@ pub fn is_unknown_there(n: Node) -> bool {
             let named = || is_object_name(c) && !presence::has_named(c.consttype(), object_of(c));
             named() || !presence::has_type(c.consttype()) || !presence::has_collation(n.collation())
         }
-        // Casts, and values that become parameters, are written with their types.
-        _ => says_type(n.tag()) && !presence::has_type(n.typ()),
+        // Casts, and values that become parameters, are written with their types and collations.
+        _ if says_type(n.tag()) => {
+            !presence::has_type(n.typ()) || !presence::has_collation(n.collation())
+        }
+        _ => false,
     }
 }
 

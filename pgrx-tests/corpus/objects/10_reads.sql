@@ -123,3 +123,11 @@ SELECT ('pg_' || (CASE WHEN k > 3 THEN 'class' ELSE 'proc' END))::regclass, coun
 SELECT (ARRAY['t', 'u'])[1 + k % 2]::regclass, count(*) FROM t GROUP BY 1;
 SELECT ('{t,' || (ARRAY['t', 'u'])[1 + k % 2] || '}')::regclass[], count(*) FROM t GROUP BY 1;
 SELECT count(*) FROM t WHERE (v || '')::text::plain > 'k';
+SELECT count(*) FROM t WHERE (n, CASE WHEN id > 9 THEN 'sad'::mood ELSE 'ok' END::text) NOT IN (SELECT k, v FROM u);
+SELECT count(*) FROM t WHERE n |+| 1 IN (SELECT k FROM u WHERE u.k = t.k);
+SELECT count(*) FROM t WHERE v COLLATE ci = ANY (SELECT upper(v) FROM r);
+SELECT felt(v) IN (SELECT 'ok'::mood FROM u WHERE u.k = t.k) FROM t WHERE k = 3;
+SELECT t.id, q.* FROM t LEFT JOIN LATERAL (SELECT count(*) FROM u WHERE u.v < t.v COLLATE ci GROUP BY u.k OFFSET 2) q ON true WHERE t.k < 5;
+SELECT t.id, q.* FROM t LEFT JOIN LATERAL (SELECT r.id FROM r INTERSECT SELECT u.k FROM u JOIN t x ON x.k = u.k AND u.v <> t.v COLLATE bytes) q ON true;
+-- @params 'v2', 3
+SELECT k, v FROM t WHERE v = upper($1 COLLATE bytes) AND k > $2::int;

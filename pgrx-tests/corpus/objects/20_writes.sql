@@ -27,3 +27,6 @@ UPDATE t SET v = $2::mood::text WHERE k = $1::int RETURNING $2::mood, k;
 -- @params 40, 'glad'
 INSERT INTO u VALUES ($1::positive, $2::mood::text) RETURNING $2::mood;
 MERGE INTO t USING u ON t.k = u.k WHEN MATCHED AND u.v = 'V1' COLLATE ci THEN UPDATE SET v = ('ok'::mood)::text;
+INSERT INTO u (k, v) VALUES (41, 'A') RETURNING CASE WHEN v IS DISTINCT FROM lower(v) COLLATE ci THEN 1 ELSE k END, v COLLATE "C" > felt(v)::text;
+UPDATE t SET v = 'k' WHERE k = 7 RETURNING CASE WHEN v > 'K' COLLATE ci THEN n ELSE id END, id;
+DELETE FROM u WHERE k = 41 RETURNING v || ('x' COLLATE bytes), felt(v COLLATE "C");

@@ -52,7 +52,9 @@ impl Gen {
 
     fn int(&mut self, d: usize) -> String {
         let x = self.expr(Ty::Int, d);
-        match self.rng.below(14) {
+        match self.rng.below(16) {
+            13 => format!("({x} |+| {})", self.leaf(Ty::Int)),
+            14 => format!("abs({x} % 1000)::natural_number"),
             0..=2 => format!("({x} + {})", self.expr(Ty::Int, d)),
             3 => format!("({x} - {})", self.expr(Ty::Int, d)),
             4 => format!("({x} % 1000 * ({} % 100))", self.leaf(Ty::Int)),
@@ -95,7 +97,9 @@ impl Gen {
 
     fn text(&mut self, d: usize) -> String {
         let x = self.expr(Ty::Text, d);
-        match self.rng.below(12) {
+        match self.rng.below(14) {
+            11 => self.odd_text(x),
+            12 => format!("CASE WHEN {} THEN 'sad'::mood ELSE 'ok' END::text", self.condition(d)),
             0..=1 => format!("({x} || {})", self.expr(Ty::Text, d)),
             2 => {
                 let function = self.rng.pick(&["upper", "lower", "md5", "reverse", "initcap"]);
@@ -123,9 +127,21 @@ impl Gen {
         }
     }
 
+    /// By way of types and collations that no table has columns of.
+    fn odd_text(&mut self, x: String) -> String {
+        match self.rng.below(5) {
+            0 => format!("(ROW({}, {x})::pair).b", self.leaf(Ty::Int)),
+            1 => format!("({x})::plain"),
+            2 => format!("({x} COLLATE bytes)"),
+            3 => format!("('{{sad,ok,glad}}'::mood[])[1 + abs({} % 3)]::text", self.leaf(Ty::Int)),
+            _ => format!("ROW({}, {x})::pair::text", self.leaf(Ty::Int)),
+        }
+    }
+
     fn time(&mut self, d: usize) -> String {
         let x = self.expr(Ty::Ts, d);
-        match self.rng.below(3) {
+        match self.rng.below(4) {
+            2 => format!("('2024-01-0' || 1 + abs({} % 9))::timestamptz", self.leaf(Ty::Int)),
             0 => format!("({x} + {} % 1000 * interval '1 hour')", self.expr(Ty::Int, d)),
             1 => format!("date_trunc('{}', {x})", self.rng.pick(&["day", "week", "month"])),
             _ => format!("({x} - interval '90 minutes')"),
@@ -224,8 +240,11 @@ impl Gen {
             4..=5 => match ty {
                 Ty::Text => {
                     let pattern = self.rng.pick(&["'k1%'", "'%1'", "'_b%'", "'%'", "'k_'", "''"]);
-                    let op = self.rng.pick(&["LIKE", "NOT LIKE", "ILIKE"]);
-                    format!("{column} {op} {pattern}")
+                    let like = self.rng.pick(&["LIKE", "NOT LIKE", "ILIKE"]);
+                    match self.rng.chance(20) {
+                        true => format!("{column} {op} {} COLLATE ci", self.leaf(ty)),
+                        false => format!("{column} {like} {pattern}"),
+                    }
                 }
                 Ty::Bool => column,
                 Ty::Arr => {

@@ -203,7 +203,14 @@ pub const DEFINE: &str = "
     CREATE FUNCTION counted(int) RETURNS bigint LANGUAGE sql STABLE AS
         'SELECT count(*) FROM c WHERE k = $1';
     CREATE FUNCTION label(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
-        'BEGIN RETURN ''k'' || $1; END';";
+        'BEGIN RETURN ''k'' || $1; END';
+    CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad');
+    CREATE TYPE pair AS (a int, b text);
+    CREATE DOMAIN plain AS text;
+    CREATE DOMAIN natural_number AS int CHECK (VALUE >= 0);
+    CREATE COLLATION bytes FROM \"C\";
+    CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    CREATE OPERATOR |+| (FUNCTION = int4pl, LEFTARG = int, RIGHTARG = int);";
 
 pub const CREATE: &str = "
     CREATE TABLE a (k int, id int, n int DEFAULT 7, b bigint, d numeric(12,2), t text DEFAULT 'k3',

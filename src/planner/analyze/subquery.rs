@@ -2,7 +2,7 @@
 
 use super::from::aligned;
 use super::terms::{is_hash_equality, Filters, Term};
-use super::{blocker, Analyzer, Answer, Part, Reject};
+use super::{blocked, blocker, Analyzer, Answer, Part, Reject};
 use crate::pg::query::{
     Kind, List, Node, OpExpr, Param, Query, SortGroupClause, SubLink, TargetEntry, Visit,
 };
@@ -27,7 +27,7 @@ impl Analyzer<'_> {
         q.walk_expressions(|n| match n.kind() {
             Kind::SubLink(s) => {
                 subs.push((s, top.contains(&n)));
-                // the test expression is looked at here, the sub-query later
+                // looked at later, with its test expression
                 Visit::Skip
             }
             Kind::Query(_) => Visit::Skip,
@@ -70,6 +70,9 @@ impl Analyzer<'_> {
         let Some(q) = s.subselect().cast::<Query>() else {
             return Err(Reject("unknown sub-query"));
         };
+        if let Some(b) = blocked(s.testexpr()) {
+            return Err(Reject(b));
+        }
         let mut f = scope.clone();
         if conjunct && s.sub_link_type() == SubLinkType::ANY_SUBLINK {
             self.any_filter(id, s, q, &mut f);

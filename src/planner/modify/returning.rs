@@ -126,7 +126,7 @@ impl Projection {
                 let i = columns.iter().position(|c| c.equals(n))?;
                 Some(query::var_like(pg_sys::INDEX_VAR, i as i16 + 1, n))
             });
-            let e = crate::planner::fold(e);
+            let e = e.eval_const();
             e.set_functions();
             out.set_expr(e);
             out.set_resno(tlist.len() as i16 + 1);
