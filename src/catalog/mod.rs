@@ -8,6 +8,7 @@ mod node_admin;
 mod nodes;
 mod secrets;
 mod tables;
+mod uses;
 
 pub use cache::{extension_ready, generation, register};
 pub use node_admin::{
@@ -24,3 +25,4 @@ pub use tables::{
     any_tables, relation_of_shard, table, was_managed, was_placed, Key, Kind, Placement, Shard,
     Table,
 };
+pub use uses::is_used;

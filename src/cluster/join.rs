@@ -72,7 +72,7 @@ fn add_worker(r: &Request, activate: bool) -> Result<i32> {
 
 /// A node that takes queries has the types that they may name, and a copy of every reference table.
 fn prepare(node: &Node) -> Result<()> {
-    dependencies::ensure_all_columns(node.group)?;
+    dependencies::ensure_all_used(node.group)?;
     if !settings::replicate_reference_tables_on_activate() {
         return Ok(());
     }

@@ -1,12 +1,13 @@
 //! The node's side of shard DDL: statements on logical tables, applied to each of a set of shards.
 
-use super::dependencies;
 use super::names::shard_name;
+use super::objects;
 use crate::error::{sqlstate, Error, Result, SqlState};
 use crate::model::proof::Arguments;
 use crate::pg::tree::{self, Renaming, Tree};
 use crate::pg::{relation, spi, subxact, xact};
 use crate::remote::proof::Call;
+use pgrx::pg_sys::{NodeTag, ObjectType};
 
 /// The function that applies a batch.
 pub const APPLY: &str = "citus_internal_apply_shard_ddl";
@@ -125,20 +126,64 @@ fn quietly<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     spi::pinned(|| spi::with_setting("client_min_messages", "warning", f))
 }
 
+/// How long a lock is waited for when objects are made.
+const LOCK_TIMEOUT: &str = "30s";
+
 /// Runs statements that create objects, what they are made of first, each in a subtransaction. An
-/// object that is there already is left as it is, but for types that are others by now.
+/// object that is there already is left as it is, but for types and functions that are others by now.
+///
+/// Statements about a function come after a query that finds a row when it is what it is to be: then they
+/// are left out, and no lock is taken. One of them drops the function; it is run when it cannot be
+/// changed.
 pub fn create_unless_exist(commands: &[String]) -> Result<()> {
     const EXISTS: [SqlState; 3] =
         [sqlstate::DUPLICATE_OBJECT, SqlState::new(b"42P06"), SqlState::new(b"23505")];
     drop_others(commands)?;
+    // What holds a lock for long may be the transaction that waits for this call.
+    spi::with_setting("lock_timeout", LOCK_TIMEOUT, || make_each(commands, &EXISTS))
+}
+
+fn make_each(commands: &[String], exists: &[SqlState]) -> Result<()> {
+    let (mut drop, mut skip) = (None, false);
     for command in commands {
-        if let Err(e) = attempt(command)? {
-            if !EXISTS.contains(&e.code) {
+        let parsed = tree::parse(command)?;
+        let Some(statement) = parsed.first() else { continue };
+        if statement.tag() == NodeTag::T_SelectStmt {
+            skip = !spi::pinned(|| spi::query(command, &[]))?.is_empty();
+            continue;
+        }
+        skip &= statement.is_about_function();
+        if skip {
+            continue;
+        }
+        if statement.drop_kind() == Some(ObjectType::OBJECT_FUNCTION) {
+            drop = Some(command.as_str());
+            continue;
+        }
+        let result = match statement.tag() == NodeTag::T_CreateFunctionStmt {
+            true => attempt_function(command, drop.take())?,
+            false => attempt(command)?,
+        };
+        if let Err(e) = result {
+            if !exists.contains(&e.code) {
                 return Err(e);
             }
         }
     }
     Ok(())
+}
+
+/// Makes or changes a function. One with another type of result is dropped before.
+fn attempt_function(command: &str, drop: Option<&str>) -> Result<Result<()>> {
+    // What it calls may not be needed here, or come later.
+    let unchecked = || spi::with_setting("check_function_bodies", "off", || attempt(command));
+    match (unchecked()?, drop) {
+        (Err(e), Some(drop)) if e.code == SqlState::new(b"42P13") => match attempt(drop)? {
+            Ok(()) => unchecked(),
+            in_use => Ok(in_use),
+        },
+        (result, _) => Ok(result),
+    }
 }
 
 fn attempt(command: &str) -> Result<Result<()>> {
@@ -186,7 +231,7 @@ fn drop_others(commands: &[String]) -> Result<()> {
     for command in commands {
         let made = tree::parse(command)?.iter().find_map(|s| s.created_type());
         if let Some((name, is_domain)) = made {
-            let there = dependencies::type_definition(&name)?;
+            let there = objects::type_definition(&name)?;
             types.push(Wanted { command, name, is_domain, there });
         }
     }

@@ -1,6 +1,6 @@
 //! Every kind of utility statement, and what is done with it when it touches managed tables.
 
-use super::{dropped, shards, statements};
+use super::{dropped, functions, shards, statements};
 use crate::catalog;
 use crate::error::Result;
 use crate::hooks::utility::Call;
@@ -94,7 +94,7 @@ pub const KINDS: &[(NodeTag, Treatment)] = &[
     (T_DropOwnedStmt, Handled(statements::drop_owned)),
     (T_ReassignOwnedStmt, Handled(statements::reassign_owned)),
     // For tables, ALTER ... OWNER TO is an ALTER TABLE.
-    (T_AlterOwnerStmt, Passes),
+    (T_AlterOwnerStmt, Handled(functions::change)),
     // Objects that are no tables. Dropping parts of them may drop columns by a cascade.
     (T_CreateSchemaStmt, Follows),
     (T_CreateSeqStmt, Passes),
@@ -108,8 +108,8 @@ pub const KINDS: &[(NodeTag, Treatment)] = &[
     (T_AlterEnumStmt, Handled(statements::alter_type)),
     (T_AlterDomainStmt, Handled(statements::alter_type)),
     (T_AlterTypeStmt, Passes),
-    (T_CreateFunctionStmt, Passes),
-    (T_AlterFunctionStmt, Passes),
+    (T_CreateFunctionStmt, Handled(functions::change)),
+    (T_AlterFunctionStmt, Handled(functions::change)),
     (T_AlterObjectDependsStmt, Passes),
     (T_CreateConversionStmt, Passes),
     (T_CreateCastStmt, Passes),

@@ -188,6 +188,12 @@ pub fn system_column(attno: i16) -> Option<String> {
     known.then(|| of(attno))
 }
 
+/// Whether a column is generated.
+pub fn is_generated(relid: Oid, attno: i16) -> bool {
+    // SAFETY: syscache look-up; a column that does not exist raises an error.
+    unsafe { pg_sys::get_attgenerated(relid, attno) != 0 }
+}
+
 /// A column of a table as a variable of a range table entry.
 pub fn column(relid: Oid, attno: i16, varno: i32) -> query::Var {
     let (mut typ, mut typmod, mut collation) = (Oid::INVALID, 0, Oid::INVALID);

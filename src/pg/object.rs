@@ -5,10 +5,13 @@ use super::{guard, session, tree};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 // Catalogs by OID.
+const PG_ATTRDEF: u32 = 2604;
 const PG_CONSTRAINT: u32 = 2606;
 const PG_DEPEND: u32 = 2608;
 const PG_POLICY: u32 = 3256;
 const PG_STATISTIC_EXT: u32 = 3381;
+/// Index of pg_attrdef on oid.
+const ATTRDEF_OID_INDEX: u32 = 2657;
 /// Index of pg_constraint on oid.
 const CONSTRAINT_OID_INDEX: u32 = 2667;
 /// Index of pg_depend on refclassid, refobjid, refobjsubid.
@@ -38,6 +41,26 @@ pub fn constraint(oid: Oid) -> Option<(Oid, String)> {
         found = r.name(2).map(|name| (r.oid(8), name));
     });
     found.filter(|(relid, _)| *relid != Oid::INVALID)
+}
+
+/// What a constraint belongs to: a table or a domain, the other one invalid.
+pub fn constrained(oid: Oid) -> Option<(Oid, Oid)> {
+    let mut found = None;
+    let index = Some(Oid::from(CONSTRAINT_OID_INDEX));
+    scan::rows(Oid::from(PG_CONSTRAINT), index, &by_oid(oid), |r| {
+        found = Some((r.oid(8), r.oid(9)))
+    });
+    found
+}
+
+/// The table and column of a default or of a generated column's expression.
+pub fn default_of(oid: Oid) -> Option<(Oid, i16)> {
+    let mut found = None;
+    let index = Some(Oid::from(ATTRDEF_OID_INDEX));
+    scan::rows(Oid::from(PG_ATTRDEF), index, &by_oid(oid), |r| {
+        found = Some((r.oid(2), r.i32(3) as i16));
+    });
+    found
 }
 
 /// A row-level security policy: its table and name.

@@ -1,13 +1,13 @@
-//! What the other nodes have of the objects that a query names. Types and collations come to them with
-//! the tables that have columns of them (`ddl::dependencies`); what extensions bring, and configurations of
-//! text search, the nodes are asked for. Anything else is taken for missing there, and what names it
-//! is evaluated here.
+//! What the other nodes have of the objects that a query names. Types, collations and functions come to
+//! them with the tables that are made with them (`ddl::dependencies`); what extensions bring, and
+//! configurations of text search, the nodes are asked for. Anything else is taken for missing there, and
+//! what names it is evaluated here.
 
 use super::extension;
-use crate::catalog::{self, Kind};
+use crate::catalog;
 use crate::error::Result;
 use crate::pg::fmgr::quote_literal;
-use crate::pg::{guard, lookup, object, spi};
+use crate::pg::{guard, lookup, spi};
 use crate::txn::run;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::RefCell;
@@ -32,8 +32,7 @@ struct Asked {
 type Object = (u32, u32);
 
 thread_local! {
-    /// Whether columns of distributed tables are of a type or collation, as of a generation of the
-    /// catalogs.
+    /// Whether tables are made with an object, as of a generation of the catalogs.
     static USED: RefCell<(u64, HashMap<Object, bool>)> = RefCell::default();
     static ASKED: RefCell<HashMap<Object, Asked>> = RefCell::default();
 }
@@ -61,6 +60,11 @@ pub fn has_collation(collation: Oid) -> bool {
     is_builtin(collation) || has(pg_sys::CollationRelationId, collation)
 }
 
+/// Whether all nodes have a function, or there are no others.
+pub fn has_function(function: Oid) -> bool {
+    has(pg_sys::ProcedureRelationId, function)
+}
+
 fn has(class: Oid, object: Oid) -> bool {
     is_used(class, object) || is_alone() || extension::is_everywhere(class, object)
 }
@@ -69,8 +73,7 @@ fn is_alone() -> bool {
     catalog::other_groups().is_ok_and(|g| g.is_empty())
 }
 
-/// Whether a distributed or reference table has a column of the type (of something made of it) or of
-/// the collation.
+/// [`catalog::is_used`], remembered.
 fn is_used(class: Oid, object: Oid) -> bool {
     let generation = catalog::generation();
     let id = (u32::from(class), u32::from(object));
@@ -84,36 +87,9 @@ fn is_used(class: Oid, object: Oid) -> bool {
     if let Some(used) = known {
         return used;
     }
-    let used = search(class, object);
+    let used = catalog::is_used(class, object);
     USED.with(|u| u.borrow_mut().1.insert(id, used));
     used
-}
-
-fn search(class: Oid, object: Oid) -> bool {
-    let mut todo = vec![(class, object)];
-    let mut at = 0;
-    while let Some(next) = todo.get(at).copied() {
-        at += 1;
-        for (class, object) in object::dependents(next.0, next.1) {
-            let made_of_it = match class {
-                pg_sys::RelationRelationId if on_other_nodes(object) => return true,
-                pg_sys::RelationRelationId => lookup::composite_type(object),
-                pg_sys::TypeRelationId => Some(object),
-                _ => None,
-            };
-            let made_of_it = made_of_it.map(|t| (pg_sys::TypeRelationId, t));
-            todo.extend(made_of_it.filter(|t| !todo.contains(t)));
-        }
-    }
-    false
-}
-
-/// Whether a table is one whose types all nodes have got.
-fn on_other_nodes(relid: Oid) -> bool {
-    let Some(table) = catalog::table(relid) else { return false };
-    let Ok(local) = catalog::local_group() else { return false };
-    table.kind != Kind::Local
-        && table.shards.iter().flat_map(|s| &s.placements).any(|p| p.group != local)
 }
 
 /// Whether all nodes have what a constant of a type of names (regclass and its kind) stands for, with the

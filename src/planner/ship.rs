@@ -93,7 +93,10 @@ fn look(f: Oid, by_arguments: bool, c: &mut Class) {
             c.local_only = true;
         }
     }
-    if !(is_builtin(f) || extension::is_everywhere(pg_sys::ProcedureRelationId, f))
+    let immutable = volatility == pg_sys::PROVOLATILE_IMMUTABLE;
+    if !(is_builtin(f)
+        || (immutable && presence::has_function(f))
+        || extension::is_everywhere(pg_sys::ProcedureRelationId, f))
         || (by_arguments && volatility == pg_sys::PROVOLATILE_STABLE && reads_local_state(f))
     {
         c.local_only = true;
@@ -220,6 +223,8 @@ pub fn is_unknown_there(n: Node) -> bool {
             let named = || is_object_name(c) && !presence::has_named(c.consttype(), object_of(c));
             named() || !presence::has_type(c.consttype()) || !presence::has_collation(n.collation())
         }
+        // Made of a row, and not written as a cast.
+        Kind::RowExpr(r) if r.row_format() != CoercionForm::COERCE_EXPLICIT_CAST => false,
         // Casts, and values that become parameters, are written with their types and collations.
         _ if says_type(n.tag()) => {
             !presence::has_type(n.typ()) || !presence::has_collation(n.collation())

@@ -42,6 +42,8 @@ pub fn create_index(call: Call, m: Managed) -> Result<()> {
     set_valid(index, false)?;
     xact::commit_and_start();
     let sql = concurrent_form(&sql)?;
+    m.ensure_used()?;
+    xact::commit_and_start();
     let on = [(schema, name)];
     on_shards(&m, &on, &sql)?;
     set_valid(index, true)

@@ -72,7 +72,8 @@ fn drop_managed_tables(cascade: bool, alone: bool) -> Result<()> {
     Ok(())
 }
 
-/// Other nodes' groups that hold shards of tables of a schema.
+/// Other nodes' groups that hold shards of tables of a schema, or all when tables are made with what is in
+/// it.
 pub fn remote_groups_of_schema(schema: &str) -> Result<Vec<i32>> {
     let sql = "SELECT DISTINCT l.groupid FROM pg_dist_shard s \
         JOIN pg_dist_placement l ON l.shardid = s.shardid \
@@ -80,7 +81,11 @@ pub fn remote_groups_of_schema(schema: &str) -> Result<Vec<i32>> {
         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 ORDER BY 1";
     let local = catalog::local_group()?;
     let groups = info::rows(sql, &[spi::text(schema)])?;
-    Ok(groups.iter().map(|r| r.num(0)).filter(|g| *g != local).collect())
+    let groups: Vec<i32> = groups.iter().map(|r| r.num(0)).filter(|g| *g != local).collect();
+    match dependencies::is_schema_used(schema)? {
+        true => dependencies::everywhere(&groups),
+        false => Ok(groups),
+    }
 }
 
 /// Drops a schema on other nodes unless something else is in it.

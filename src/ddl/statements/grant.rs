@@ -2,7 +2,7 @@
 
 use super::{hold_copies, plainly, tables_of_schema, Managed};
 use crate::catalog;
-use crate::ddl::{dependencies, send};
+use crate::ddl::{dependencies, functions, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::quote_ident;
@@ -13,6 +13,9 @@ use pgrx::pg_sys::{ObjectType, Oid};
 /// GRANT and REVOKE.
 pub fn grant(call: Call) -> Result<()> {
     let view = call.statement().grant();
+    if view.as_ref().is_some_and(|g| functions::is_kind(g.objects)) {
+        return functions::change(call);
+    }
     if let Some(g) = &view {
         hold_copies(tables_of(g)?);
     }

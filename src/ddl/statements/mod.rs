@@ -28,7 +28,7 @@ pub use rename::{rename, set_schema};
 pub use types::alter_type;
 
 use super::info::{self, Relation};
-use super::{dropped, send};
+use super::{dependencies, dropped, send};
 use crate::catalog::{self, Table};
 use crate::error::Result;
 use crate::hooks::utility::Call;
@@ -77,13 +77,20 @@ impl Managed {
         Managed::load(self.rel.oid)
     }
 
+    /// Brings what the table is made with now to the nodes.
+    pub fn ensure_used(&self) -> Result<()> {
+        dependencies::ensure_used(self.rel.oid, &send::groups_of(&self.table))
+    }
+
     /// Applies commands to the shards that name no other relation.
     pub fn apply(&self, commands: &[String]) -> Result<()> {
+        self.ensure_used()?;
         send::to_shards(&self.table, vec![self.rel.pair()], commands)
     }
 
     /// Applies commands to the shards that also name an index or the like.
     pub fn apply_with(&self, other: (String, String), commands: &[String]) -> Result<()> {
+        self.ensure_used()?;
         send::to_shards(&self.table, vec![self.rel.pair(), other], commands)
     }
 }

@@ -28,6 +28,7 @@ pub fn policy(call: Call) -> Result<()> {
     let others = tables_in_policy(&m, &name)?;
     let named: Vec<Named> =
         others.iter().map(|o| Named { table: &o.table, names: vec![o.rel.pair()] }).collect();
+    m.ensure_used()?;
     let main = Named { table: &m.table, names: vec![m.rel.pair()] };
     send::apply(&send::batches(&main, &named, &commands)?)
 }

@@ -1,7 +1,7 @@
 //! ALTER ... RENAME and ALTER ... SET SCHEMA.
 
 use super::{hold_copies, plainly, tables_of_schema, types, Managed};
-use crate::ddl::{dependencies, leftovers, send};
+use crate::ddl::{dependencies, functions, leftovers, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{qualified, quote_ident};
@@ -18,6 +18,7 @@ pub fn rename(call: Call) -> Result<()> {
         ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN | ObjectType::OBJECT_DOMCONSTRAINT => {
             types::alter_type(call)
         }
+        kind if functions::is_kind(kind) => functions::change(call),
         _ => rename_in_relation(call, &view),
     }
 }
@@ -92,6 +93,9 @@ pub fn set_schema(call: Call) -> Result<()> {
     let kind = statement.schema_change_kind();
     if matches!(kind, Some(ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN)) {
         return types::alter_type(call);
+    }
+    if kind.is_some_and(functions::is_kind) {
+        return functions::change(call);
     }
     let Some(m) = Managed::named(statement.relation())? else { return plainly(&call) };
     plainly(&call)?;

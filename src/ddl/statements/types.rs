@@ -2,6 +2,7 @@
 
 use super::{hold_copies, plainly};
 use crate::catalog;
+use crate::ddl::objects::Objects;
 use crate::ddl::{dependencies, info, send};
 use crate::error::{Error, Result};
 use crate::hooks::utility::Call;
@@ -41,11 +42,16 @@ fn change_type(call: &Call, typ: Oid, change: TypeChange) -> Result<()> {
             dependencies::ensure_schema(&schema, &groups)?;
             vec![format!("ALTER TYPE {name} SET SCHEMA {}", quote_ident(&schema))]
         }
-        TypeChange::AddConstraint => after
-            .iter()
-            .filter(|c| !before.contains(c))
-            .map(|(n, def)| format!("ALTER DOMAIN {name} ADD CONSTRAINT {} {def}", quote_ident(n)))
-            .collect(),
+        TypeChange::AddConstraint => {
+            let mut objects = Objects::default();
+            objects.checks(typ)?;
+            dependencies::make(&groups, objects)?;
+            let new = after.iter().filter(|c| !before.contains(c));
+            let add = |(n, def): &(String, String)| {
+                format!("ALTER DOMAIN {name} ADD CONSTRAINT {} {def}", quote_ident(n))
+            };
+            new.map(add).collect()
+        }
         other => command(&name, &other).into_iter().collect(),
     };
     for sql in commands {
@@ -134,7 +140,8 @@ fn tables_using(typ: Oid) -> Result<Vec<Oid>> {
     Ok(info::rows(&sql, &[spi::oid(typ)])?.iter().map(|r| r.oid(0)).collect())
 }
 
-/// The other nodes' groups, when some have shards with a column of the type, or of one made of it.
+/// The other nodes' groups, when some have shards with a column of the type, or of one made of it, or
+/// that are made with it in another way.
 fn groups_using(typ: Oid) -> Result<Vec<i32>> {
     let sql = format!(
         "{MADE_OF} SELECT DISTINCT l.groupid FROM t JOIN pg_attribute a ON a.atttypid = t.oid \
@@ -145,8 +152,8 @@ fn groups_using(typ: Oid) -> Result<Vec<i32>> {
     let local = catalog::local_group()?;
     let groups = info::rows(&sql, &[spi::oid(typ)])?;
     let groups: Vec<i32> = groups.iter().map(|r| r.num(0)).filter(|g| *g != local).collect();
-    if groups.is_empty() {
-        return Ok(groups);
+    match groups.is_empty() && !catalog::is_used(pgrx::pg_sys::TypeRelationId, typ) {
+        true => Ok(groups),
+        false => dependencies::everywhere(&groups),
     }
-    dependencies::everywhere(&groups)
 }

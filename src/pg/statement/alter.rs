@@ -83,6 +83,21 @@ impl Tree {
         Some((quoted.join("."), is_domain))
     }
 
+    /// Whether it makes, drops or gives away a function, or rights on it.
+    pub fn is_about_function(self) -> bool {
+        let is_function = |kind| kind == pg_sys::ObjectType::OBJECT_FUNCTION;
+        match self.tag() {
+            NodeTag::T_CreateFunctionStmt => true,
+            NodeTag::T_DropStmt => self.drop_kind().is_some_and(is_function),
+            NodeTag::T_GrantStmt => self.grant().is_some_and(|g| is_function(g.objects)),
+            // SAFETY: the tag says which structure it is.
+            NodeTag::T_AlterOwnerStmt => unsafe {
+                is_function((*(self.0 as *mut pg_sys::AlterOwnerStmt)).objectType)
+            },
+            _ => false,
+        }
+    }
+
     /// Tables that an ALTER TABLE makes part of the same inheritance: the partitions that it
     /// attaches, and the parents that it adds.
     pub fn related_tables(self) -> Vec<Name> {

@@ -3,11 +3,11 @@
 use citus_tests::client::Conn;
 
 use super::definers::world;
-use super::World;
+use super::{change_on_workers, World};
 use crate::{cluster, error, refused, session};
 
 /// A function on every node that writes down who it runs as, and tries to become somebody else.
-const TRY: &str = "CREATE FUNCTION {o}.try(int) RETURNS boolean LANGUAGE plpgsql AS $f$
+const TRY: &str = "CREATE OR REPLACE FUNCTION {o}.try(int) RETURNS boolean LANGUAGE plpgsql AS $f$
     DECLARE how text; got text;
     BEGIN
         FOREACH how IN ARRAY ARRAY['SET ROLE postgres', 'SET LOCAL ROLE postgres', 'RESET ROLE',
@@ -54,6 +54,7 @@ fn nothing_that_runs_on_a_node_gets_out_of_its_role() {
          ALTER TABLE dist.t FORCE ROW LEVEL SECURITY",
         "",
     ));
+    change_on_workers(&w, "o", TRY);
     // The superuser's session acts as the function's owner.
     let mut admin = w.session("admin");
     admin.run("BEGIN");
@@ -90,12 +91,9 @@ fn nothing_that_runs_on_a_node_gets_out_of_its_role() {
     u.run("ROLLBACK");
 }
 
-/// Functions of `{u}`: one tells whom it has caught, another one lays it out on the nodes.
-fn lay_traps(w: &World) {
-    let trap = "CREATE FUNCTION {u}.sprung(int, int) RETURNS boolean LANGUAGE plpgsql AS
-            $f$ BEGIN RAISE NOTICE 'sprung as %', current_user; RETURN $1 OPERATOR(pg_catalog.=) $2; END $f$;
-        CREATE OPERATOR {u}.= (LEFTARG = int, RIGHTARG = int, FUNCTION = {u}.sprung);
-        CREATE FUNCTION {u}.set_it(int) RETURNS boolean LANGUAGE plpgsql AS $f$
+/// Lays out on a node what `{u}.sprung` catches.
+const SET_IT: &str =
+    "CREATE OR REPLACE FUNCTION {u}.set_it(int) RETURNS boolean LANGUAGE plpgsql AS $f$
             BEGIN
                 PERFORM set_config('search_path', '{u}, pg_catalog', false);
                 EXECUTE 'DEALLOCATE ALL';
@@ -104,18 +102,21 @@ fn lay_traps(w: &World) {
                 END LOOP;
                 RETURN true;
             EXCEPTION WHEN duplicate_prepared_statement THEN RETURN true;
-            END $f$;
+            END $f$";
+
+/// Functions of `{u}`: one tells whom it has caught, another one lays it out on the nodes.
+fn lay_traps(w: &World) {
+    let trap = "CREATE FUNCTION {u}.sprung(int, int) RETURNS boolean LANGUAGE plpgsql AS
+            $f$ BEGIN RAISE NOTICE 'sprung as %', current_user; RETURN $1 OPERATOR(pg_catalog.=) $2; END $f$;
+        CREATE OPERATOR {u}.= (LEFTARG = int, RIGHTARG = int, FUNCTION = {u}.sprung);
         GRANT USAGE ON SCHEMA {u} TO PUBLIC";
     for node in cluster().nodes() {
         let is_here = node.port == cluster().coordinator.port;
         let mut there = session(node, &w.role("u"), &w.db);
         there.run(&w.text(trap, ""));
-        if is_here {
-            let harmless =
-                "CREATE OR REPLACE FUNCTION {u}.set_it(int) RETURNS boolean LANGUAGE plpgsql
-                AS 'BEGIN RETURN true; END'";
-            there.run(&w.text(harmless, ""));
-        }
+        let harmless = "CREATE FUNCTION {u}.set_it(int) RETURNS boolean LANGUAGE plpgsql
+            AS 'BEGIN RETURN true; END'";
+        there.run(&w.text(if is_here { harmless } else { SET_IT }, ""));
     }
 }
 
@@ -130,6 +131,7 @@ fn traps_on_a_node_catch_nobody() {
          CREATE POLICY p ON dist.t TO {u} USING ({u}.set_it(v)); CREATE POLICY q ON dist.t TO {o} USING (true)",
         "",
     ));
+    change_on_workers(&w, "u", SET_IT);
     let mut admin = w.session("admin");
     let asks = "SELECT count(NULLIF(k, 2)) FROM dist.w WHERE k = 2 OR CASE k WHEN 3 THEN true ELSE false END";
     admin.run(&format!(
@@ -200,9 +202,9 @@ fn all_told(c: &mut Conn, sql: &str) -> Vec<String> {
 #[test]
 fn refreshing_lays_no_traps() {
     let w = world("def_fresh", false);
-    let trap = "CREATE FUNCTION {v}.late() RETURNS int LANGUAGE plpgsql AS
+    let trap = "CREATE OR REPLACE FUNCTION {v}.late() RETURNS int LANGUAGE plpgsql AS
             $f$ BEGIN RAISE NOTICE 'late as %', current_user; RETURN 1; END $f$;
-        CREATE FUNCTION {v}.lay(int) RETURNS boolean LANGUAGE plpgsql AS $f$
+        CREATE OR REPLACE FUNCTION {v}.lay(int) RETURNS boolean LANGUAGE plpgsql AS $f$
             DECLARE got text := 'done';
             BEGIN
                 BEGIN
@@ -228,6 +230,7 @@ fn refreshing_lays_no_traps() {
         "ALTER TABLE dist.t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON dist.t TO {v} USING ({v}.lay(v))",
         "",
     ));
+    change_on_workers(&w, "v", trap);
     let mut v = w.session("v");
     v.run("CREATE MATERIALIZED VIEW dist.fresh AS SELECT count(*) AS n FROM dist.t WITH NO DATA");
     let mut admin = w.session("admin");

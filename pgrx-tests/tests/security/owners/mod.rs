@@ -139,3 +139,11 @@ impl World {
         }
     }
 }
+
+/// Makes a function on the workers another one than it is on the coordinator, as nobody else can: what the
+/// table is made with was brought there.
+fn change_on_workers(w: &World, role: &str, function: &str) {
+    for worker in &cluster().workers {
+        session(worker, &w.role(role), &w.db).run(&w.text(function, ""));
+    }
+}

@@ -3,11 +3,12 @@
 use citus_tests::client::Conn;
 use citus_tests::server::Server;
 
-use super::{outcome, World};
+use super::{change_on_workers, outcome, World};
 use crate::{cluster, error, refused, session};
 
 /// A function on every node that tries what the query that calls it may do.
-const PEEK: &str = "CREATE FUNCTION {o}.peek(int) RETURNS boolean LANGUAGE plpgsql AS $f$
+const PEEK: &str =
+    "CREATE OR REPLACE FUNCTION {o}.peek(int) RETURNS boolean LANGUAGE plpgsql AS $f$
     DECLARE got text;
     BEGIN
         BEGIN
@@ -40,6 +41,7 @@ fn functions_on_the_nodes_run_as_the_caller() {
          GRANT SELECT ON dist.t TO {v}",
         "",
     ));
+    change_on_workers(&w, "o", PEEK);
     let mut v = w.session("v");
     v.run(&w.text(
         "CREATE VIEW dist.some AS SELECT k, v FROM dist.t; GRANT SELECT ON dist.some TO {u}",
@@ -62,6 +64,7 @@ fn functions_on_the_nodes_run_as_the_caller() {
     owner.run(
         &w.text("GRANT SELECT ON dist.t TO {u}; CREATE POLICY q ON dist.t TO {u} USING (true)", ""),
     );
+    change_on_workers(&w, "o", PEEK);
     assert_eq!(outcome(&mut u, "SELECT v FROM dist.some WHERE k = 1"), "SELECT 2 [1 2]");
     assert_eq!(told(&mut u), [format!("peeked as {}: everything", w.role("u"))]);
 }
