@@ -210,7 +210,8 @@ pub const DEFINE: &str = "
     CREATE DOMAIN natural_number AS int CHECK (VALUE >= 0);
     CREATE COLLATION bytes FROM \"C\";
     CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-    CREATE OPERATOR |+| (FUNCTION = int4pl, LEFTARG = int, RIGHTARG = int);";
+    CREATE OPERATOR |+| (FUNCTION = int4pl, LEFTARG = int, RIGHTARG = int);
+    CREATE INDEX ON c (label(n));";
 
 pub const CREATE: &str = "
     CREATE TABLE a (k int, id int, n int DEFAULT 7, b bigint, d numeric(12,2), t text DEFAULT 'k3',
