@@ -191,6 +191,36 @@ fn an_ordinary_user_makes_them() {
         WHERE proname IN ('of_mine', 'by_admin')";
     let both = format!("postgres {role}");
     assert_eq!(on_workers(&db, owners), [both.clone(), both]);
+    // Types of somebody else, in a schema where the user may make nothing, and functions of these.
+    c.run(
+        "CREATE TYPE lib.grade AS ENUM ('good', 'bad'); CREATE DOMAIN lib.grades AS lib.grade[]; \
+         CREATE COLLATION lib.bytes FROM \"C\"; \
+         CREATE FUNCTION lib.of_grade(lib.grade) RETURNS int LANGUAGE plpgsql IMMUTABLE \
+             AS 'BEGIN RETURN length($1::text); END'",
+    );
+    u.run(
+        "CREATE TABLE graded (k int, g lib.grade, gs lib.grades, v text COLLATE lib.bytes, \
+             CHECK (lib.of_grade(g) > 3)); \
+         SELECT create_distributed_table('graded', 'k', shard_count := 4)",
+    );
+    u.run("INSERT INTO graded VALUES (1, 'good', '{bad}')");
+    refused(&mut u, "INSERT INTO graded VALUES (1, 'bad')", "23514");
+    c.run("ALTER TYPE lib.grade ADD VALUE 'excellent'");
+    u.run("INSERT INTO graded VALUES (2, 'excellent')");
+    let owner = "SELECT DISTINCT pg_get_userbyid(typowner) FROM pg_type WHERE typname IN ('grade', 'grades')";
+    assert_eq!(on_workers(&db, owner), ["postgres", "postgres"]);
+    // The other way round: a superuser distributes what is made with types and functions of the user.
+    u.run(
+        "CREATE TYPE size AS ENUM ('s', 'xl'); \
+         CREATE FUNCTION of_size(size) RETURNS int LANGUAGE plpgsql IMMUTABLE \
+             AS 'BEGIN RETURN length($1::text); END'; \
+         CREATE TABLE sized (k int, v text, CHECK (of_size(v::size) < 2))",
+    );
+    c.run("SELECT create_distributed_table('sized', 'k', shard_count := 4)");
+    refused(&mut u, "INSERT INTO sized VALUES (1, 'xl')", "23514");
+    u.run("INSERT INTO sized VALUES (1, 's')");
+    u.run("ALTER TYPE size ADD VALUE 'm'");
+    u.run("INSERT INTO sized VALUES (1, 'm')");
     // Rights on schemas that have nothing but functions and types follow, and so do their names.
     c.run(&format!("REVOKE USAGE ON SCHEMA lib FROM {role}"));
     refused(&mut u, "SELECT count(*) FROM t WHERE lib.by_admin(k) = 1", "42501");

@@ -2,7 +2,7 @@
 //! collations and extensions.
 
 use super::info::{self, Column, Relation};
-use super::objects::Objects;
+use super::objects::{Maker, Objects};
 use super::{roles, send};
 use crate::catalog;
 use crate::error::Result;
@@ -25,7 +25,7 @@ pub fn ensure(rel: &Relation, columns: &[Column], groups: &[i32]) -> Result<()> 
         return Ok(());
     }
     let mut objects = Objects::default();
-    objects.basis.extend(roles::of_table(rel)?);
+    objects.push(Maker::Superuser, roles::of_table(rel)?);
     objects.schema(&rel.schema)?;
     for name in used_extensions(rel)? {
         objects.extension(&name)?;
@@ -155,26 +155,33 @@ fn remote(groups: &[i32]) -> Result<Vec<i32>> {
     Ok(groups.iter().copied().filter(|g| *g != local).collect())
 }
 
-/// Makes objects on nodes: first what is the basis of everything, and then what belongs to the user.
+/// Makes objects on nodes. Where an ordinary user needs what only a superuser can make, it is made first.
 pub fn make(groups: &[i32], objects: Objects) -> Result<()> {
-    run_basis(groups, &objects.basis)?;
-    if objects.own.is_empty() || groups.is_empty() {
+    if session::is_superuser() {
+        return run_here(groups, &objects.all());
+    }
+    let (basis, own) = objects.by_maker();
+    run_basis(groups, &basis)?;
+    run_here(groups, &own)
+}
+
+fn run_here(groups: &[i32], commands: &[String]) -> Result<()> {
+    if groups.is_empty() || commands.is_empty() {
         return Ok(());
     }
-    let work: Vec<(i32, Call)> = groups.iter().map(|g| (*g, ensuring(&objects.own))).collect();
+    let work: Vec<(i32, Call)> = groups.iter().map(|g| (*g, ensuring(commands))).collect();
     send::call_on_nodes(&work)
 }
 
-/// Runs what only a superuser can make for others: roles, schemas, extensions. For ordinary users
-/// the extension's owner does it, apart from the transaction, since their own sessions may need it.
-/// It is never more than what is here already.
+/// Runs what only a superuser can make for others. For ordinary users the extension's owner does it, apart
+/// from the transaction, since their own sessions may need it. It is never more than what is here
+/// already.
 fn run_basis(groups: &[i32], commands: &[String]) -> Result<()> {
     if groups.is_empty() || commands.is_empty() {
         return Ok(());
     }
     if session::is_superuser() {
-        let work: Vec<(i32, Call)> = groups.iter().map(|g| (*g, ensuring(commands))).collect();
-        return send::call_on_nodes(&work);
+        return run_here(groups, commands);
     }
     let sql = ensuring(commands).unproven();
     let mut work = Vec::new();

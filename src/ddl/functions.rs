@@ -2,7 +2,7 @@
 //! nodes have them, and follow when they change.
 
 use super::info;
-use super::objects::Objects;
+use super::objects::{Maker, Objects};
 use super::{dependencies, dropped, send};
 use crate::catalog;
 use crate::error::Result;
@@ -101,12 +101,12 @@ impl Function {
         )
     }
 
-    /// What makes it on a node what it is here.
-    pub fn commands(&self) -> Vec<String> {
+    /// What makes it on a node what it is here; run by the owner, or by a superuser.
+    pub fn commands(&self, by_owner: bool) -> Vec<String> {
         let signature = self.signature();
         let drop = format!("DROP FUNCTION {signature}");
         let mut commands = vec![self.check(), drop, self.definition.clone()];
-        if !self.is_own {
+        if !by_owner {
             let owner = quote_ident(&self.owner);
             commands.push(format!("ALTER FUNCTION {signature} OWNER TO {owner}"));
         }
@@ -201,8 +201,8 @@ pub fn change(call: Call) -> Result<()> {
             send::on_nodes(&groups.iter().map(|g| (*g, sql.clone())).collect::<Vec<_>>())?;
         }
         let mut objects = Objects::default();
-        let commands = if new.is_own { &mut objects.own } else { &mut objects.basis };
-        commands.extend(old.revokes(&new));
+        let maker = if new.is_own { Maker::User } else { Maker::Superuser };
+        objects.push(maker, old.revokes(&new));
         objects.function(new.oid)?;
         dependencies::make(&groups, objects)?;
     }

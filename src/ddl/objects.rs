@@ -10,17 +10,84 @@ use pgrx::pg_sys::{self, Oid};
 
 const PG_CONSTRAINT: Oid = Oid::from_u32(2606);
 
+/// Who makes something on a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Maker {
+    /// The current user, whom it belongs to.
+    User,
+    /// A superuser: roles, schemas, extensions, and what belongs to others or is a part of that.
+    Superuser,
+}
+
 /// What objects need, in the order in which it has to be made.
 #[derive(Default)]
 pub struct Objects {
     seen: Vec<(u32, u32)>,
-    /// What only a superuser can make for others: roles, schemas, extensions, functions of others.
-    pub basis: Vec<String>,
-    /// What belongs to the user.
-    pub own: Vec<String>,
+    commands: Vec<(Maker, String)>,
+    /// Whether what comes now is a part of an object of somebody else.
+    of_others: bool,
 }
 
 impl Objects {
+    /// All statements, in order.
+    pub fn all(self) -> Vec<String> {
+        self.commands.into_iter().map(|c| c.1).collect()
+    }
+
+    /// The statements of a superuser and those of the user, each in order.
+    pub fn by_maker(self) -> (Vec<String>, Vec<String>) {
+        let is_basis = |c: &(Maker, String)| c.0 == Maker::Superuser;
+        let (basis, own): (Vec<_>, Vec<_>) = self.commands.into_iter().partition(is_basis);
+        let texts = |list: Vec<(Maker, String)>| list.into_iter().map(|c| c.1).collect();
+        (texts(basis), texts(own))
+    }
+
+    /// Adds statements.
+    pub fn push(&mut self, maker: Maker, commands: impl IntoIterator<Item = String>) {
+        self.commands.extend(commands.into_iter().map(|c| (maker, c)));
+    }
+
+    /// Who makes what belongs to the user, or to others.
+    fn maker(&self, is_own: bool) -> Maker {
+        if is_own && !self.of_others {
+            Maker::User
+        } else {
+            Maker::Superuser
+        }
+    }
+
+    /// Visits the parts of an object; those of somebody else's come before it, from the same maker.
+    fn with_parts(
+        &mut self,
+        is_own: bool,
+        visit: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let before = self.of_others;
+        self.of_others |= !is_own;
+        let result = visit(self);
+        self.of_others = before;
+        result
+    }
+
+    /// Adds the statement that makes an object, and gives it to its owner where that is another one than
+    /// its maker; `kind` and name are as ALTER ... OWNER TO wants them.
+    fn make(
+        &mut self,
+        (kind, name): (&str, &str),
+        owner: &Owner,
+        definition: String,
+    ) -> Result<()> {
+        let maker = self.maker(owner.is_own);
+        if maker == Maker::User {
+            self.push(maker, [definition]);
+            return Ok(());
+        }
+        self.push(maker, roles::named(std::slice::from_ref(&owner.name))?);
+        let give = format!("ALTER {kind} {name} OWNER TO {}", quote_ident(&owner.name));
+        self.push(maker, [definition, give]);
+        Ok(())
+    }
+
     /// An object and what it is made of. Of other kinds than types, collations and functions just the
     /// extension that they come with.
     pub fn add(&mut self, class: Oid, object: Oid) -> Result<()> {
@@ -66,12 +133,15 @@ impl Objects {
                 n.nspname, c.collname, CASE c.collprovider WHEN 'i' THEN 'icu' ELSE 'libc' END, \
                 CASE WHEN c.collprovider = 'i' THEN format('locale = %L', c.colliculocale) \
                 ELSE format('lc_collate = %L, lc_ctype = %L', c.collcollate, c.collctype) END, \
-                CASE WHEN c.collisdeterministic THEN 'true' ELSE 'false' END), n.nspname \
+                CASE WHEN c.collisdeterministic THEN 'true' ELSE 'false' END), n.nspname, \
+                format('%I.%I', n.nspname, c.collname), pg_get_userbyid(c.collowner), \
+                pg_get_userbyid(c.collowner) = current_user \
             FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace \
             WHERE c.oid = $1";
         for r in info::rows(sql, &[spi::oid(oid)])? {
             self.schema(&r.text(1))?;
-            self.own.push(r.text(0));
+            let owner = Owner { name: r.text(3), is_own: r.bool(4) };
+            self.make(("COLLATION", &r.text(2)), &owner, r.text(0))?;
         }
         Ok(())
     }
@@ -85,7 +155,8 @@ impl Objects {
             (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid \
                 WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'), \
             (SELECT k.relkind FROM pg_class k WHERE k.oid = t.typrelid), t.typcategory, \
-            (SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid OR r.rngmultitypid = t.oid) \
+            (SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid OR r.rngmultitypid = t.oid), \
+            pg_get_userbyid(t.typowner), pg_get_userbyid(t.typowner) = current_user \
             FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = $1";
         let Some(r) = info::rows(sql, &[spi::oid(oid)])?.into_iter().next() else { return Ok(()) };
         if let Some(extension) = r.opt(5) {
@@ -95,19 +166,30 @@ impl Objects {
             return self.typ(r.oid(1));
         }
         self.schema(&r.text(4))?;
-        match r.char(0) {
-            b'e' => self.define(ENUM, oid),
+        let owner = Owner { name: r.text(9), is_own: r.bool(10) };
+        let define = match r.char(0) {
+            b'e' => ENUM,
+            b'd' => DOMAIN,
+            b'c' if r.char(6) == b'c' => COMPOSITE,
+            b'r' => RANGE,
+            _ => return Ok(()),
+        };
+        self.with_parts(owner.is_own, |parts| match r.char(0) {
             b'd' => {
-                self.typ(r.oid(2))?;
-                self.domain(oid)
+                parts.typ(r.oid(2))?;
+                parts.checks(oid)
             }
-            b'c' if r.char(6) == b'c' => self.composite(oid, r.oid(3)),
+            b'c' => parts.fields(r.oid(3)),
             b'r' => {
-                self.typ(r.oid(8))?;
-                self.define(RANGE, oid)
+                parts.typ(r.oid(8))?;
+                parts.parts(pg_sys::TypeRelationId, oid)
             }
             _ => Ok(()),
+        })?;
+        for r in spi::pinned(|| info::rows(define, &[spi::oid(oid)]))? {
+            self.make(("TYPE", &r.text(1)), &owner, r.text(0))?;
         }
+        Ok(())
     }
 
     /// A function, as it is here.
@@ -118,12 +200,12 @@ impl Objects {
         if let Some(name) = extension_of(pg_sys::ProcedureRelationId, oid)? {
             return self.extension(&name);
         }
-        self.parts(pg_sys::ProcedureRelationId, oid)?;
         let Some(f) = Function::load(oid)? else { return Ok(()) };
+        self.with_parts(f.is_own, |parts| parts.parts(pg_sys::ProcedureRelationId, oid))?;
         self.schema(&f.schema)?;
-        self.basis.extend(roles::named(&f.roles())?);
-        let commands = if f.is_own { &mut self.own } else { &mut self.basis };
-        commands.extend(f.commands());
+        self.push(Maker::Superuser, roles::named(&f.roles())?);
+        let maker = self.maker(f.is_own);
+        self.push(maker, f.commands(maker == Maker::User));
         Ok(())
     }
 
@@ -151,8 +233,8 @@ impl Objects {
                 quote_ident(name),
                 quote_ident(&r.text(1))
             );
-            if !self.basis.contains(&command) {
-                self.basis.push(command);
+            if !self.commands.iter().any(|c| c.1 == command) {
+                self.push(Maker::Superuser, [command]);
             }
         }
         Ok(())
@@ -163,7 +245,7 @@ impl Objects {
         if name == "public" {
             return Ok(());
         }
-        let list = &mut self.basis;
+        let mut list = Vec::new();
         let sql = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = $1";
         for r in info::rows(sql, &[spi::text(name)])? {
             list.extend(roles::of_schema(name)?);
@@ -176,12 +258,8 @@ impl Objects {
                 ELSE quote_ident(pg_get_userbyid(a.grantee)) END) \
             FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = $1 AND a.grantee <> nspowner";
         list.extend(info::rows(sql, &[spi::text(name)])?.iter().map(|r| r.text(0)));
+        self.push(Maker::Superuser, list);
         Ok(())
-    }
-
-    fn domain(&mut self, oid: Oid) -> Result<()> {
-        self.checks(oid)?;
-        self.define(DOMAIN, oid)
     }
 
     /// What the checks of a domain are made with.
@@ -195,27 +273,30 @@ impl Objects {
         Ok(())
     }
 
-    fn composite(&mut self, oid: Oid, relid: Oid) -> Result<()> {
+    /// What the fields of a composite type are made with.
+    fn fields(&mut self, relid: Oid) -> Result<()> {
         let sql = "SELECT atttypid, attcollation FROM pg_attribute \
             WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
         for r in info::rows(sql, &[spi::oid(relid)])? {
             self.collation(r.oid(1))?;
             self.typ(r.oid(0))?;
         }
-        self.define(COMPOSITE, oid)
-    }
-
-    /// The statement that a query gives for a type.
-    fn define(&mut self, sql: &str, oid: Oid) -> Result<()> {
-        let found = spi::pinned(|| info::rows(sql, &[spi::oid(oid)]))?;
-        self.own.extend(found.iter().map(|r| r.text(0)));
         Ok(())
     }
 }
 
+/// Whom an object belongs to.
+struct Owner {
+    name: String,
+    /// The current user.
+    is_own: bool,
+}
+
+// The statements that make types, and the types' names.
+
 const ENUM: &str = "SELECT format('CREATE TYPE %s AS ENUM (%s)', format_type($1, NULL), \
         (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder) \
-         FROM pg_enum WHERE enumtypid = $1))";
+         FROM pg_enum WHERE enumtypid = $1)), format_type($1, NULL)";
 
 const DOMAIN: &str = "SELECT format('CREATE DOMAIN %s AS %s%s%s%s%s', format_type(t.oid, NULL), \
         format_type(t.typbasetype, t.typtypmod), \
@@ -226,7 +307,7 @@ const DOMAIN: &str = "SELECT format('CREATE DOMAIN %s AS %s%s%s%s%s', format_typ
         CASE WHEN t.typnotnull THEN ' NOT NULL' END, \
         (SELECT string_agg(format(' CONSTRAINT %I %s', conname, \
             regexp_replace(pg_get_constraintdef(oid), ' NOT VALID$', '')), '' ORDER BY conname) \
-            FROM pg_constraint WHERE contypid = t.oid)) \
+            FROM pg_constraint WHERE contypid = t.oid)), format_type(t.oid, NULL) \
         FROM pg_type t WHERE t.oid = $1";
 
 const COMPOSITE: &str = "SELECT format('CREATE TYPE %s AS (%s)', format_type($1, NULL), \
@@ -236,13 +317,14 @@ const COMPOSITE: &str = "SELECT format('CREATE TYPE %s AS (%s)', format_type($1,
              WHERE c.oid = a.attcollation AND a.attcollation <> b.typcollation)), \
             ', ' ORDER BY a.attnum) \
          FROM pg_attribute a JOIN pg_type t ON t.typrelid = a.attrelid \
-         WHERE t.oid = $1 AND a.attnum > 0 AND NOT a.attisdropped))";
+         WHERE t.oid = $1 AND a.attnum > 0 AND NOT a.attisdropped)), format_type($1, NULL)";
 
 const RANGE: &str = "SELECT format('CREATE TYPE %s AS RANGE (subtype = %s%s%s)', \
         format_type(r.rngtypid, NULL), format_type(r.rngsubtype, NULL), \
         (SELECT format(', collation = %I.%I', n.nspname, c.collname) FROM pg_collation c \
          JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = r.rngcollation), \
-        CASE WHEN r.rngsubdiff <> 0 THEN format(', subtype_diff = %s', r.rngsubdiff::regproc) END) \
+        CASE WHEN r.rngsubdiff <> 0 THEN format(', subtype_diff = %s', r.rngsubdiff::regproc) END), \
+        format_type(r.rngtypid, NULL) \
         FROM pg_range r WHERE r.rngtypid = $1 OR r.rngmultitypid = $1";
 
 /// The extension that an object comes with.
@@ -260,5 +342,6 @@ pub fn type_definition(name: &str) -> Result<Option<String>> {
     let Ok(oid) = oid.parse::<u32>() else { return Ok(None) };
     let mut objects = Objects::default();
     objects.typ(Oid::from(oid))?;
-    Ok(objects.own.pop())
+    let makes = |c: &String| c.starts_with("CREATE ");
+    Ok(objects.all().into_iter().rfind(makes))
 }
