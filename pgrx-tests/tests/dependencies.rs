@@ -239,6 +239,45 @@ fn an_ordinary_user_makes_them() {
     }
 }
 
+/// A function needs a type of somebody else: the type comes first, whoever makes it there.
+#[test]
+fn functions_of_types_of_others() {
+    let db = cluster().database("mixed");
+    let mut c = cluster().connect(&db);
+    let role = format!("mixed_user_of_{db}");
+    c.run(&format!("CREATE ROLE {role} LOGIN; CREATE SCHEMA s; GRANT ALL ON SCHEMA s TO {role}"));
+    let mut u = Conn::connect(cluster().coordinator.port, &role, &db).unwrap();
+    u.run("CREATE TYPE s.theirs AS ENUM ('a', 'bb'); CREATE TYPE s.also AS (x s.theirs)");
+    c.run("CREATE TYPE s.ours AS ENUM ('a', 'bb')");
+    for (who, name, typ) in [(&mut c, "f", "s.theirs"), (&mut u, "g", "s.ours")] {
+        who.run(&format!(
+            "CREATE FUNCTION s.{name}({typ}) RETURNS int LANGUAGE plpgsql IMMUTABLE \
+             AS 'BEGIN RETURN length($1::text); END'"
+        ));
+    }
+    let table = |name: &str| {
+        format!(
+            "CREATE TABLE s.{name} (k int, v text, t s.theirs, a s.also, \
+                 CHECK (s.f(v::s.theirs) < 2), CHECK (s.g(v::s.ours) < 2)); \
+             SELECT create_distributed_table('s.{name}', 'k', shard_count := 4); \
+             INSERT INTO s.{name} VALUES (1, 'a', 'bb', '(bb)')"
+        )
+    };
+    u.run(&table("by_user"));
+    refused(&mut u, "INSERT INTO s.by_user VALUES (1, 'bb')", "23514");
+    c.run("DROP TABLE s.by_user");
+    for w in &cluster().workers {
+        w.connect(&db).run("DROP SCHEMA s CASCADE");
+    }
+    c.run(&table("by_superuser"));
+    refused(&mut c, "INSERT INTO s.by_superuser VALUES (1, 'bb')", "23514");
+    drop(u);
+    c.run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+    for w in &cluster().workers {
+        w.connect(&db).run(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+    }
+}
+
 /// Queries name types of other tables than the one that a node has shards of.
 #[test]
 fn types_come_with_the_node() {

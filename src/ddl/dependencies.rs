@@ -31,8 +31,8 @@ pub fn ensure(rel: &Relation, columns: &[Column], groups: &[i32]) -> Result<()> 
         objects.extension(&name)?;
     }
     make(&remote, objects)?;
-    ensure_columns(columns, groups)?;
-    ensure_used(rel.oid, groups)
+    ensure_used(rel.oid, groups)?;
+    ensure_columns(columns, groups)
 }
 
 /// Makes sure that the groups have a schema.
@@ -120,9 +120,11 @@ fn used(tables: &str, params: &[Param], columns: bool) -> Result<Objects> {
                 ('pg_type'::regclass, 'pg_collation'::regclass, 'pg_proc'::regclass) \
         UNION SELECT 'pg_type'::regclass::oid, typ FROM columns WHERE typ >= 16384 \
         UNION SELECT 'pg_collation'::regclass::oid, collated FROM columns WHERE collated >= 16384 \
-        ORDER BY 1, 2"
+        ORDER BY 1 DESC, 2"
     );
     let mut objects = Objects::default();
+    // Functions (by the order of catalogs' OIDs) come first: where they belong to others, so do what they are
+    // made with.
     for r in info::rows(&sql, params)? {
         objects.add(r.oid(0), r.oid(1))?;
     }

@@ -103,6 +103,13 @@ pub fn result_type(f: Oid) -> Oid {
     unsafe { pg_sys::get_func_rettype(f) }
 }
 
+/// Whether a function takes its last arguments as an array.
+pub fn is_variadic(f: Oid) -> bool {
+    // SAFETY: syscache look-up.
+    let element = unsafe { pg_sys::get_func_variadictype(f) };
+    element != Oid::INVALID && element != pg_sys::ANYOID
+}
+
 /// Types of a function's result and arguments.
 pub fn signature(f: Oid) -> (Oid, Vec<Oid>) {
     let mut n = 0;

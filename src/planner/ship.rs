@@ -2,7 +2,7 @@
 
 use super::{extension, presence};
 use crate::pg::lookup;
-use crate::pg::query::{self, CoerceViaIO, Const, Kind, Node, RowExpr, Visit};
+use crate::pg::query::{self, CoerceViaIO, Const, FuncExpr, Kind, Node, RowExpr, Visit};
 use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, ParamKind};
 
 /// What an expression contains, sub-queries not included.
@@ -79,6 +79,13 @@ fn look_at_calls(n: Node, c: &mut Class) {
     c.local_only |= cast.is_some_and(casts_local_state);
     n.functions(&mut |f| look(f, cast.is_none(), c));
     c.local_only |= n.operator().is_some_and(|o| !is_everywhere(o));
+    c.local_only |= n.cast::<FuncExpr>().is_some_and(lacks_variadic);
+}
+
+/// Whether the last argument of a call is the array that its function has for a default: the text would
+/// not say VARIADIC, and mean an element.
+fn lacks_variadic(f: FuncExpr) -> bool {
+    !is_builtin(f.funcid()) && !f.funcvariadic() && lookup::is_variadic(f.funcid())
 }
 
 /// What a call of a function adds to an expression; its arguments tell what it reads, or not.

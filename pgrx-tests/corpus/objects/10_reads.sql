@@ -131,3 +131,10 @@ SELECT t.id, q.* FROM t LEFT JOIN LATERAL (SELECT count(*) FROM u WHERE u.v < t.
 SELECT t.id, q.* FROM t LEFT JOIN LATERAL (SELECT r.id FROM r INTERSECT SELECT u.k FROM u JOIN t x ON x.k = u.k AND u.v <> t.v COLLATE bytes) q ON true;
 -- @params 'v2', 3
 SELECT k, v FROM t WHERE v = upper($1 COLLATE bytes) AND k > $2::int;
+-- Functions that the nodes have.
+SELECT many(k) AS m, count(*) FROM t GROUP BY 1;
+SELECT k FROM t WHERE many(k, 'a', v) = 9;
+SELECT count(*) FROM t WHERE many(k, VARIADIC ARRAY['a', 'b', 'c']) = 9;
+SELECT many(id), many() FROM t WHERE k = 3;
+SELECT tagged(b => v, i => k), tagged(k) FROM t WHERE k < 4;
+SELECT id FROM t WHERE tagged(n) = 'x4' AND k IN (4, 5);

@@ -14,10 +14,12 @@ CREATE FUNCTION joined(INT, INT) RETURNS INT LANGUAGE SQL IMMUTABLE AS 'SELECT $
 CREATE FUNCTION felt(TEXT) RETURNS mood LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN CASE WHEN $1 < 'v2' THEN 'sad' ELSE 'ok' END; END$$;
 CREATE OPERATOR <+> (FUNCTION = joined, LEFTARG = INT, RIGHTARG = INT);
 CREATE OPERATOR |+| (FUNCTION = int4pl, LEFTARG = INT, RIGHTARG = INT);
+CREATE FUNCTION many(INT DEFAULT 3, VARIADIC TEXT[] DEFAULT '{}') RETURNS INT LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1 + cardinality($2); END';
+CREATE FUNCTION tagged(i INT, b TEXT DEFAULT 'x') RETURNS TEXT LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN b || i; END';
 CREATE AGGREGATE total(INT) (sfunc = int4pl, stype = INT, initcond = '0');
 -- Used by a column: the nodes have it.
 CREATE TYPE color AS ENUM ('red', 'green', 'blue');
-CREATE TABLE t (k INT, id INT, n INT, v TEXT, c color, j JSONB, PRIMARY KEY (k, id));
+CREATE TABLE t (k INT, id INT, n INT, v TEXT, c color, j JSONB, PRIMARY KEY (k, id), CHECK (many(k, v) > 0), CHECK (tagged(k) <> ''));
 -- @distribute t k
 INSERT INTO t SELECT i % 20, i, i % 7, (ARRAY['v1', 'V2', 'v3', 'ok', NULL])[1 + i % 5], (ARRAY['red', 'green', 'blue'])[1 + i % 3]::color, jsonb_build_object('x', i, 'y', 'j' || i) FROM generate_series(1, 60) i;
 CREATE TABLE u (k INT, v TEXT);

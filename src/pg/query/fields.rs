@@ -316,6 +316,7 @@ fields! {
     FuncExpr {
         funcid: funcid, set_funcid, Oid;
         funcretset: funcretset, set_funcretset, bool;
+        funcvariadic: funcvariadic, set_funcvariadic, bool;
         funcformat: funcformat, set_funcformat, CoercionForm::Type;
         args: args, set_args, List<Node>;
     }
