@@ -466,3 +466,17 @@ fn row_of(body: &DataRowBody) -> io::Result<Row> {
         .map(|range| Ok(range.map(|r| String::from_utf8_lossy(&buffer[r]).into_owned())))
         .collect()
 }
+
+/// Runs a statement that the server refuses with this SQLSTATE, and says so in words of its own.
+#[track_caller]
+pub fn refused(c: &mut Conn, sql: &str, code: &str) -> PgError {
+    match c.simple(sql) {
+        Ok(r) => panic!("{sql}\nsucceeded: {r:?}"),
+        Err(Error::Server(e)) => {
+            assert_eq!(e.code, code, "{sql}\n{e}");
+            assert!(!e.message.is_empty() && !e.message.contains("internal error"), "{sql}\n{e}");
+            *e
+        }
+        Err(e) => panic!("{sql}\n{e}"),
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use citus_tests::client::{Conn, Error, PgError};
+use citus_tests::client::{refused, Conn};
 use citus_tests::cluster::Cluster;
 use citus_tests::server::Kind;
 
@@ -23,19 +23,6 @@ fn both(stem: &str, test: impl Fn(&Cluster, &str, &mut Conn)) {
         let db = cluster.database(stem);
         cluster.connect(&db).run(&format!("ALTER DATABASE {db} SET citus.shard_count = 4"));
         test(cluster, &db, &mut cluster.connect(&db));
-    }
-}
-
-#[track_caller]
-fn refused(c: &mut Conn, sql: &str, code: &str) -> PgError {
-    match c.simple(sql) {
-        Ok(r) => panic!("{sql}\nsucceeded: {r:?}"),
-        Err(Error::Server(e)) => {
-            assert_eq!(e.code, code, "{sql}\n{e}");
-            assert!(!e.message.contains("internal error"), "{sql}\n{e}");
-            *e
-        }
-        Err(e) => panic!("{sql}\n{e}"),
     }
 }
 

@@ -3,25 +3,13 @@
 
 use std::sync::OnceLock;
 
-use citus_tests::client::{Conn, Error, PgError};
+use citus_tests::client::{refused, Conn};
 use citus_tests::cluster::Cluster;
 use citus_tests::server::Kind;
 
 fn cluster() -> &'static Cluster {
     static IT: OnceLock<Cluster> = OnceLock::new();
     IT.get_or_init(|| Cluster::start(2, Kind::FAST, ""))
-}
-
-#[track_caller]
-fn refused(c: &mut Conn, sql: &str, code: &str) -> PgError {
-    match c.simple(sql) {
-        Ok(r) => panic!("{sql}\nsucceeded: {r:?}"),
-        Err(Error::Server(e)) => {
-            assert_eq!(e.code, code, "{sql}\n{e}");
-            *e
-        }
-        Err(e) => panic!("{sql}\n{e}"),
-    }
 }
 
 /// What a query gives on each worker.

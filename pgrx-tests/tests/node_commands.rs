@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use citus_tests::client::{Conn, PgError};
+use citus_tests::client::{refused, Conn};
 use citus_tests::cluster::Cluster;
 use citus_tests::server::Kind;
 
@@ -13,19 +13,6 @@ fn cluster() -> &'static Cluster {
 }
 
 /// The error that a statement must give.
-#[track_caller]
-fn refused(c: &mut Conn, sql: &str, code: &str) -> PgError {
-    match c.simple(sql) {
-        Ok(r) => panic!("{sql}\nsucceeded: {r:?}"),
-        Err(citus_tests::client::Error::Server(e)) => {
-            assert_eq!(e.code, code, "{sql}\n{e}");
-            assert!(!e.message.is_empty() && !e.message.contains("internal error"), "{sql}\n{e}");
-            *e
-        }
-        Err(e) => panic!("{sql}\n{e}"),
-    }
-}
-
 fn add(port: u16) -> String {
     format!("SELECT citus_add_node('127.0.0.1', {port})")
 }

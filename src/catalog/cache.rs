@@ -5,7 +5,9 @@ use crate::pg::{invalidation, scan, server};
 use pgrx::pg_sys::{Datum, Oid};
 use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
+use std::hash::Hash;
 use std::rc::Rc;
+use std::thread::LocalKey;
 
 thread_local! {
     pub(super) static TABLES: RefCell<FxHashMap<u32, Option<Rc<Table>>>> =
@@ -59,6 +61,29 @@ pub fn extension_ready() -> bool {
 /// from them and kept (templates, plans) is stale when it differs.
 pub fn generation() -> u64 {
     GENERATION.with(Cell::get)
+}
+
+/// What was found in the catalogs, as of a generation.
+pub type Memo<K, V> = RefCell<(u64, FxHashMap<K, V>)>;
+
+/// A value that is found in the catalogs once in a generation.
+pub fn remembered<K: Eq + Hash, V: Copy>(
+    memo: &'static LocalKey<Memo<K, V>>,
+    key: K,
+    find: impl FnOnce() -> V,
+) -> V {
+    let now = generation();
+    let known = memo.with_borrow_mut(|m| {
+        if m.0 != now {
+            *m = (now, FxHashMap::default());
+        }
+        m.1.get(&key).copied()
+    });
+    known.unwrap_or_else(|| {
+        let value = find();
+        memo.with_borrow_mut(|m| m.1.insert(key, value));
+        value
+    })
 }
 
 /// Forgets what a stale relation makes stale; `None` stands for all relations.

@@ -10,7 +10,7 @@ mod secrets;
 mod tables;
 mod uses;
 
-pub use cache::{extension_ready, generation, register};
+pub use cache::{extension_ready, generation, register, remembered, Memo};
 pub use node_admin::{
     coordinator_node, delete_node, ensure_local_node, has_workers, insert_node, lock_nodes,
     lock_nodes_shared, no_node_with_id, require_coordinator, set_node_active, set_node_address,

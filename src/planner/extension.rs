@@ -2,20 +2,15 @@
 //! immutable and stable functions, are as good there as PostgreSQL's own.
 
 use super::presence;
-use crate::catalog;
+use crate::catalog::{self, Memo};
 use crate::error::Result;
 use crate::pg::fmgr::quote_literal;
 use crate::pg::{lookup, spi};
 use pgrx::pg_sys::{self, Oid};
-use std::cell::RefCell;
-use std::collections::HashMap;
-
-/// Extensions (0: none) of objects by catalog and OID.
-type Owners = HashMap<(u32, u32), u32>;
 
 thread_local! {
-    /// As of a generation of the catalogs.
-    static OWNERS: RefCell<(u64, Owners)> = RefCell::default();
+    /// Extensions (0: none) of objects by catalog and OID.
+    static OWNERS: Memo<(u32, u32), u32> = Memo::default();
 }
 
 /// Whether an object of a catalog belongs to an extension that all nodes have.
@@ -28,23 +23,12 @@ pub fn is_everywhere(class: Oid, object: Oid) -> bool {
 /// The extension that an object belongs to; our own does not count, its functions are about this
 /// node.
 fn owner(class: Oid, object: Oid) -> Oid {
-    let generation = catalog::generation();
     let id = (u32::from(class), u32::from(object));
-    let known = OWNERS.with(|o| {
-        let mut o = o.borrow_mut();
-        if o.0 != generation {
-            *o = (generation, HashMap::new());
-        }
-        o.1.get(&id).copied()
-    });
-    if let Some(e) = known {
-        return Oid::from(e);
-    }
-    let name = |e: &Oid| lookup::extension_name(*e);
-    let found =
-        lookup::extension_of(class, object).filter(|e| name(e) != "citus").unwrap_or(Oid::INVALID);
-    OWNERS.with(|o| o.borrow_mut().1.insert(id, u32::from(found)));
-    found
+    let extension = || {
+        let found = lookup::extension_of(class, object);
+        found.filter(|e| lookup::extension_name(*e) != "citus").map_or(0, u32::from)
+    };
+    Oid::from(catalog::remembered(&OWNERS, id, extension))
 }
 
 /// Asks the nodes for the extension, in the same schema and version.

@@ -4,7 +4,7 @@
 //! what names it is evaluated here.
 
 use super::extension;
-use crate::catalog;
+use crate::catalog::{self, Memo};
 use crate::error::Result;
 use crate::pg::fmgr::quote_literal;
 use crate::pg::{guard, lookup, spi};
@@ -32,8 +32,8 @@ struct Asked {
 type Object = (u32, u32);
 
 thread_local! {
-    /// Whether tables are made with an object, as of a generation of the catalogs.
-    static USED: RefCell<(u64, HashMap<Object, bool>)> = RefCell::default();
+    /// Whether tables are made with an object.
+    static USED: Memo<Object, bool> = Memo::default();
     static ASKED: RefCell<HashMap<Object, Asked>> = RefCell::default();
 }
 
@@ -75,21 +75,8 @@ fn is_alone() -> bool {
 
 /// [`catalog::is_used`], remembered.
 fn is_used(class: Oid, object: Oid) -> bool {
-    let generation = catalog::generation();
     let id = (u32::from(class), u32::from(object));
-    let known = USED.with(|u| {
-        let mut u = u.borrow_mut();
-        if u.0 != generation {
-            *u = (generation, HashMap::new());
-        }
-        u.1.get(&id).copied()
-    });
-    if let Some(used) = known {
-        return used;
-    }
-    let used = catalog::is_used(class, object);
-    USED.with(|u| u.borrow_mut().1.insert(id, used));
-    used
+    catalog::remembered(&USED, id, || catalog::is_used(class, object))
 }
 
 /// Whether all nodes have what a constant of a type of names (regclass and its kind) stands for, with the
