@@ -12,6 +12,7 @@ use crate::pg::{column, lookup};
 use crate::plan::{CheckAs, ParamSpec, Piece, Template};
 use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, ParamKind, RTEKind};
 use std::cell::Cell;
+use std::collections::HashMap;
 
 /// A deparsed statement.
 pub struct Deparsed {
@@ -101,6 +102,9 @@ pub struct Slot {
     piece: Piece,
 }
 
+/// What tokens begin with.
+const TOKEN: &str = "citus_";
+
 thread_local! { static TOKENS: Cell<u64> = const { Cell::new(0) }; }
 
 /// A word that occurs nowhere else in the statement.
@@ -109,7 +113,16 @@ pub fn token() -> String {
         t.set(t.get().wrapping_add(1));
         t.get()
     });
-    format!("citus_{:x}_{:x}_", n & 0xffff, std::process::id())
+    format!("{TOKEN}{:x}_{:x}_", n & 0xffff, std::process::id())
+}
+
+/// The token that a text begins with.
+fn token_of(text: &str) -> Option<&str> {
+    let hex = |s: &str| s.bytes().take_while(u8::is_ascii_hexdigit).count();
+    let first = TOKEN.len() + hex(text.strip_prefix(TOKEN)?);
+    let rest = text.get(first..)?.strip_prefix('_')?;
+    let end = first + 1 + hex(rest) + 1;
+    text.get(..end).filter(|t| t.ends_with('_'))
 }
 
 fn mark_tables(
@@ -119,11 +132,11 @@ fn mark_tables(
     check_as: &mut Vec<CheckAs>,
 ) {
     let mut entries: Vec<RangeTblEntry> = Vec::new();
-    let mut names: Vec<String> = Vec::new();
+    let mut names = Names::default();
     q.walk(|n| {
         if let Kind::RangeTblEntry(rte) = n.kind() {
             if let Some(eref) = rte.eref() {
-                names.push(eref.aliasname().to_string());
+                names.take(eref.aliasname().to_string());
             }
             if rte.rtekind() == RTEKind::RTE_RELATION {
                 entries.push(rte);
@@ -174,28 +187,47 @@ fn rename_excluded(q: Query) {
 /// Bytes of an alias that get a number behind them; PostgreSQL's limit is 63 with it.
 const MAX_ALIAS: usize = 52;
 
+/// The names of what a statement reads. Generated statements have thousands of them.
+#[derive(Default)]
+struct Names {
+    /// How many have a name.
+    taken: HashMap<String, usize>,
+    /// The number that was last put behind a name.
+    numbers: HashMap<String, usize>,
+}
+
+impl Names {
+    fn take(&mut self, name: String) {
+        *self.taken.entry(name).or_default() += 1;
+    }
+
+    /// A name that nothing has yet: this one with a number.
+    fn unique(&mut self, name: &str) -> String {
+        // A name beyond PostgreSQL's limit would be cut by the node, and then be another's, too.
+        let mut cut = name.len().min(MAX_ALIAS);
+        while !name.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let stem = name.get(..cut).unwrap_or_default();
+        let number = self.numbers.entry(stem.to_owned()).or_default();
+        loop {
+            *number += 1;
+            let found = format!("{stem}_{number}");
+            if !self.taken.contains_key(&found) {
+                self.taken.insert(found.clone(), 1);
+                return found;
+            }
+        }
+    }
+}
+
 /// The name by which the statement calls a table: the user's where it is the only one of its
 /// kind, so that the node's EXPLAIN and messages read as usual.
-fn alias(rte: RangeTblEntry, names: &mut Vec<String>) -> String {
+fn alias(rte: RangeTblEntry, names: &mut Names) -> String {
     let own = rte.eref().map_or_else(String::new, |e| e.aliasname().to_string());
-    let taken = |n: &str, names: &[String]| names.iter().filter(|x| *x == n).count();
-    if taken(&own, names) <= 1 {
-        return own;
-    }
-    // A name beyond PostgreSQL's limit would be cut by the node, and then be another's, too.
-    let mut cut = own.len().min(MAX_ALIAS);
-    while !own.is_char_boundary(cut) {
-        cut -= 1;
-    }
-    let stem = own.get(..cut).unwrap_or_default();
-    let mut i = 1;
-    loop {
-        let name = format!("{stem}_{i}");
-        if taken(&name, names) == 0 {
-            names.push(name.clone());
-            return name;
-        }
-        i += 1;
+    match names.taken.get(&own) {
+        Some(2..) => names.unique(&own),
+        _ => own,
     }
 }
 
@@ -212,37 +244,42 @@ fn relation_name(rte: RangeTblEntry) -> String {
 /// Cuts the text where each `schema.table token` stands, and gives the tokens, which stay as
 /// aliases, readable names.
 fn cut(text: &str, slots: &[Slot]) -> Result<Template> {
-    let mut at: Vec<(usize, usize, Piece)> = Vec::new();
-    for s in slots {
-        // Entries that nothing refers to (the target of an INSERT taken as a query) are not printed.
-        if !text.contains(&s.token) {
-            continue;
+    let by_token: HashMap<&str, &Slot> = slots.iter().map(|s| (s.token.as_str(), s)).collect();
+    // Tokens that were seen, and whether behind the table's name. Entries that nothing refers to (the
+    // target of an INSERT taken as a query) are not printed; where an output with a sub-query is sorted
+    // by, its tables are printed again.
+    let mut seen: HashMap<&str, bool> = HashMap::new();
+    let (mut pieces, mut part, mut from) = (Vec::new(), String::new(), 0);
+    for (start, _) in text.match_indices(TOKEN) {
+        let Some(token) = text.get(start..).and_then(token_of) else { continue };
+        let Some(slot) = by_token.get(token) else { continue };
+        let before = text.get(from..start).unwrap_or_default();
+        let is_place = seen.entry(token).or_default();
+        if let Some((rest, separator)) = behind_name(before, &slot.name) {
+            part.push_str(rest);
+            pieces.push(Piece::Text(std::mem::take(&mut part)));
+            pieces.push(slot.piece.clone());
+            part.push_str(separator);
+            *is_place = true;
+        } else {
+            part.push_str(before);
         }
-        // More than once where an output with a sub-query is sorted by: it is printed again.
-        let places = |sep: &str| -> Vec<(usize, usize, Piece)> {
-            let needle = format!("{}{sep}{}", s.name, s.token);
-            let starts = text.match_indices(&needle).map(|(i, _)| i);
-            starts.map(|i| (i, i + s.name.len(), s.piece.clone())).collect()
-        };
-        let found: Vec<_> = [" ", " AS "].into_iter().flat_map(places).collect();
-        if found.is_empty() {
-            return Err(Error::internal(format!("table {} not found in deparsed query", s.name))
-                .detail(text.to_owned()));
-        }
-        at.extend(found);
+        part.push_str(&slot.alias);
+        from = start + token.len();
     }
-    at.sort_by_key(|x| x.0);
-    let rename =
-        |part: &str| slots.iter().fold(part.to_owned(), |t, s| t.replace(&s.token, &s.alias));
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    for (start, end, piece) in at {
-        pieces.push(Piece::Text(rename(&text[from..start])));
-        pieces.push(piece);
-        from = end;
+    part.push_str(text.get(from..).unwrap_or_default());
+    pieces.push(Piece::Text(part));
+    match slots.iter().find(|s| seen.get(s.token.as_str()) == Some(&false)) {
+        Some(s) => Err(Error::internal(format!("table {} not found in deparsed query", s.name))
+            .detail(text.to_owned())),
+        None => Ok(Template { pieces }),
     }
-    pieces.push(Piece::Text(rename(&text[from..])));
-    Ok(Template { pieces })
+}
+
+/// What stands before a table's name at the end of a text, and what between the name and its alias.
+fn behind_name<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'static str)> {
+    let separators = [" ", " AS "].into_iter();
+    separators.filter_map(|s| Some((text.strip_suffix(s)?.strip_suffix(name)?, s))).next()
 }
 
 /// Replaces everything that is known before the statement runs, and that another node could not

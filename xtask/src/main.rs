@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod install;
 mod pg;
+mod scratch;
 mod server;
 mod setup;
 mod source;

@@ -1,6 +1,7 @@
 //! The test programs of `citus-tests`: one for each processor at the same time, two at least, and then
 //! one by one those that are about time.
 
+use crate::scratch::Scratch;
 use crate::test::Summary;
 use crate::util::{capture, cargo, headline, root, seconds, Context, Failure, Result};
 use std::collections::VecDeque;
@@ -53,18 +54,20 @@ pub fn run(
     let (alone, mut others): (Vec<_>, Vec<_>) =
         programs.into_iter().partition(|p| ALONE.contains(&p.name.as_str()));
     others.sort_by_key(|p| LONG.iter().position(|l| *l == p.name).unwrap_or(LONG.len()));
-    let shared = SharedFiles::new();
+    let scratch = Scratch::new();
+    headline(&format!("the servers have their files in {}", scratch.place.display()));
     let one = |p: &Program| {
         let mut command = Command::new(&p.path);
         command.args(filter).arg("--show-output").current_dir(root().join("pgrx-tests"));
         command.env("CITUS_TEST_RUN", std::process::id().to_string());
+        command.env("CITUS_TEST_TMPDIR", &scratch.place);
         prepare(&mut command);
         let start = Instant::now();
         command.output().context(p.path.display()).map(|output| (output, start.elapsed()))
     };
     lanes(others, lanes_here(), &one, summary)?;
     lanes(alone, 1, &one, summary)?;
-    drop(shared);
+    drop(scratch);
     Ok(())
 }
 
@@ -109,24 +112,6 @@ fn programs(messages: &str) -> Vec<Program> {
         Some(Program { name: name.to_owned(), path: PathBuf::from(path) })
     });
     named.collect()
-}
-
-/// What the programs make once for all of them, see `shared_dir` in `pgrx-tests/src/process.rs`.
-struct SharedFiles(PathBuf);
-
-impl SharedFiles {
-    fn new() -> Self {
-        let place = std::env::var_os("CITUS_TEST_TMPDIR");
-        let place = place.map_or_else(std::env::temp_dir, PathBuf::from);
-        Self(place.join(format!("citus-tests-{}", std::process::id())))
-    }
-}
-
-impl Drop for SharedFiles {
-    fn drop(&mut self) {
-        // It is not there when no server was started.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

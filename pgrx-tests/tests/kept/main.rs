@@ -85,7 +85,16 @@ impl Ground {
         drop(c);
         let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
         assert!(within(60 * SECOND, || look.value(&sql) == "0"), "the session stays");
-        self.kept().pop()
+        let kept = self.kept().pop();
+        if let Some(pid) = kept {
+            // Who takes it waits for a moment only until the node has forgotten everything.
+            let sql = format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state <> 'idle'"
+            );
+            let mut w = self.cluster.workers[0].connect("postgres");
+            assert!(within(60 * SECOND, || w.value(&sql) == "0"), "the node does not forget");
+        }
+        kept
     }
 
     /// Kept connections to the first worker, the newest last.

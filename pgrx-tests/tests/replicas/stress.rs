@@ -170,7 +170,8 @@ fn writers_of_many_shards() {
                 .to_owned(),
         }
     });
-    all_went_well(&seen, &[]);
+    // As on one server: rows move, so that two statements meet those of a shard in another order.
+    all_went_well(&seen, &["40P01"]);
 }
 
 #[test]

@@ -2,9 +2,12 @@
 //! the extension created in its database.
 //!
 //! The suite runs on three servers: without the extension, with it preloaded, and with it created
-//! too. The output of every test must be the same, apart from [`LISTS_OBJECTS`].
+//! too. The output of every test must be the same, apart from [`LISTS_OBJECTS`]. What it says without
+//! the extension is kept beside the compiled tests, for as long as server and suite are the same.
 //!
 //! [`citus_tests::postgres_source`] says where the suite comes from.
+
+mod reference;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -123,14 +126,11 @@ fn input_dir(name: &str, regress: &Path) -> PathBuf {
     input
 }
 
-/// Runs the suite on a server of its own: the output of each test, and the names of those that failed.
-fn run_suite(
-    name: &str,
-    kind: Kind,
-    regress: &Path,
-    libraries: &Path,
-    create: bool,
-) -> (BTreeMap<String, String>, Vec<String>) {
+/// The output of each test, and the names of those that failed.
+type Outcome = (BTreeMap<String, String>, Vec<String>);
+
+/// Runs the suite on a server of its own.
+fn run_suite(name: &str, kind: Kind, regress: &Path, libraries: &Path, create: bool) -> Outcome {
     let server = Server::create(name, kind, CONF).unwrap();
     let input = input_dir(name, regress);
     let runner = pg_config_value("--pkglibdir").join("pgxs/src/test/regress/pg_regress");
@@ -183,16 +183,18 @@ fn first_difference(a: &str, b: &str) -> String {
 fn postgresql_regression_suite() {
     let Some(regress) = regression_suite(env!("CARGO_TARGET_TMPDIR")) else { return };
     let libraries = library_dir(&regress);
-    let (without, with) = std::thread::scope(|s| {
-        let run = |name: &'static str, kind| {
+    let ([with, created], without) = std::thread::scope(|s| {
+        let run = |name: &'static str, kind, create| {
             let (regress, libraries) = (&regress, &libraries);
-            s.spawn(move || run_suite(name, kind, regress, libraries, false))
+            s.spawn(move || run_suite(name, kind, regress, libraries, create))
         };
-        let kinds = [run("suite-without", Kind::PLAIN), run("suite-with", Kind::FAST)];
-        let [a, b] = kinds.map(|t| t.join().unwrap());
-        (a, b)
+        let with = run("suite-with", Kind::FAST, false);
+        let created = run("suite-created", Kind::FAST, true);
+        let without = reference::kept(&regress).unwrap_or_else(|| {
+            run_suite("suite-without", Kind::PLAIN, &regress, &libraries, false)
+        });
+        ([with, created].map(|t| t.join().unwrap()), without)
     });
-    let created = run_suite("suite-created", Kind::FAST, &regress, &libraries, true);
     println!("failed without the extension: {}", without.1.join(" "));
     println!("failed with the extension: {}", with.1.join(" "));
     println!("failed with the extension created: {}", created.1.join(" "));
@@ -211,6 +213,8 @@ fn postgresql_regression_suite() {
             without.1.iter().filter(|t| !OUTDATED.contains(&t.as_str())).collect();
         assert!(unexpected.is_empty(), "tests that fail without the extension: {unexpected:?}");
     }
+    // A run like any other, then: the next one compares with it.
+    reference::keep(&regress, &without).unwrap();
 }
 
 /// The outputs that differ and should not, and those that should and do not.
