@@ -148,6 +148,55 @@ fn a_part_that_still_runs_is_waited_for() {
     assert_eq!(scene.seen("lost"), (0, 0));
 }
 
+/// A session that is taking a part back, as one whose coordinator gave up while it waited: that all are
+/// prepared decides nothing while it is there. One that is idle is ended.
+#[test]
+fn sessions_that_hold_a_part_are_waited_for_or_ended() {
+    let mut scene = Scene::new("peers_held");
+    let worker = &CLUSTER.workers[1];
+    let names = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()";
+    drop(scene.leave("held", 5, [Left::Prepared, Left::Prepared]));
+    let gid = worker.connect(&scene.database).value(names);
+    // Its rollback waits for a standby that is not there.
+    let mut holder = worker.connect(&scene.database);
+    let mut look = worker.connect("postgres");
+    let mut set = |name: &str, value: &str| {
+        look.run(&format!("ALTER SYSTEM SET {name} = '{value}'"));
+        look.run("SELECT pg_reload_conf()");
+        while look.value(&format!("SHOW {name}")) != value {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    // Not those of other tests.
+    set("synchronous_commit", "off");
+    holder.run("SET synchronous_commit = on");
+    set("synchronous_standby_names", "nobody");
+    holder.send(&format!("ROLLBACK PREPARED '{gid}'")).expect("it is sent");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    while look.value(waits) == "0" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(scene.recover(), "0");
+    assert_eq!(scene.seen("held").0, 0);
+    look.run("ALTER SYSTEM RESET synchronous_standby_names");
+    look.run("SELECT pg_reload_conf()");
+    holder.receive().expect("it is taken back");
+    assert_eq!(scene.recover(), "1");
+    assert_eq!(scene.seen("held"), (0, 0));
+
+    // Nobody waits for a session that does nothing. (That of a process which is not of this server would
+    // be left alone for a while.)
+    let pid = scene.coordinator.value("SELECT pg_backend_pid()");
+    scene.base = scene.base.replace("_1_3", &format!("_{pid}_3"));
+    drop(scene.leave("idle", 6, [Left::Prepared, Left::Prepared]));
+    let gid = worker.connect(&scene.database).value(names);
+    let mut holder = worker.connect(&scene.database);
+    let _ = holder.simple(&format!("PREPARE TRANSACTION '{gid}'"));
+    assert_eq!(scene.recover(), "2");
+    assert_eq!(scene.seen("idle"), (2, 0));
+    assert!(holder.simple("SELECT 1").is_err());
+}
+
 /// Who decides is named by process and by number of its transaction since the server's start.
 #[test]
 fn a_coordinator_at_work_is_waited_for() {
@@ -285,7 +334,8 @@ fn a_node_that_has_written_nothing_is_asked_for_its_id() {
     assert_eq!(c.value(&format!("SELECT v FROM t WHERE k = {b}")), "3");
     assert_eq!(c.value("SELECT count(*) FROM pg_dist_transaction"), "0");
     for w in &CLUSTER.workers {
-        assert_eq!(w.connect(&name).value("SELECT count(*) FROM pg_prepared_xacts"), "0");
+        let sql = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+        assert_eq!(w.connect(&name).value(sql), "0");
     }
 }
 

@@ -81,9 +81,34 @@ pub fn remembered<K: Eq + Hash, V: Copy>(
     });
     known.unwrap_or_else(|| {
         let value = find();
-        memo.with_borrow_mut(|m| m.1.insert(key, value));
+        memo.with_borrow_mut(|m| {
+            // Not what became stale while it was looked for.
+            if m.0 == generation() && m.0 == now {
+                m.1.insert(key, value);
+            }
+        });
         value
     })
+}
+
+/// How often something is read again that became stale meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// What `read` finds in the catalogs, and whether it may be kept.
+///
+/// Opening a catalog accepts invalidations, also of what was read from another one just before: what is
+/// kept then would stay. So it is read again until nothing became stale.
+pub(super) fn steady<T>(mut read: impl FnMut() -> T) -> (T, bool) {
+    let mut attempts = 0;
+    loop {
+        let before = generation();
+        let found = read();
+        let is_steady = generation() == before;
+        attempts += 1;
+        if is_steady || attempts == ATTEMPTS {
+            return (found, is_steady);
+        }
+    }
 }
 
 /// Forgets what a stale relation makes stale; `None` stands for all relations.

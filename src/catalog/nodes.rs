@@ -1,6 +1,6 @@
 //! Nodes of the cluster (`pg_dist_node`) and which of them this server is.
 
-use super::cache::{oids, NODES};
+use super::cache::{oids, steady, NODES};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{scan, spi};
 use std::cell::Cell;
@@ -48,6 +48,15 @@ fn load() -> Result<Rc<NodeCache>> {
     if let Some(c) = NODES.with(|n| n.borrow().clone()) {
         return Ok(c);
     }
+    let (cache, may_be_kept) = steady(read);
+    let cache = cache?;
+    if may_be_kept {
+        NODES.with(|n| *n.borrow_mut() = Some(cache.clone()));
+    }
+    Ok(cache)
+}
+
+fn read() -> Result<Rc<NodeCache>> {
     let o = oids().ok_or_else(not_installed)?;
     let mut nodes = Vec::new();
     scan::rows(o.node, None, &[], |r| {
@@ -66,9 +75,7 @@ fn load() -> Result<Rc<NodeCache>> {
     nodes.sort_by_key(|n| n.id);
     let mut local_group = 0;
     scan::rows(o.local_group, None, &[], |r| local_group = r.i32(1));
-    let cache = Rc::new(NodeCache { nodes, local_group, local_id: Cell::new(None) });
-    NODES.with(|n| *n.borrow_mut() = Some(cache.clone()));
-    Ok(cache)
+    Ok(Rc::new(NodeCache { nodes, local_group, local_id: Cell::new(None) }))
 }
 
 fn not_installed() -> Error {

@@ -1,6 +1,6 @@
 //! Distributed, reference and managed local tables with their shards and placements.
 
-use super::cache::{oids, Oids, TABLES};
+use super::cache::{oids, steady, Oids, TABLES};
 use crate::model::ranges;
 use crate::pg::hash::Hasher;
 use crate::pg::query::{self, Var};
@@ -116,8 +116,10 @@ pub fn table(relid: Oid) -> Option<Rc<Table>> {
     if u32::from(relid) < pg_sys::FirstNormalObjectId || !super::extension_ready() {
         return None;
     }
-    let loaded = oids().and_then(|o| load(o, relid)).map(Rc::new);
-    TABLES.with(|t| t.borrow_mut().insert(u32::from(relid), loaded.clone()));
+    let (loaded, may_be_kept) = steady(|| oids().and_then(|o| load(o, relid)).map(Rc::new));
+    if may_be_kept {
+        TABLES.with(|t| t.borrow_mut().insert(u32::from(relid), loaded.clone()));
+    }
     loaded
 }
 

@@ -128,6 +128,7 @@ impl Inner {
     pub unsafe fn run(&mut self, ss: *mut ScanState) -> Result<()> {
         // Before any row is read: what is read decides what is written.
         order::lock_apply(&self.apply)?;
+        self.runs.iter_mut().for_each(|r| r.exec.returned_by(ss));
         let table = target_table(&self.apply)?;
         let mut params = super::node::evaluate(self.exprs, &mut (*ss).ps);
         let mut given = self.apply.given.clone();

@@ -19,6 +19,7 @@ pub mod pass;
 mod prepared;
 pub mod reach;
 pub mod reads;
+mod returned;
 pub mod rights;
 mod run;
 mod tasks;

@@ -80,6 +80,9 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result
     exec_of(s).reads_with((*estate).es_snapshot, reads::is_whole(&mut (*s).css.ss, estate));
     exec_of(s).analysis = Analysis::of(estate);
     let reads = exec_of(s).plan.operation != Operation::Modify;
+    if !reads {
+        exec_of(s).returned_by(&(*s).css.ss);
+    }
     let runs = eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
     if reads && runs && opens_cursor() {
         exec_of(s).belongs_to_cursor();

@@ -11,12 +11,13 @@ mod arrange;
 mod begin;
 mod count;
 mod drain;
+mod outcome;
 mod queue;
 mod raw;
 
 use count::{Count, Running};
 use drain::Failure;
-use queue::Reads;
+use queue::{wire_params, Reads};
 pub use raw::Raw;
 
 use super::analyze::Analysis;
@@ -27,15 +28,15 @@ use super::prepared::Prepared;
 use super::rights::Others;
 use super::tasks::{Task, Value};
 use crate::catalog;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::session;
-use crate::pg::transmit::output;
-use crate::plan::{DistPlan, Operation, Target};
+use crate::plan::{Operation, Target};
 use crate::remote::{wait_for, wait_soon, Message, SessionRef};
 use crate::stats::query::{self, Query};
 use crate::txn::{self, Mode, OwnerId};
 use pgrx::pg_sys::{self, Datum, Oid, TupleTableSlot, Tuplestorestate};
 use std::rc::Rc;
+use std::time::Instant;
 
 /// A session at work for this execution.
 struct Conn {
@@ -77,6 +78,10 @@ pub struct Exec {
     exhausted: bool,
     started: bool,
     in_transaction: bool,
+    /// Something is left to do here with what is returned, and may fail.
+    pub(super) goes_on_here: bool,
+    /// What interrupted a write that is a transaction of its own, and until when its outcome is awaited.
+    interrupted: Option<(Error, Instant)>,
     /// It belongs to a cursor.
     cursor: bool,
     /// Its sessions have a savepoint in front of its query, see [`txn::guard`].
@@ -127,6 +132,8 @@ impl Exec {
             exhausted: false,
             started: false,
             in_transaction: false,
+            goes_on_here: false,
+            interrupted: None,
             cursor: false,
             guarded: false,
             apart: false,
@@ -229,7 +236,7 @@ impl Exec {
             && !txn::must_use_transaction()
             // Locks are taken for something that follows.
             && self.plan.operation != Operation::SelectForUpdate
-            && (!writes || (groups.len() == 1 && !also_local));
+            && (!writes || (groups.len() == 1 && !also_local && !self.goes_on_here));
         let mode = if alone { Mode::Once } else { Mode::InTransaction };
         self.reads.check(&groups)?;
         let sessions = match self.is_only_use_of_nodes(&groups, also_local) {
@@ -344,6 +351,13 @@ impl Exec {
 
     /// Waits until a session has something to read, and reads it.
     fn wait(&mut self) -> Result<()> {
+        if self.interrupted.is_some() {
+            return self.await_outcome();
+        }
+        self.wait_for_more().or_else(|e| self.interrupt(e))
+    }
+
+    fn wait_for_more(&mut self) -> Result<()> {
         if let [one] = self.conns.as_slice() {
             if wait_soon(&one.session)? {
                 return Ok(());
@@ -396,6 +410,7 @@ impl Exec {
                 Message::Error(e) => {
                     let shard = conn.tasks.get(conn.current).map_or(0, |t| t.shard);
                     let error = crate::ddl::unshard::unshard_error(e, shard);
+                    let error = outcome::of_whom(error, &self.interrupted);
                     self.failed = Some(Failure { error: error.clone(), of_node: true });
                     return Err(error);
                 }
@@ -428,6 +443,7 @@ impl Exec {
         }
         self.started = false;
         self.failed = None;
+        self.interrupted = None;
     }
 
     /// Ends the execution, also in the middle of its results.
@@ -471,19 +487,4 @@ enum Read {
     Row,
     Empty,
     Ended,
-}
-
-/// Parameter values in text form.
-pub fn wire_params(plan: &DistPlan, values: &[Value]) -> Vec<Option<Vec<u8>>> {
-    debug_assert_eq!(plan.params.len(), values.len());
-    values.iter().map(|(t, v)| v.map(|v| text_of(*t, v))).collect()
-}
-
-fn text_of(typ: Oid, v: Datum) -> Vec<u8> {
-    match u32::from(typ) {
-        21 => (v.value() as i16).to_string().into_bytes(),
-        23 => (v.value() as i32).to_string().into_bytes(),
-        20 => (v.value() as i64).to_string().into_bytes(),
-        _ => output(typ, v).into_bytes(),
-    }
 }

@@ -14,6 +14,7 @@ const OWN: &[&str] = &[
     "IntervalStyle",
     "TimeZone",
     "application_name",
+    "array_nulls",
     "bytea_output",
     "client_connection_check_interval",
     "client_encoding",

@@ -7,6 +7,8 @@ use pgrx::pg_sys::{self, Datum, Oid};
 extern "C" {
     /// The setting (parser/parser.h).
     static mut standard_conforming_strings: bool;
+    /// The setting (utils/builtins.h).
+    static mut quote_all_identifiers: bool;
 }
 
 /// Runs `f` with output settings whose text means the same to every session and loses nothing:
@@ -39,6 +41,15 @@ pub fn standard_strings<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
         return f();
     }
     with_setting("standard_conforming_strings", "on", f)
+}
+
+/// Runs `f` with names quoted only where they have to be, so that its texts can be compared.
+pub fn plain_names<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    // SAFETY: plain variable of a setting.
+    if unsafe { !quote_all_identifiers } {
+        return f();
+    }
+    with_setting("quote_all_identifiers", "off", f)
 }
 
 /// A value's text form for another node.

@@ -135,10 +135,15 @@ fn rows_needed(q: Query) -> Node {
     if super::ship::classify(offset).sublink {
         return Node::NONE;
     }
-    let form = CoercionForm::COERCE_EXPLICIT_CALL;
-    let args = List::from([count.copy(), offset.copy()]);
-    let sum = query::call(Oid::from(pg_sys::F_INT8PL), pg_sys::INT8OID, args, form);
-    super::fold(sum.node())
+    // The sum is no more than the largest number, which is all rows.
+    let call = |f: u32, a: Node, b: Node| {
+        let form = CoercionForm::COERCE_EXPLICIT_CALL;
+        query::call(Oid::from(f), pg_sys::INT8OID, List::from([a, b]), form).node()
+    };
+    let skipped = call(pg_sys::F_INT8LARGER, offset.copy(), query::int8(0));
+    let most = call(pg_sys::F_INT8MI, query::int8(i64::MAX), skipped);
+    let count = call(pg_sys::F_INT8SMALLER, count.copy(), most);
+    super::fold(call(pg_sys::F_INT8PL, count, offset.copy()))
 }
 
 // ---- aggregates -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ use crate::pg::query::{
     self, CoerceViaIO, CollateExpr, Kind, List, Node, Param, Query, RangeTblEntry, TargetEntry,
     Visit,
 };
+use crate::pg::transmit::plain_names;
 use crate::pg::{column, lookup};
 use crate::plan::{CheckAs, ParamSpec, Piece, Template};
 use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, ParamKind, RTEKind};
@@ -29,6 +30,10 @@ pub struct Deparsed {
 /// Deparses a query (which is modified) whose distributed and reference tables become slots and
 /// whose outside values become parameters, numbered as in `values`.
 pub fn deparse(q: Query, values: &mut Values) -> Result<Deparsed> {
+    plain_names(|| deparsed(q, values))
+}
+
+fn deparsed(q: Query, values: &mut Values) -> Result<Deparsed> {
     parametrize(q, values)?;
     rename_excluded(q);
     printable::prepare(q);

@@ -156,7 +156,9 @@ impl Session {
         if self.quiet {
             return;
         }
-        let report = wire::report(self.input.slice(&frame.body));
+        let mut report = wire::report(self.input.slice(&frame.body));
+        // Whatever a node calls it: a notice is nothing that ends a statement, a session or this server.
+        report.level = report.level.min(pg_sys::WARNING);
         let least = super::limits::worker_min_messages();
         if report.level >= least || report.level == pg_sys::INFO {
             guard::report(&report.error, report.level);

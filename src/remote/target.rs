@@ -21,6 +21,8 @@ const PINNED: &[(&str, &str)] = &[
     ("extra_float_digits", "1"),
     ("bytea_output", "hex"),
     ("standard_conforming_strings", "on"),
+    // Arrays are written for it; those of the client are read here.
+    ("array_nulls", "on"),
     ("search_path", "pg_catalog"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),

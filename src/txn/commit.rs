@@ -191,6 +191,9 @@ fn commit_one(session: &SessionRef) -> Result<()> {
                     _ => {}
                 },
             );
+            if session.borrow().is_broken() {
+                return Err(lost_while_committing(session, &failure.unwrap_or(e)));
+            }
             tag.ok_or(failure.unwrap_or(e))
         }
         other => other.map(|r| r.tag),

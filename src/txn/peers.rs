@@ -13,14 +13,22 @@
 //! - one is still running: it may yet prepare or abort, so the others wait.
 //!
 //! The coordinator takes back only while its own transaction still runs (`commit::together`), and
-//! nobody decides about the transaction of a coordinator that is still at work.
+//! nobody decides about the transaction of a coordinator that is still at work. What it has asked for
+//! may still be under way when it gives up, however, or lie unread before a session that stands still. So
+//! that all are prepared counts only when the sessions that have prepared are gone: idle ones are
+//! ended, others are waited for.
 
 use super::gid::Gid;
 use super::recovery::ANSWER;
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::pg::wait::{check_for_interrupts, WaitSet};
 use crate::remote::{pool, simple, NodeAddr, SessionRef};
 use std::collections::HashMap;
+
+/// How often sessions that hold a part are looked for again, and the time between, in milliseconds.
+const ATTEMPTS: usize = 20;
+const PAUSE: i64 = 25;
 
 /// What becomes of a prepared transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +45,8 @@ pub(super) enum Verdict {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
     Prepared,
+    /// Prepared, and a session is there that may yet take it back.
+    Held,
     Committed,
     Aborted,
     /// Still running, or out of reach.
@@ -63,16 +73,40 @@ impl Peers {
 
     /// What becomes of a transaction that its participants decide about.
     pub fn verdict(&mut self, gid: &Gid) -> Result<Verdict> {
-        let mut parts = Vec::with_capacity(gid.peers.len());
         let names = gid.names();
-        for (number, (group, xid)) in gid.peers.iter().enumerate() {
-            let part = self.part(*group, *xid, &names.of(number as u32))?;
-            if matches!(part, Part::Committed | Part::Aborted) {
-                return Ok(decide(&[part]));
+        for attempt in 0.. {
+            let mut parts = Vec::with_capacity(gid.peers.len());
+            for (number, (group, xid)) in gid.peers.iter().enumerate() {
+                let part = self.part(*group, *xid, &names.of(number as u32))?;
+                if matches!(part, Part::Committed | Part::Aborted) {
+                    return Ok(decide(&[part]));
+                }
+                parts.push(part);
             }
-            parts.push(part);
+            let held = parts.contains(&Part::Held) && !parts.contains(&Part::Unknown);
+            if !held || attempt == ATTEMPTS {
+                return Ok(decide(&parts));
+            }
+            for (number, (group, _)) in gid.peers.iter().enumerate() {
+                if parts.get(number) == Some(&Part::Held) {
+                    self.end_sessions(*group, &names.of(number as u32))?;
+                }
+            }
+            check_for_interrupts()?;
+            WaitSet::new(0).wait(PAUSE, |_| ())?;
         }
-        Ok(decide(&parts))
+        Ok(Verdict::Wait)
+    }
+
+    /// Ends idle sessions that have prepared a part: their coordinator does not need them any more.
+    fn end_sessions(&mut self, group: i32, name: &str) -> Result<()> {
+        let Some(session) = self.session(group)? else { return Ok(()) };
+        let sql = format!(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM {} AND state = 'idle'",
+            sessions_of(name)
+        );
+        // Whatever comes of it is seen with the next look.
+        simple::query_all_within(&[(session, sql)], ANSWER).map(|_| ())
     }
 
     fn session(&mut self, group: i32) -> Result<Option<SessionRef>> {
@@ -92,10 +126,12 @@ impl Peers {
 
     fn part(&mut self, group: i32, xid: u64, name: &str) -> Result<Part> {
         let Some(session) = self.session(group)? else { return Ok(Part::Unknown) };
-        // In this order: what is prepared is in progress, and stays prepared until it is ended.
+        // In this order: where no session is left nobody ends it, what is prepared is in progress, and
+        // stays prepared until it is ended.
         let sql = format!(
-            "SELECT pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8), \
-             EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts WHERE gid = '{name}')"
+            "SELECT EXISTS (SELECT FROM {}), pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8), \
+             EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts WHERE gid = '{name}')",
+            sessions_of(name)
         );
         let mut answers = simple::query_all_within(&[(session, sql)], ANSWER)?;
         match answers.pop().unwrap_or_else(|| Err(Error::internal("no answer from a node"))) {
@@ -109,12 +145,21 @@ impl Peers {
 /// What a row of the answer means.
 fn read(row: &[Option<String>]) -> Part {
     let text = |i: usize| row.get(i).and_then(Option::as_deref);
-    match (text(0), text(1)) {
-        (Some("committed"), _) => Part::Committed,
-        (Some("aborted"), _) => Part::Aborted,
-        (Some("in progress"), Some("t")) => Part::Prepared,
+    match (text(0), text(1), text(2)) {
+        (_, Some("committed"), _) => Part::Committed,
+        (_, Some("aborted"), _) => Part::Aborted,
+        (Some("f"), Some("in progress"), Some("t")) => Part::Prepared,
+        (_, Some("in progress"), Some("t")) => Part::Held,
         _ => Part::Unknown,
     }
+}
+
+/// FROM and WHERE for the sessions that have prepared a part, or are taking it back.
+fn sessions_of(name: &str) -> String {
+    format!(
+        "pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid() AND query IN \
+         ('PREPARE TRANSACTION ''{name}''', 'ROLLBACK PREPARED ''{name}''')"
+    )
 }
 
 fn decide(parts: &[Part]) -> Verdict {
@@ -122,7 +167,7 @@ fn decide(parts: &[Part]) -> Verdict {
         Verdict::Commit
     } else if parts.contains(&Part::Aborted) {
         Verdict::Rollback
-    } else if parts.contains(&Part::Unknown) || parts.is_empty() {
+    } else if parts.is_empty() || parts.iter().any(|p| *p != Part::Prepared) {
         Verdict::Wait
     } else {
         Verdict::Commit
@@ -147,7 +192,7 @@ mod tests {
 
     #[test]
     fn all_cases_of_three() {
-        let kinds = [Part::Prepared, Part::Committed, Part::Aborted, Part::Unknown];
+        let kinds = [Part::Prepared, Part::Held, Part::Committed, Part::Aborted, Part::Unknown];
         for a in kinds {
             for b in kinds {
                 for c in kinds {
@@ -156,7 +201,7 @@ mod tests {
                     let expected = match (any(Part::Committed), any(Part::Aborted)) {
                         (true, _) => Verdict::Commit,
                         (_, true) => Verdict::Rollback,
-                        _ if any(Part::Unknown) => Verdict::Wait,
+                        _ if any(Part::Unknown) || any(Part::Held) => Verdict::Wait,
                         _ => Verdict::Commit,
                     };
                     assert_eq!(decide(&parts), expected, "{parts:?}");
@@ -168,12 +213,17 @@ mod tests {
 
     #[test]
     fn answers() {
-        let row = |a: Option<&str>, b: &str| [a.map(str::to_owned), Some(b.to_owned())];
-        assert_eq!(read(&row(Some("committed"), "f")), Part::Committed);
-        assert_eq!(read(&row(Some("aborted"), "f")), Part::Aborted);
-        assert_eq!(read(&row(Some("in progress"), "t")), Part::Prepared);
-        assert_eq!(read(&row(Some("in progress"), "f")), Part::Unknown);
-        assert_eq!(read(&row(None, "t")), Part::Unknown);
+        let row = |held: &str, a: Option<&str>, b: &str| {
+            [Some(held.to_owned()), a.map(str::to_owned), Some(b.to_owned())]
+        };
+        for held in ["t", "f"] {
+            assert_eq!(read(&row(held, Some("committed"), "f")), Part::Committed);
+            assert_eq!(read(&row(held, Some("aborted"), "f")), Part::Aborted);
+            assert_eq!(read(&row(held, Some("in progress"), "f")), Part::Unknown);
+            assert_eq!(read(&row(held, None, "t")), Part::Unknown);
+        }
+        assert_eq!(read(&row("f", Some("in progress"), "t")), Part::Prepared);
+        assert_eq!(read(&row("t", Some("in progress"), "t")), Part::Held);
         assert_eq!(read(&[]), Part::Unknown);
     }
 }

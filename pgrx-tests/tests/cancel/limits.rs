@@ -68,3 +68,52 @@ fn idle_in_transaction_session_timeout_ends_all_of_it() {
     g.clean("idle in transaction");
     g.unchanged(&mut g.connect(), "idle in transaction");
 }
+
+/// A write that is a transaction of its own: what the node has done counts, whatever interrupts it.
+#[test]
+fn a_write_that_is_done_is_not_said_to_be_cancelled() {
+    let g = Ground::small();
+    let mut c = g.connect();
+    let port = g.cluster.workers[0].port;
+    let key = c.value(&format!(
+        "SELECT min(k) FROM generate_series(1, 400) k, pg_dist_placement p, pg_dist_node n
+         WHERE p.shardid = get_shard_id_for_distribution_column('t', k)
+           AND n.groupid = p.groupid AND n.nodeport = {port}"
+    ));
+    let mut look = g.cluster.workers[0].connect("postgres");
+    look.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    look.run("SELECT pg_reload_conf()");
+    c.run("SET statement_timeout = '300ms'");
+    // Committed there; the standby that is waited for does not exist.
+    let done = c.simple(&format!("UPDATE t SET v = 'done' WHERE k = {key}")).unwrap();
+    assert_eq!(done[0].tag, "UPDATE 1");
+    let done = c.simple(&format!("UPDATE t SET v = 'again' WHERE k = {key} RETURNING v")).unwrap();
+    assert_eq!(done[0].rows, [[Some("again".to_owned())]]);
+    look.run("ALTER SYSTEM RESET synchronous_standby_names");
+    look.run("SELECT pg_reload_conf()");
+    c.run("SET statement_timeout = 0");
+    assert_eq!(c.value(&format!("SELECT v FROM t WHERE k = {key}")), "again");
+    // A statement that has to wait is cancelled, and has done nothing.
+    let mut other = g.connect();
+    other.run(&format!("BEGIN; SELECT FROM t WHERE k = {key} FOR UPDATE"));
+    c.run("SET statement_timeout = '300ms'");
+    let e = c.simple(&format!("UPDATE t SET v = 'never' WHERE k = {key}")).unwrap_err();
+    assert_eq!(e.code(), "57014", "{e}");
+    assert!(e.to_string().contains("statement timeout"), "{e}");
+    other.run("ROLLBACK");
+    assert_eq!(c.value(&format!("SELECT v FROM t WHERE k = {key}")), "again");
+    // Of one that stands still nothing is known.
+    let pid = look.value(&format!(
+        "SELECT pid FROM pg_stat_activity WHERE datname = '{}'
+         AND application_name LIKE 'citus_internal%' ORDER BY state_change DESC LIMIT 1",
+        g.database
+    ));
+    let pid: i32 = pid.parse().unwrap();
+    assert!(citus_tests::process::signal(pid, libc::SIGSTOP));
+    let e = c.simple(&format!("UPDATE t SET v = 'who knows' WHERE k = {key}")).unwrap_err();
+    assert!(citus_tests::process::signal(pid, libc::SIGCONT));
+    assert_eq!(e.code(), "08007", "{e}");
+    c.run("SET statement_timeout = 0");
+    c.run(&format!("UPDATE t SET v = 'v' WHERE k = {key}"));
+    g.clean("writes of their own");
+}

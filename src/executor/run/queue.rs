@@ -3,18 +3,19 @@
 use super::super::batch::{self, Array};
 use super::super::reads;
 use super::super::rights;
-use super::super::tasks::Task;
+use super::super::tasks::{Task, Value};
 use super::{Exec, Running};
 use crate::catalog::{self, Table};
 use crate::error::Result;
 use crate::pg::snapshot::Fixed;
+use crate::pg::transmit::output;
 use crate::pg::xact;
-use crate::plan::Operation;
+use crate::plan::{DistPlan, Operation};
 use crate::remote::{Answers, Param, SessionRef};
 use crate::txn;
 use crate::txn::consistent::Hold;
 use crate::txn::sight::Sight;
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Datum, Oid};
 use std::rc::Rc;
 
 /// Tasks of one statement that get named statements on nodes: more would push out each other.
@@ -166,5 +167,20 @@ impl Exec {
         let here = catalog::local_group()?;
         let shard = table.shards.get(shard as usize);
         Ok(shard.is_some_and(|s| s.placements.iter().all(|p| p.group != here)))
+    }
+}
+
+/// Parameter values in text form.
+pub(super) fn wire_params(plan: &DistPlan, values: &[Value]) -> Vec<Option<Vec<u8>>> {
+    debug_assert_eq!(plan.params.len(), values.len());
+    values.iter().map(|(t, v)| v.map(|v| text_of(*t, v))).collect()
+}
+
+fn text_of(typ: Oid, v: Datum) -> Vec<u8> {
+    match u32::from(typ) {
+        21 => (v.value() as i16).to_string().into_bytes(),
+        23 => (v.value() as i32).to_string().into_bytes(),
+        20 => (v.value() as i64).to_string().into_bytes(),
+        _ => output(typ, v).into_bytes(),
     }
 }
