@@ -1,12 +1,11 @@
 //! From a query tree to a template: PostgreSQL deparses, we only mark the places of shard names.
 
 use super::values::Values;
-use super::{printable, ship};
+use super::{collations, printable, ship};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::query::{
-    self, CoerceViaIO, CollateExpr, Kind, List, Node, Param, Query, RangeTblEntry, TargetEntry,
-    Visit,
+    self, CoerceViaIO, Kind, List, Node, Param, Query, RangeTblEntry, TargetEntry, Visit,
 };
 use crate::pg::transmit::plain_names;
 use crate::pg::{column, lookup};
@@ -390,9 +389,5 @@ fn collated(value: Node, collation: Oid) -> Node {
     if collation == Oid::INVALID || collation == lookup::type_collation(value.typ()) {
         return value;
     }
-    let c = CollateExpr::new();
-    c.set_arg(value);
-    c.set_coll_oid(collation);
-    c.set_location(-1);
-    c.node()
+    collations::collated(value, collation)
 }

@@ -12,6 +12,7 @@
 
 mod aggregate;
 pub mod analyze;
+mod collations;
 mod combine;
 mod conditions;
 mod ctes;
@@ -37,10 +38,8 @@ pub mod whole;
 
 use crate::catalog;
 use crate::error::Result;
-use crate::pg::query::{
-    CollateExpr, Kind, List, Node, PlannedStmt, Query, RangeTblEntry, SubLink, Visit,
-};
-use pgrx::pg_sys::{CmdType, Oid, RTEKind};
+use crate::pg::query::{Kind, List, Node, PlannedStmt, Query, RangeTblEntry, SubLink, Visit};
+use pgrx::pg_sys::{CmdType, RTEKind};
 
 /// PostgreSQL's planner (or the next hook).
 pub type Standard<'a> = &'a mut dyn FnMut(Query) -> PlannedStmt;
@@ -145,20 +144,7 @@ fn fold(n: Node) -> Node {
             c.set_testexpr(fold_comparison(original.testexpr()));
             Some(c.node())
         }
-        Kind::RelabelType(r) => {
-            let arg = r.arg();
-            if r.resulttype() != arg.typ()
-                || r.resultcollid() == arg.collation()
-                || r.resultcollid() == Oid::INVALID
-            {
-                return None;
-            }
-            let c = CollateExpr::new();
-            c.set_arg(fold(arg));
-            c.set_coll_oid(r.resultcollid());
-            c.set_location(-1);
-            Some(c.node())
-        }
+        Kind::RelabelType(r) => collations::relabeled(r, fold(r.arg())),
         _ => None,
     })
 }

@@ -9,3 +9,13 @@ INSERT INTO ci VALUES ('Abc', 1), ('ABC', 2), ('xyz', 3);
 CREATE TABLE nd (k TEXT COLLATE nocase, n INT, o TEXT COLLATE nocase);
 -- @distribute nd k
 INSERT INTO nd VALUES ('Abc', 1, 'X'), ('ABC', 2, 'x'), ('xyz', 3, 'Y'), ('XYZ', 4, 'y');
+-- Columns that are cast to text where they are compared, and one with a collation of its own. Servers of
+-- tests order by bytes.
+CREATE TABLE cl (k INT, t TEXT, v VARCHAR(20), b CHAR(5), n NAME, e TEXT COLLATE "en-US-x-icu");
+-- @distribute cl k
+INSERT INTO cl SELECT i, w, w, w, w, w FROM unnest(ARRAY['a', 'B', 'c', 'A', 'abc', 'ABC', 'Abb', 'x', 'X', NULL]) WITH ORDINALITY AS x (w, i);
+CREATE TABLE cr (k INT, id INT, t TEXT, v VARCHAR(20), e TEXT COLLATE "en-US-x-icu");
+-- @distribute cr id
+INSERT INTO cr SELECT i % 5, i, w, w, w FROM unnest(ARRAY['A', 'b', 'abc', 'aBC', 'x', 'Y', NULL]) WITH ORDINALITY AS x (w, i);
+-- @compare cl
+-- @compare cr

@@ -70,3 +70,24 @@ fn wrong_options_are_refused() {
     assert_eq!(count(&lines, "Delete on ev_"), 1, "{lines:#?}");
     assert_eq!(c.value("SELECT count(*) FROM ev"), "40");
 }
+
+#[test]
+fn statements_say_collations_where_they_must() {
+    let mut c = tables("collations");
+    c.run(
+        "CREATE TABLE coll (k int, v varchar(9), e text COLLATE \"en-US-x-icu\");
+         SELECT create_distributed_table('coll', 'k')",
+    );
+    let mut said = |condition: &str| {
+        let lines = explain(&mut c, "VERBOSE", &format!("SELECT k FROM coll WHERE {condition}"));
+        let query = lines.iter().find(|l| l.contains("Query: ")).expect("the statement");
+        query.matches(" COLLATE ").count()
+    };
+    for condition in ["v = 'a'", "v::text < 'b'", "e = 'a'", "e || v < upper('x')", "e = v"] {
+        assert_eq!(said(condition), 0, "{condition}");
+    }
+    for condition in ["v COLLATE \"C\" < 'b'", "e COLLATE \"default\" < v", "e < 'b' COLLATE \"C\""]
+    {
+        assert_eq!(said(condition), 1, "{condition}");
+    }
+}

@@ -67,6 +67,12 @@ impl Node {
         unsafe { pg_sys::exprCollation(self.as_ptr()) }
     }
 
+    /// The collation that an expression gives to its function; invalid for those without.
+    pub fn input_collation(self) -> Oid {
+        // SAFETY: null or a valid expression.
+        unsafe { pg_sys::exprInputCollation(self.as_ptr()) }
+    }
+
     /// The cursor of WHERE CURRENT OF: its name, or the number of the parameter that holds it.
     pub fn cursor(self) -> Option<(Option<String>, i32)> {
         if self.tag() != NodeTag::T_CurrentOfExpr {

@@ -350,6 +350,7 @@ fields! {
         arg: arg, set_arg, Node;
         resulttype: resulttype, set_resulttype, Oid;
         resultcollid: resultcollid, set_resultcollid, Oid;
+        relabelformat: relabelformat, set_relabelformat, CoercionForm::Type;
     }
     CoerceViaIO {
         arg: arg, set_arg, Node;
