@@ -37,7 +37,7 @@ pub fn split(agg: Aggref, keys: &[Node]) -> Option<Partial> {
         "min" | "max" | "bool_and" | "bool_or" | "every" | "bit_and" | "bit_or"
     );
     if distinct && !idempotent {
-        let e = arg?.expr().strip_relabel();
+        let e = arg?.expr().strip_alike();
         let local = name == "count" && keys.iter().any(|k| k.equals(e));
         if !local {
             return None;

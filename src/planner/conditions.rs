@@ -27,7 +27,7 @@ pub fn target(table: &Rc<Table>, quals: &[Node], among: Prune, values: &mut Valu
 fn prune_one(table: &Table, node: Node, values: &mut Values) -> Prune {
     let Some(key) = table.key.as_ref() else { return Prune::All };
     let is_key =
-        |n: Node| matches!(n.strip_relabel().kind(), Kind::Var(v) if v.varattno() == key.attno);
+        |n: Node| matches!(n.strip_alike().kind(), Kind::Var(v) if v.varattno() == key.attno);
     match node.kind() {
         Kind::OpExpr(op) => {
             let Some((a, b)) = op.pair() else { return Prune::All };

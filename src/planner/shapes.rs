@@ -361,7 +361,7 @@ fn reaches_one_row(q: Query) -> bool {
         }
         for (column, value) in [(a, b), (b, a)] {
             let is_value = matches!(value.strip_relabel().kind(), Kind::Param(_) | Kind::Const(_));
-            if let (Kind::Var(v), true) = (column.strip_relabel().kind(), is_value) {
+            if let (Kind::Var(v), true) = (column.strip_alike().kind(), is_value) {
                 fixed.push(v.varattno());
             }
         }

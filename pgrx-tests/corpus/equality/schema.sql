@@ -17,5 +17,19 @@ INSERT INTO cl SELECT i, w, w, w, w, w FROM unnest(ARRAY['a', 'B', 'c', 'A', 'ab
 CREATE TABLE cr (k INT, id INT, t TEXT, v VARCHAR(20), e TEXT COLLATE "en-US-x-icu");
 -- @distribute cr id
 INSERT INTO cr SELECT i % 5, i, w, w, w FROM unnest(ARRAY['A', 'b', 'abc', 'aBC', 'x', 'Y', NULL]) WITH ORDINALITY AS x (w, i);
+-- Keys of which casts make equal what is on several shards.
+CREATE TABLE kt (k TEXT, n INT);
+-- @distribute kt k
+INSERT INTO kt VALUES ('a', 1), ('a ', 2), ('a  ', 3), ('A', 4), ('b', 5), ('B ', 6), ('B', 7), ('c', 8), ('C', 9);
+CREATE TABLE ko (k TEXT, n INT);
+-- @distribute ko k colocate kt
+INSERT INTO ko VALUES ('a', 1), ('a ', 2), ('A', 3), ('b ', 4), ('B', 5), ('c', 6);
+CREATE TABLE kv (k VARCHAR(10), n INT);
+-- @distribute kv k
+INSERT INTO kv SELECT * FROM kt;
+CREATE TABLE kw (k VARCHAR(10), n INT);
+-- @distribute kw k colocate kv
+INSERT INTO kw SELECT * FROM ko;
 -- @compare cl
 -- @compare cr
+-- @compare kt

@@ -1,8 +1,9 @@
 //! Walking through trees and changing copies of them.
 
 use super::{Kind, List, Node, Query, Ref, TaggedRef};
-use crate::pg::nodes;
 pub use crate::pg::nodes::Visit;
+use crate::pg::{hash, lookup, nodes};
+use pgrx::pg_sys::Oid;
 
 impl Node {
     /// Visits the node and everything below it, sub-queries included, in pre-order; range table
@@ -35,6 +36,22 @@ impl Node {
         let mut n = self;
         while let Kind::RelabelType(r) = n.kind() {
             n = r.arg();
+        }
+        n
+    }
+
+    /// An expression without the relabelings after which the same values are equal: what is stored alike
+    /// may be compared otherwise (text as bpchar).
+    pub fn strip_alike(self) -> Node {
+        let mut n = self;
+        while let Kind::RelabelType(r) = n.kind() {
+            let (arg, collation) = (r.arg(), r.resultcollid());
+            let exact = |c| c == Oid::INVALID || lookup::is_deterministic(c);
+            let alike = collation == arg.collation() || exact(collation) && exact(arg.collation());
+            if !alike || hash::family(r.resulttype()) != hash::family(arg.typ()) {
+                break;
+            }
+            n = arg;
         }
         n
     }

@@ -111,7 +111,7 @@ impl Analyzer<'_> {
                 continue;
             }
             let outer = self.term(id, op.args().at(0));
-            let right = op.args().at(1).strip_relabel();
+            let right = op.args().at(1).strip_alike();
             let Some(p) = right.cast::<Param>() else { continue };
             if p.paramkind() != ParamKind::PARAM_SUBLINK {
                 continue;
@@ -259,7 +259,7 @@ fn restriction_passes(q: Query, tle: TargetEntry) -> bool {
         || q.set_operations().is_some()
         || !q.grouping_sets().is_empty()
         || q.has_target_srfs()
-        || !matches!(tle.expr().strip_relabel().kind(), Kind::Var(_))
+        || !matches!(tle.expr().strip_alike().kind(), Kind::Var(_))
     {
         return false;
     }

@@ -80,7 +80,7 @@ impl Analyzer<'_> {
 
     /// A column or a value, or nothing that equalities can use.
     pub(super) fn term(&mut self, id: usize, node: Node) -> Option<Term> {
-        let node = node.strip_relabel();
+        let node = node.strip_alike();
         if let Kind::Var(v) = node.kind() {
             return self.column(id, v);
         }
@@ -108,7 +108,7 @@ impl Analyzer<'_> {
         }
         if rte.rtekind() == RTEKind::RTE_JOIN {
             let behind = rte.joinaliasvars().at(var.varattno() as usize - 1);
-            let behind = behind.strip_relabel();
+            let behind = behind.strip_alike();
             if let Kind::Var(v) = behind.kind() {
                 // Alias variables are relative to the query of the join itself.
                 self.stack.push(qid);
