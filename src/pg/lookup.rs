@@ -97,6 +97,12 @@ pub fn function_name(f: Oid) -> String {
     unsafe { nodes::str_of(pg_sys::get_func_name(f)) }
 }
 
+/// The name of an operator, empty when there is none.
+pub fn operator_name(op: Oid) -> String {
+    // SAFETY: null or a zero-terminated string.
+    unsafe { nodes::str_of(pg_sys::get_opname(op)) }
+}
+
 /// The type of a function's result.
 pub fn result_type(f: Oid) -> Oid {
     // SAFETY: syscache look-up.

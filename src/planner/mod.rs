@@ -12,6 +12,7 @@
 
 mod aggregate;
 pub mod analyze;
+mod cases;
 mod collations;
 mod combine;
 mod conditions;

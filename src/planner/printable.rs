@@ -1,7 +1,7 @@
 //! Trees that PostgreSQL's printer would print as something else: it is made for the queries of views and
 //! rules, before they are rewritten.
 
-use super::collations;
+use super::{cases, collations};
 use crate::pg::lookup;
 use crate::pg::query::{Kind, List, Node, Query, RangeTblEntry, SubLink, TargetEntry, Visit};
 use pgrx::pg_sys::{self, CmdType, CoercionForm, ParamKind, RTEKind, SubLinkType};
@@ -9,6 +9,7 @@ use pgrx::pg_sys::{self, CmdType, CoercionForm, ParamKind, RTEKind, SubLinkType}
 /// Changes a query so that its text means what the query does.
 pub fn prepare(q: Query) {
     collations::say(q);
+    cases::say(q);
     order_assignments(q);
     cast_rows(q);
     say_types_of_values(q);

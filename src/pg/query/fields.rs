@@ -80,6 +80,7 @@ types! {
     SubLink: T_SubLink,
     RelabelType: T_RelabelType,
     CoerceViaIO: T_CoerceViaIO,
+    ArrayCoerceExpr: T_ArrayCoerceExpr,
     CollateExpr: T_CollateExpr,
     CaseExpr: T_CaseExpr,
     CaseWhen: T_CaseWhen,
@@ -359,6 +360,10 @@ fields! {
         coerceformat: coerceformat, set_coerceformat, CoercionForm::Type;
         location: location, set_location, i32;
     }
+    ArrayCoerceExpr {
+        arg: arg, set_arg, Node;
+        coerceformat: coerceformat, set_coerceformat, CoercionForm::Type;
+    }
     CollateExpr {
         arg: arg, set_arg, Node;
         collOid: coll_oid, set_coll_oid, Oid;
@@ -366,6 +371,7 @@ fields! {
     }
     CaseExpr {
         casetype: casetype, set_casetype, Oid;
+        arg: arg, set_arg, Node;
         casecollid: casecollid, set_casecollid, Oid;
         args: args, set_args, List<CaseWhen>;
         defresult: defresult, set_defresult, Node;

@@ -16,8 +16,8 @@ mod terms;
 
 pub use terms::{is_hash_equality, Filters, Term};
 
-use super::ship;
 use super::values::Values;
+use super::{cases, ship};
 use crate::catalog::{self, Table};
 use crate::pg::lookup;
 use crate::pg::query::{Kind, Node, Query, Visit};
@@ -177,6 +177,7 @@ pub fn blocker(n: Node) -> Option<&'static str> {
         Kind::Other(NodeTag::T_CurrentOfExpr) => Some("WHERE CURRENT OF"),
         Kind::List(_) | Kind::TargetEntry(_) | Kind::RangeTblEntry(_) => None,
         _ if ship::is_unknown_there(n) => Some("something that other nodes do not have"),
+        Kind::CaseExpr(c) if cases::repeats(c) => Some("CASE of a volatile argument"),
         _ => (ship::own(n).local_only && !ship::classify(n).is_value())
             .then_some("expression that only this node can evaluate"),
     }
