@@ -6,7 +6,8 @@
 
 use super::checks;
 use super::ctid;
-use super::place::{self, Identity, SHARD_ATTRIBUTE};
+use super::identity::Identity;
+use super::place::{self, SHARD_ATTRIBUTE};
 use super::wanted::{self, Rows};
 use crate::catalog::{Kind, Table};
 use crate::error::{Error, Result};

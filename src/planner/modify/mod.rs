@@ -11,6 +11,7 @@
 mod checks;
 mod conflict;
 mod ctid;
+mod identity;
 mod insert;
 mod lift;
 mod merge;

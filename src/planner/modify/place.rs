@@ -1,5 +1,6 @@
 //! UPDATE and DELETE by the places of rows.
 
+use super::identity::Identity;
 use super::wanted::{self, Rows};
 use super::{checks, ctid, returning};
 use crate::catalog::{Kind as TableKind, Table};
@@ -18,55 +19,6 @@ use std::rc::Rc;
 /// Attribute number under which scans deliver the number of a row's shard.
 pub const SHARD_ATTRIBUTE: i16 = pg_sys::TableOidAttributeNumber as i16;
 
-/// Columns by which a row of the target is found again.
-pub struct Identity {
-    /// Output with the shard's number.
-    pub shard: u32,
-    /// Outputs with values to compare, and the SQL that compares them with `v.iN`.
-    parts: Vec<(Sent, String)>,
-}
-
-impl Identity {
-    /// Adds what identifies rows of the target (range table entry `varno`) to the query: their
-    /// place, or values where places differ between replicas.
-    pub fn new(table: &Table, varno: i32, rows: &mut Rows) -> Self {
-        let system = |attno: i16, typ: Oid| query::var(varno, attno, typ, -1, Oid::INVALID).node();
-        let shard = rows.add(system(SHARD_ATTRIBUTE, pg_sys::OIDOID));
-        if !super::is_replicated(table) {
-            let ctid = system(pg_sys::SelfItemPointerAttributeNumber as i16, pg_sys::TIDOID);
-            let sent = Sent { column: rows.add(ctid), as_text: false };
-            let sql = "t.ctid OPERATOR(pg_catalog.=) v.i1".to_owned();
-            return Identity { shard, parts: vec![(sent, sql)] };
-        }
-        let all: Vec<Attribute> = lookup::attributes(table.relid).into_iter().flatten().collect();
-        let primary = lookup::primary_key(table.relid);
-        let mut parts = Vec::new();
-        for a in all.iter().filter(|a| primary.is_empty() || primary.contains(&a.attno)) {
-            let as_text = !is_comparable(a.typ);
-            let cast = if as_text { "::pg_catalog.text" } else { "" };
-            let sql = format!(
-                "t.{}{cast} IS NOT DISTINCT FROM v.i{}",
-                quote_ident(&a.name),
-                parts.len() + 1
-            );
-            parts.push((Sent { column: rows.add(a.var(varno)), as_text }, sql));
-        }
-        Identity { shard, parts }
-    }
-
-    /// Outputs that are the same for the same row.
-    pub fn columns(&self) -> Vec<u32> {
-        let mut out = vec![self.shard];
-        out.extend(self.parts.iter().map(|(s, _)| s.column));
-        out
-    }
-}
-
-/// Whether `IS NOT DISTINCT FROM` finds the type's equality on any node.
-fn is_comparable(typ: Oid) -> bool {
-    ship::is_plain_type(typ) && lookup::has_equality(typ)
-}
-
 /// A column of the statement's result.
 pub enum Returned {
     /// The target's, as SQL over `t`.
@@ -84,7 +36,7 @@ pub fn by_identity(
     returned: &[(Returned, Column)],
 ) -> Step {
     let mut names: Vec<String> = (1..=id.parts.len()).map(|i| format!("i{i}")).collect();
-    let mut sent: Vec<Sent> = id.parts.iter().map(|(s, _)| *s).collect();
+    let mut sent: Vec<Sent> = id.parts.clone();
     let mut set = Vec::new();
     for (n, (attno, column)) in columns.iter().enumerate() {
         let name = lookup::column_name(table.relid, *attno);
@@ -117,8 +69,7 @@ pub fn by_identity(
     } else {
         ("UPDATE ", format!(" t SET {} FROM (VALUES ", set.join(", ")))
     };
-    let conditions: Vec<&str> = id.parts.iter().map(|(_, sql)| sql.as_str()).collect();
-    let mut tail = format!(") v({}) WHERE {}", names.join(", "), conditions.join(" AND "));
+    let mut tail = format!(") v({}) WHERE {}", names.join(", "), id.condition);
     if !outputs.is_empty() {
         tail.push_str(" RETURNING ");
         tail.push_str(&outputs.join(", "));
