@@ -4,6 +4,7 @@ use super::names::shard_name;
 use super::objects;
 use crate::error::{sqlstate, Error, Result, SqlState};
 use crate::model::proof::Arguments;
+use crate::pg::transmit::usual_reading;
 use crate::pg::tree::{self, Renaming, Tree};
 use crate::pg::{relation, spi, subxact, xact};
 use crate::remote::proof::Call;
@@ -74,7 +75,7 @@ impl Batch {
             for c in &self.commands {
                 // Statements outlive the transactions that they begin and end.
                 tree::in_portal_context(|| {
-                    for statement in tree::parse(c)? {
+                    for statement in usual_reading(|| tree::parse(c))? {
                         self.with_renaming(ids, |r| statement.rename(r))?;
                         statement.run_top_level(c)?;
                         // DROP INDEX leaves its last step to be committed.

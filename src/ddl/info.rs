@@ -3,6 +3,7 @@
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::qualified;
 use crate::pg::spi;
+use crate::pg::transmit::transmit;
 use pgrx::pg_sys::Oid;
 
 /// A row of text values with typed access.
@@ -41,9 +42,9 @@ impl Row {
     }
 }
 
-/// Runs a catalog query.
+/// Runs a catalog query. Expressions in its rows mean the same to every session.
 pub fn rows(sql: &str, params: &[spi::Param]) -> Result<Vec<Row>> {
-    Ok(spi::query(sql, params)?.into_iter().map(Row).collect())
+    Ok(transmit(|| spi::query(sql, params))?.into_iter().map(Row).collect())
 }
 
 /// A table of the user.

@@ -6,6 +6,7 @@ use super::unshard::unshard_local_error;
 use crate::catalog::{self, Kind, Table};
 use crate::error::{Error, Result};
 use crate::pg::guard;
+use crate::pg::transmit::usual_reading;
 use crate::remote::proof::Call;
 use crate::txn::run;
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ pub fn on_nodes(work: &[(i32, String)]) -> Result<()> {
     if work.is_empty() {
         return Ok(());
     }
-    run::on_groups(work, true).map(|_| ())
+    usual_reading(|| run::on_groups(work, true).map(|_| ()))
 }
 
 /// Calls a function on each of the groups in the running transaction and raises any error.

@@ -1,7 +1,8 @@
 //! Relations: look-ups, locks, storage.
 
+use super::transmit::transmit;
 use super::{guard, scan, spi};
-use crate::error::Result;
+use crate::error::{OrRaise, Result};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::c_char;
 
@@ -130,10 +131,14 @@ pub fn is_hashable(typ: Oid) -> bool {
     }
 }
 
-/// The full `ALTER TABLE ... ADD CONSTRAINT` of a constraint.
+/// The full `ALTER TABLE ... ADD CONSTRAINT` of a constraint, which means the same to every session
+/// (with the search path pinned by the caller).
 pub fn constraint_command(constraint: Oid) -> String {
     // SAFETY: a zero-terminated palloc'd text comes back.
-    unsafe { super::tree::text(guard::call(|| pg_sys::pg_get_constraintdef_command(constraint))) }
+    let command = || unsafe {
+        super::tree::text(guard::call(|| pg_sys::pg_get_constraintdef_command(constraint)))
+    };
+    transmit(|| Ok(command())).or_raise()
 }
 
 /// Whether a stored expression has volatile functions.

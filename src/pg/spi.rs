@@ -1,6 +1,6 @@
 //! SQL inside the server, for catalog work that is not on a hot path.
 
-use super::guard;
+use super::{guard, transmit};
 use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::cell::Cell;
@@ -135,9 +135,9 @@ fn extension_owner(ext: Oid) -> Result<Oid> {
     Ok(Oid::from(owner))
 }
 
-/// Runs `f` with search_path = pg_catalog, pg_temp.
+/// Runs `f` with search_path = pg_catalog, pg_temp, and literals and arrays read as usual.
 pub fn pinned<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
-    with_setting("search_path", "pg_catalog, pg_temp", f)
+    with_setting("search_path", "pg_catalog, pg_temp", || transmit::usual_reading(f))
 }
 
 /// Runs `f` with a setting changed for its duration.

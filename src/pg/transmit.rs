@@ -52,6 +52,15 @@ pub fn plain_names<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
     with_setting("quote_all_identifiers", "off", f)
 }
 
+/// Runs `f` with literals and arrays read as the text of other sessions has them, whatever the client set.
+pub fn usual_reading<R>(f: impl FnOnce() -> Result<R>) -> Result<R> {
+    // SAFETY: plain variable of a setting.
+    if unsafe { pg_sys::Array_nulls } {
+        return standard_strings(f);
+    }
+    with_setting("array_nulls", "on", || standard_strings(f))
+}
+
 /// A value's text form for another node.
 pub fn output(typ: Oid, value: Datum) -> String {
     transmit(|| Ok(super::fmgr::output(typ, value))).or_raise()

@@ -3,6 +3,7 @@
 use super::{opt_text, options, role, strings, Name, Option_};
 use crate::error::Result;
 use crate::pg::fmgr::quote_ident;
+use crate::pg::transmit::transmit;
 use crate::pg::tree::{items, text, Tree};
 use crate::pg::{guard, spi};
 use pgrx::pg_sys::{self, AlterTableType, NodeTag, Oid};
@@ -309,14 +310,14 @@ impl AlterCommand {
                 return Ok(None);
             }
             let expr = guard::call(|| analyze_using(relid, raw));
-            let printed = spi::pinned(|| {
+            let print = || {
                 Ok(text(guard::call(|| {
                     let name = pg_sys::get_rel_name(relid);
                     let context = pg_sys::deparse_context_for(name, relid);
                     pg_sys::deparse_expression(expr, context, false, false)
                 })))
-            })?;
-            Ok(Some(printed))
+            };
+            Ok(Some(spi::pinned(|| transmit(print))?))
         }
     }
 }
