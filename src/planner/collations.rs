@@ -30,6 +30,9 @@ fn is_special(n: Node) -> bool {
 
 /// An expression with a collation.
 pub fn collated(e: Node, collation: Oid) -> Node {
+    if matches!(e.kind(), Kind::CollateExpr(c) if c.coll_oid() == collation) {
+        return e;
+    }
     let c = CollateExpr::new();
     c.set_arg(e);
     c.set_coll_oid(collation);
