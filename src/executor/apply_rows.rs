@@ -3,6 +3,7 @@
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
 mod copying;
+mod once;
 mod store;
 
 use super::analyze::Analysis;
@@ -19,11 +20,12 @@ use crate::error::{Error, Result};
 use crate::pg::value::Typed;
 use crate::pg::wait::check_for_interrupts;
 use crate::pg::{fmgr, guard};
-use crate::plan::{Apply, Route, Step, Target};
+use crate::plan::{Apply, Route, Step, Target, When};
 use crate::planner::{modify, values};
 use crate::txn::sight::Sight;
+use once::Taking;
 use pgrx::pg_sys::{self, Datum, List, Oid, PlanState, ScanState, TupleTableSlot};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use store::Store;
 
@@ -42,6 +44,8 @@ pub struct Inner {
     bytes: usize,
     sent: bool,
     seen: HashSet<String>,
+    /// What is done to rows that others may be equal to.
+    alike: HashMap<String, String>,
     /// Rows from below, or the result where it is kept here.
     rows: Store,
     kept: Store,
@@ -61,6 +65,8 @@ struct Run {
     buffers: BTreeMap<u32, Batch>,
     /// What stands for rows that travel as arrays; empty until there are some.
     select: String,
+    /// Rows that it is for.
+    taken: u64,
 }
 
 impl Inner {
@@ -77,6 +83,7 @@ impl Inner {
             exec: Exec::new(Prepared::once(step.plan.clone()), desc, context),
             buffers: BTreeMap::new(),
             select: String::new(),
+            taken: 0,
         };
         Inner {
             runs: apply.steps.iter().map(run).collect(),
@@ -88,6 +95,7 @@ impl Inner {
             bytes: 0,
             sent: false,
             seen: HashSet::new(),
+            alike: HashMap::new(),
             rows: Store::none(),
             kept: Store::none(),
             order: None,
@@ -180,6 +188,7 @@ impl Inner {
         }
         self.rows.close();
         self.flush(&params, true)?;
+        self.check_alike(&table)?;
         let counted = self.affected();
         (*(*ss).ps.state).es_processed += counted;
         self.done = true;
@@ -239,12 +248,8 @@ impl Inner {
                 _ => return Ok(()),
             },
         };
-        let steps = self.apply.actions.get(action).map_or(&[][..], Vec::as_slice);
-        let routed = |s: &u32| {
-            let step = self.apply.steps.get(*s as usize);
-            matches!(step.map(|x| x.route), Some(Route::Number(_)))
-        };
-        if steps.iter().any(routed) && !self.first_time(&row)? {
+        let taking = self.taking(action, &row)?;
+        if taking == Taking::No {
             return Ok(());
         }
         for c in &self.apply.checks {
@@ -252,42 +257,32 @@ impl Inner {
                 return Err(c.error());
             }
         }
+        let moves = self.moves(action, table, &row)?;
         let step = |me: &Self, i: usize| me.apply.actions.get(action)?.get(i).copied();
         let mut i = 0;
         while let Some(s) = step(self, i) {
-            self.add(s as usize, table, &row)?;
             i += 1;
+            let s = s as usize;
+            let Some((when, by_number)) =
+                self.apply.steps.get(s).map(|x| (x.when, matches!(x.route, Route::Number(_))))
+            else {
+                continue;
+            };
+            if when != When::Always && moves != (when == When::Moves) {
+                continue;
+            }
+            if let Some(run) = self.runs.get_mut(s) {
+                run.taken += 1;
+            }
+            // A row like this has been sent, which stands for both.
+            if taking == Taking::First || !by_number {
+                self.add(s, table, &row)?;
+            }
         }
         if !self.apply.keep.is_empty() {
             self.keep(&row);
         }
         Ok(())
-    }
-
-    /// Whether the target's row has not been taken before (and is there at all).
-    unsafe fn first_time(&mut self, row: &Row) -> Result<bool> {
-        let Some(first) = self.apply.identity.first() else { return Ok(true) };
-        if row.get(*first).is_none() {
-            return Ok(false);
-        }
-        let mut id = String::new();
-        for c in self.apply.identity.clone() {
-            match (row.get(c), self.columns.get_mut(c as usize)) {
-                (Some(d), Some(out)) => out.literal(&mut id, d, false),
-                _ => id.push('-'),
-            }
-        }
-        if self.seen.insert(id) {
-            return Ok(true);
-        }
-        if self.apply.once {
-            return Err(Error::new(
-                crate::error::sqlstate::CARDINALITY_VIOLATION,
-                "MERGE command cannot affect row a second time",
-            )
-            .hint("Ensure that not more than one source row matches any one target row."));
-        }
-        Ok(false)
     }
 
     unsafe fn shard(&self, route: Route, table: &Rc<Table>, row: &Row) -> Result<u32> {
@@ -359,7 +354,7 @@ impl Inner {
     unsafe fn flush(&mut self, params: &[Value], last: bool) -> Result<()> {
         self.bytes = 0;
         let busy = self.runs.iter().filter(|r| !r.buffers.is_empty()).count();
-        for run in &mut self.runs {
+        for (run, step) in self.runs.iter_mut().zip(&self.apply.steps) {
             let batches = std::mem::take(&mut run.buffers);
             if batches.is_empty() {
                 continue;
@@ -382,11 +377,15 @@ impl Inner {
                 }
             };
             drop(ready);
-            run.exec.must_use_transaction(!last || self.sent || busy > 1);
+            let checked = self.apply.place.is_some();
+            run.exec.must_use_transaction(!last || self.sent || busy > 1 || checked);
             self.sent = true;
             let params = if run.exec.plan.params.is_empty() { &[] } else { params };
             run.exec.start_tasks(tasks, params)?;
             run.exec.complete()?;
+            if let Some(moves) = step.moves.as_ref().filter(|_| run.exec.affected() < run.taken) {
+                return Err(moves.error());
+            }
             if let Some(order) = &mut self.order {
                 run.exec.arrange(&std::mem::take(order), self.kept.store);
             }

@@ -374,3 +374,77 @@ pub fn constraint_columns(constraint: Oid) -> Option<(bool, Vec<i16>)> {
         Some((unique, columns))
     }
 }
+
+/// A foreign key of rows that ON DELETE would delete or change.
+pub struct Referring {
+    /// The constraint's name.
+    pub constraint: String,
+    /// The table with these rows.
+    pub table: Oid,
+    /// Their columns, those that they refer to, and the operators (qualified) that compare them.
+    pub columns: Vec<(i16, i16, String)>,
+}
+
+/// Foreign keys to a table that do something to other rows ON DELETE.
+pub fn referring_with_action(relid: Oid) -> Vec<Referring> {
+    let actions = [
+        pg_sys::F_RI_FKEY_CASCADE_DEL,
+        pg_sys::F_RI_FKEY_SETNULL_DEL,
+        pg_sys::F_RI_FKEY_SETDEFAULT_DEL,
+    ];
+    let rel = Open::new(relid);
+    let mut found = Vec::new();
+    // SAFETY: null, or as many triggers as it says.
+    unsafe {
+        let all = (*rel.0).trigdesc;
+        let n = if all.is_null() { 0 } else { (*all).numtriggers.max(0) as usize };
+        for t in (0..n).map(|i| (*all).triggers.add(i)) {
+            if actions.contains(&u32::from((*t).tgfoid)) {
+                found.push(((*t).tgconstrrelid, (*t).tgconstraint));
+            }
+        }
+    }
+    found.into_iter().filter_map(|(table, constraint)| foreign_key(table, constraint)).collect()
+}
+
+fn foreign_key(table: Oid, constraint: Oid) -> Option<Referring> {
+    // SAFETY: the list is the relation's own, and has as many columns as it says; the relation is
+    // closed again, its lock stays.
+    unsafe {
+        let rel = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+        let list = pg_sys::RelationGetFKeyList(rel);
+        let n = if list.is_null() { 0 } else { (*list).length.max(0) as usize };
+        let key = (0..n)
+            .map(|i| (*(*list).elements.add(i)).ptr_value as *mut pg_sys::ForeignKeyCacheInfo)
+            .find(|k| (**k).conoid == constraint);
+        let columns = key.map(|k| {
+            let column =
+                |i: usize| ((*k).conkey[i], (*k).confkey[i], qualified_operator((*k).conpfeqop[i]));
+            (0..(*k).nkeys.clamp(0, 32) as usize).map(column).collect()
+        });
+        pg_sys::table_close(rel, pg_sys::NoLock as i32);
+        let constraint = nodes::str_of(pg_sys::get_constraint_name(constraint));
+        Some(Referring { constraint, table, columns: columns? })
+    }
+}
+
+/// Schema and name of an operator, as `OPERATOR()` takes them.
+fn qualified_operator(op: Oid) -> String {
+    // SAFETY: a zero-terminated string: the name and the types of arguments.
+    let all = unsafe { nodes::str_of(pg_sys::format_operator_qualified(op)) };
+    all.rsplit_once('(').map_or(all.clone(), |(name, _)| name.to_owned())
+}
+
+/// The owner of a relation.
+pub fn owner(relid: Oid) -> Oid {
+    let rel = Open::new(relid);
+    // SAFETY: an open relation.
+    unsafe { (*(*rel.0).rd_rel).relowner }
+}
+
+/// Whether row-level security is on for a table.
+pub fn has_policies(relid: Oid) -> bool {
+    let rel = Open::new(relid);
+    // SAFETY: an open relation.
+    unsafe { (*(*rel.0).rd_rel).relrowsecurity }
+}

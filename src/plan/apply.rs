@@ -16,6 +16,9 @@ pub struct Apply {
     pub action: Option<u32>,
     /// Columns that identify the target's row: only the first of equal ones is applied.
     pub identity: Vec<u32>,
+    /// Column with the row's place, where several rows may be equal in what identifies them: the
+    /// statements change all of them alike.
+    pub place: Option<u32>,
     /// A target's row that comes a second time is an error (MERGE).
     pub once: bool,
     /// Read all rows before the first is written.
@@ -77,6 +80,72 @@ pub struct Step {
     /// The statement inserts the rows as they are: it gives literals the columns' own types, and
     /// the slot is for all that stands where `VALUES` or a query does.
     pub untyped: bool,
+    /// Which rows it is for.
+    pub when: When,
+    /// It takes rows from their old shards.
+    pub moves: Option<Moves>,
+}
+
+/// Which rows a step is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum When {
+    /// All of the action.
+    Always,
+    /// Those whose shard stays the same with the new value of the distribution column.
+    Stays,
+    /// The others.
+    Moves,
+}
+
+/// What has to be known when a step has not taken all rows from their old shards.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Moves {
+    /// Name of the table.
+    pub table: String,
+    /// Names of constraints by which other rows keep the row, and schema and name of their tables.
+    pub constraints: Vec<(String, (String, String))>,
+    /// Whether policies can keep it.
+    pub policies: bool,
+}
+
+impl Moves {
+    /// The error of rows that stayed.
+    pub fn error(&self) -> Error {
+        let table = &self.table;
+        let how =
+            "Rows that get another distribution column value are deleted from their shard and \
+            inserted into another.";
+        match (self.constraints.as_slice(), self.policies) {
+            ([(constraint, (schema, child)), ..], false) => {
+                let mut e = Error::new(
+                    sqlstate::FOREIGN_KEY_VIOLATION,
+                    format!(
+                        "update or delete on table \"{table}\" violates foreign key constraint \
+                         \"{constraint}\" on table \"{child}\""
+                    ),
+                )
+                .detail(format!("A key is still referenced from table \"{child}\"."));
+                e.constraint = Some(constraint.clone());
+                e.schema = Some(schema.clone());
+                e.table = Some(child.clone());
+                e
+            }
+            ([], true) => Error::new(
+                sqlstate::INSUFFICIENT_PRIVILEGE,
+                format!("row-level security keeps a row of table \"{table}\" in its shard"),
+            )
+            .detail(how)
+            .hint("The table's policies for DELETE must allow what those for UPDATE do."),
+            _ => Error::unsupported(format!(
+                "a row of table \"{table}\" cannot be moved to another shard"
+            ))
+            .detail(how)
+            .hint(
+                "Rows of other tables refer to it, or the table's policies for DELETE do not allow \
+                 what those for UPDATE do.",
+            ),
+        }
+    }
 }
 
 /// A column that is sent.
@@ -102,11 +171,17 @@ pub enum Route {
 impl Apply {
     /// One statement for all rows.
     pub fn one(step: Step) -> Self {
+        Apply::of(vec![step])
+    }
+
+    /// The same statements for all rows.
+    pub fn of(steps: Vec<Step>) -> Self {
         Apply {
-            steps: vec![step],
-            actions: vec![vec![0]],
+            actions: vec![(0..steps.len() as u32).collect()],
+            steps,
             action: None,
             identity: Vec::new(),
+            place: None,
             once: false,
             materialize: true,
             checks: Vec::new(),
@@ -124,14 +199,14 @@ impl Apply {
         keyed && step.untyped && self.keep.is_empty() && step.plan.returns_rows()
     }
 
-    /// Says as whom the rights of the statements on their only table are checked, 0 for the
+    /// Says as whom the rights of the statements on their target are checked, 0 for the
     /// current user.
     pub fn check_as(&mut self, alias: &str, role: u32) {
         if role == 0 {
             return;
         }
         for step in &mut self.steps {
-            step.plan.check_as = vec![CheckAs { table: 0, alias: alias.to_owned(), role }];
+            step.plan.check_as.push(CheckAs { table: 0, alias: alias.to_owned(), role });
         }
     }
 

@@ -4,7 +4,7 @@ mod apply;
 mod prune;
 mod template;
 
-pub use apply::{Apply, Check, Route, Sent, Step};
+pub use apply::{Apply, Check, Moves, Route, Sent, Step, When};
 pub use prune::{By, Prune};
 pub use template::{Piece, Template};
 

@@ -45,3 +45,20 @@ CREATE TABLE wide_r (k INT PRIMARY KEY, a INT, b INT, c BIGINT, t TEXT, l INT[],
 -- @reference wide_r
 INSERT INTO wide SELECT i, i, i * 10, i * 100, 't' || i, ARRAY[i, 0], i FROM generate_series(1, 12) i;
 INSERT INTO wide_r SELECT * FROM wide;
+-- Rows that others refer to: a new key is no reason to delete or change those.
+CREATE TABLE kept (k INT PRIMARY KEY, v TEXT);
+-- @distribute kept k
+CREATE TABLE on_cascade (k INT REFERENCES kept ON DELETE CASCADE, v TEXT);
+-- @distribute on_cascade k colocate kept
+CREATE TABLE parent (k INT, id INT, n INT, PRIMARY KEY (k, id));
+-- @distribute parent k colocate kept
+CREATE TABLE on_null (k INT, id INT, PRIMARY KEY (k), FOREIGN KEY (k, id) REFERENCES parent ON DELETE SET NULL (id));
+-- @distribute on_null k colocate kept
+CREATE TABLE branch (k INT, id INT, up INT, PRIMARY KEY (k, id), FOREIGN KEY (k, up) REFERENCES branch ON DELETE CASCADE);
+-- @distribute branch k colocate kept
+INSERT INTO kept SELECT i, 'v' || i FROM generate_series(1, 12) i;
+INSERT INTO on_cascade SELECT i, 'c' || i FROM generate_series(1, 6) i;
+INSERT INTO parent SELECT i, 1, i FROM generate_series(1, 12) i;
+INSERT INTO on_null SELECT i, 1 FROM generate_series(1, 6) i;
+INSERT INTO branch SELECT i, 1, NULL FROM generate_series(1, 4) i;
+INSERT INTO branch SELECT i, 2, 1 FROM generate_series(1, 4) i;

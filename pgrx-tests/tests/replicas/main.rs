@@ -2,6 +2,7 @@
 //! all copies hold the same rows; a copy that missed something is not read, and can be repaired.
 
 mod definitions;
+mod equal;
 mod factor;
 mod failure;
 mod leftovers;

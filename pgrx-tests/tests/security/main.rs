@@ -3,6 +3,7 @@
 //! that shows that it would be seen if it worked.
 
 mod functions;
+mod moves;
 mod names;
 mod owners;
 mod passwords;

@@ -10,14 +10,19 @@ use crate::plan::Sent;
 use crate::planner::ship;
 use pgrx::pg_sys::{self, Oid};
 
+/// Finds rows whatever the search path is.
+const EQUAL: &str = "OPERATOR(pg_catalog.=)";
+
 /// Columns by which a row of the target is found again.
 pub struct Identity {
     /// Output with the shard's number.
     pub shard: u32,
     /// Outputs with values to compare.
     pub parts: Vec<Sent>,
-    /// The SQL that compares them, as `v.i1` and so on, with the row `t`.
-    pub condition: String,
+    /// Output with the row's place, where rows may be equal in all that is compared.
+    pub place: Option<u32>,
+    /// How they are compared: the column (and a cast) after the row's name, and the comparison.
+    compared: Vec<(String, &'static str)>,
 }
 
 impl Identity {
@@ -25,42 +30,59 @@ impl Identity {
     /// place, or values where places differ between replicas.
     pub fn new(table: &Table, varno: i32, rows: &mut Rows) -> Self {
         let system = |attno: i16, typ: Oid| query::var(varno, attno, typ, -1, Oid::INVALID).node();
+        let place = || system(pg_sys::SelfItemPointerAttributeNumber as i16, pg_sys::TIDOID);
         let shard = rows.add(system(SHARD_ATTRIBUTE, pg_sys::OIDOID));
+        let mut id = Identity { shard, parts: Vec::new(), place: None, compared: Vec::new() };
         if !super::is_replicated(table) {
-            let ctid = system(pg_sys::SelfItemPointerAttributeNumber as i16, pg_sys::TIDOID);
-            let parts = vec![Sent { column: rows.add(ctid), as_text: false }];
-            let condition = "t.ctid OPERATOR(pg_catalog.=) v.i1".to_owned();
-            return Identity { shard, parts, condition };
+            id.parts.push(Sent { column: rows.add(place()), as_text: false });
+            id.compared.push(("ctid".to_owned(), EQUAL));
+            return id;
         }
         let all: Vec<Attribute> = lookup::attributes(table.relid).into_iter().flatten().collect();
         let key = key_of(table.relid, &all);
-        let (mut parts, mut conditions) = (Vec::new(), Vec::new());
-        let (mut theirs, mut given) = (Vec::new(), Vec::new());
         for a in all.iter().filter(|a| key.is_empty() || key.contains(&a.attno)) {
             let as_text = !is_comparable(a.typ);
             let cast = if as_text { "::pg_catalog.text" } else { "" };
-            let column = format!("t.{}{cast}", quote_ident(&a.name));
-            let value = format!("v.i{}", parts.len() + 1);
             // An index or a hash table finds what is equal, and nothing that is not distinct.
             let compared = match lookup::is_not_null(table.relid, a.attno) {
-                true => "OPERATOR(pg_catalog.=)",
+                true => EQUAL,
                 false => "IS NOT DISTINCT FROM",
             };
-            conditions.push(format!("{column} {compared} {value}"));
-            theirs.push(column);
-            given.push(value);
-            parts.push(Sent { column: rows.add(a.var(varno)), as_text });
+            id.compared.push((format!("{}{cast}", quote_ident(&a.name)), compared));
+            id.parts.push(Sent { column: rows.add(a.var(varno)), as_text });
         }
         if key.is_empty() {
+            id.place = Some(rows.add(place()));
+        }
+        id
+    }
+
+    /// The SQL that compares a row with given values, by the names of both.
+    pub fn condition(&self, row: &str, given: &str) -> String {
+        let theirs: Vec<String> = self.compared.iter().map(|(c, _)| format!("{row}.{c}")).collect();
+        let values: Vec<String> = self.names().iter().map(|n| format!("{given}.{n}")).collect();
+        let how = self.compared.iter().map(|(_, how)| how);
+        let mut all: Vec<String> = theirs
+            .iter()
+            .zip(&values)
+            .zip(how)
+            .map(|((column, value), how)| format!("{column} {how} {value}"))
+            .collect();
+        if self.place.is_some() {
             // Finds rows by a hash table where all columns may be NULL, and tells values that are
             // equal but not the same (1.0 and 1.00).
-            conditions.push(format!(
-                "ROW({})::pg_catalog.text OPERATOR(pg_catalog.=) ROW({})::pg_catalog.text",
+            all.push(format!(
+                "ROW({})::pg_catalog.text {EQUAL} ROW({})::pg_catalog.text",
                 theirs.join(", "),
-                given.join(", ")
+                values.join(", ")
             ));
         }
-        Identity { shard, parts, condition: conditions.join(" AND ") }
+        all.join(" AND ")
+    }
+
+    /// Names of the values to compare.
+    pub fn names(&self) -> Vec<String> {
+        (1..=self.parts.len()).map(|i| format!("i{i}")).collect()
     }
 
     /// Outputs that are the same for the same row.

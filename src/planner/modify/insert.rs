@@ -11,7 +11,7 @@ use crate::pg::query::{
     self, CoerceViaIO, CustomScan, Kind, List, Node, OnConflictExpr, Param, PlannedStmt, Query,
     RangeTblEntry, RangeTblRef, TargetEntry, Text, Var, Visit,
 };
-use crate::plan::{Apply, Check, DistPlan, Prune, Route, Sent, Step, Target};
+use crate::plan::{Apply, Check, DistPlan, Prune, Route, Sent, Step, Target, When};
 use crate::planner::deparse;
 use crate::planner::pushdown::{self, Place};
 use crate::planner::ship;
@@ -186,7 +186,15 @@ pub fn insert(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Pla
         None => Route::First,
     };
     let copy = if rows_are_given { Vec::new() } else { copied_columns(q, table, &plan) };
-    let mut apply = Apply::one(Step { plan, route, columns, counts: true, untyped: true });
+    let mut apply = Apply::one(Step {
+        plan,
+        route,
+        columns,
+        counts: true,
+        untyped: true,
+        when: When::Always,
+        moves: None,
+    });
     apply.materialize = !plain && reads_us_later(stmt);
     apply.checks = checks;
     apply.copy = copy;

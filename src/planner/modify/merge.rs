@@ -7,6 +7,7 @@
 use super::checks;
 use super::ctid;
 use super::identity::Identity;
+use super::moving;
 use super::place::{self, SHARD_ATTRIBUTE};
 use super::wanted::{self, Rows};
 use crate::catalog::{Kind, Table};
@@ -165,6 +166,7 @@ fn by_place(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         actions: Vec::new(),
         action: Some(column),
         identity: id.columns(),
+        place: id.place,
         once: true,
         materialize: true,
         checks: Vec::new(),
@@ -224,14 +226,13 @@ fn action_steps(
     match a.command_type() {
         CmdType::CMD_DELETE => Ok(vec![place::by_identity(table, id, &[], true, &[])]),
         CmdType::CMD_UPDATE if moves => {
+            let changed = columns.clone();
             for at in lookup::attributes(table.relid).into_iter().flatten() {
                 if !at.generated && !columns.iter().any(|(n, _)| *n == at.attno) {
                     columns.push((at.attno, rows.add(at.var(target))));
                 }
             }
-            let mut delete = place::by_identity(table, id, &[], true, &[]);
-            delete.counts = false;
-            Ok(vec![delete, place::insert_step(table, &columns, key)])
+            Ok(moving::steps(table, id, &changed, &columns, key))
         }
         CmdType::CMD_UPDATE => Ok(vec![place::by_identity(table, id, &columns, false, &[])]),
         CmdType::CMD_INSERT => {

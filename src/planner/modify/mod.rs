@@ -15,6 +15,7 @@ mod identity;
 mod insert;
 mod lift;
 mod merge;
+mod moving;
 mod once;
 mod place;
 mod returning;

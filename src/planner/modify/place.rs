@@ -2,7 +2,7 @@
 
 use super::identity::Identity;
 use super::wanted::{self, Rows};
-use super::{checks, ctid, returning};
+use super::{checks, ctid, moving, returning};
 use crate::catalog::{Kind as TableKind, Table};
 use crate::error::{Error, Result};
 use crate::pg::fmgr::quote_ident;
@@ -11,7 +11,7 @@ use crate::pg::query::{
     self, Kind, List, Node, Param, PlannedStmt, Query, SubLink, TargetEntry, Text, Var,
 };
 use crate::plan::{Apply, Column, DistPlan, Operation, Piece, Prune, Route, Sent, Step};
-use crate::plan::{Target, Template};
+use crate::plan::{Target, Template, When};
 use crate::planner::{pushdown, rest, ship, Standard};
 use pgrx::pg_sys::{self, CmdType, NodeTag, Oid, ParamKind, RTEKind, SubLinkType};
 use std::rc::Rc;
@@ -35,7 +35,7 @@ pub fn by_identity(
     delete: bool,
     returned: &[(Returned, Column)],
 ) -> Step {
-    let mut names: Vec<String> = (1..=id.parts.len()).map(|i| format!("i{i}")).collect();
+    let mut names: Vec<String> = id.names();
     let mut sent: Vec<Sent> = id.parts.clone();
     let mut set = Vec::new();
     for (n, (attno, column)) in columns.iter().enumerate() {
@@ -69,7 +69,7 @@ pub fn by_identity(
     } else {
         ("UPDATE ", format!(" t SET {} FROM (VALUES ", set.join(", ")))
     };
-    let mut tail = format!(") v({}) WHERE {}", names.join(", "), id.condition);
+    let mut tail = format!(") v({}) WHERE {}", names.join(", "), id.condition("t", "v"));
     if !outputs.is_empty() {
         tail.push_str(" RETURNING ");
         tail.push_str(&outputs.join(", "));
@@ -88,6 +88,8 @@ pub fn by_identity(
         columns: sent,
         counts: true,
         untyped: false,
+        when: When::Always,
+        moves: None,
     }
 }
 
@@ -115,6 +117,8 @@ pub fn insert_step(table: &Table, columns: &[(i16, u32)], key: Option<u32>) -> S
         columns: columns.iter().map(|(_, c)| Sent { column: *c, as_text: false }).collect(),
         counts: true,
         untyped: true,
+        when: When::Always,
+        moves: None,
     }
 }
 
@@ -164,6 +168,7 @@ pub fn plan(q: Query, table: &Rc<Table>, standard: Standard<'_>) -> Result<Plann
         Apply::one(by_identity(table, &id, &values, !is_update, &returned))
     };
     apply.identity = id.columns();
+    apply.place = id.place;
     let new = checks::complete(table, target, &new, false);
     for (condition, mut check) in checks::conditions(s, &new)? {
         check.column = rows.add(condition);
@@ -317,7 +322,7 @@ pub fn substitute(e: Node, depth: u32, target: i32, new: &[(i16, Node)]) -> Node
     })
 }
 
-/// An UPDATE that may move rows to other shards: they are deleted and inserted again.
+/// An UPDATE that may move rows to other shards.
 fn move_rows(
     s: Query,
     table: &Table,
@@ -342,11 +347,9 @@ fn move_rows(
         .copied()
         .filter(|(n, _)| !all.iter().any(|a| a.attno == *n && a.generated))
         .collect();
-    let mut delete = by_identity(table, id, &[], true, &[]);
-    delete.counts = false;
-    let mut apply = Apply::one(delete);
-    apply.steps.push(insert_step(table, &stored, key));
-    apply.actions = vec![vec![0, 1]];
+    let changed: Vec<(i16, u32)> =
+        stored.iter().copied().filter(|(n, _)| new.iter().any(|(a, _)| a == n)).collect();
+    let mut apply = Apply::of(moving::steps(table, id, &changed, &stored, key));
     for t in s.returning_list().iter() {
         let e = t.expr();
         let own = e
