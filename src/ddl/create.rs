@@ -6,7 +6,7 @@ use super::info::{self, Column, ForeignKey, Relation};
 use super::layout::{self, Layout, NewShard, Shape};
 use super::metadata::{self, NewTable};
 use super::send::{self, Named};
-use super::{dependencies, rows};
+use super::{dependencies, policies, rows};
 use crate::catalog::{self, Kind, Table};
 use crate::cluster::join;
 use crate::error::{sqlstate, Error, Result};
@@ -261,6 +261,7 @@ fn build(request: &Request, plan: &Plan, layout: &Layout) -> Result<()> {
     let table = catalog::table(rel.oid)
         .ok_or_else(|| Error::internal("the new table is not in the metadata"))?;
     dependencies::ensure(rel, &plan.columns, &send::groups_of(&table))?;
+    policies::check(rel, &table, None)?;
     make_shards(plan, &definition, &table, source)?;
     relation::command_counter_increment();
     Ok(())
@@ -292,6 +293,7 @@ fn make_shards(
     } else {
         source.close();
     }
+    send::apply(&policies::batches(rel, table, None, &definition.policies)?)?;
     make_foreign_keys(rel, definition, table, &plan.keys)
 }
 

@@ -16,6 +16,8 @@ pub struct Definition {
     pub table: Vec<String>,
     /// What is cheaper to build on loaded data, and what concerns the finished table.
     pub rest: Vec<String>,
+    /// Policies, whose sub-queries may name other tables.
+    pub policies: Vec<String>,
     /// Foreign keys.
     pub foreign_keys: Vec<String>,
     /// Schema and name of indexes and statistics: they are renamed with the table.
@@ -34,7 +36,7 @@ pub fn statements(oid: Oid) -> Result<Vec<String>> {
     let columns = info::columns(oid)?;
     let all: Vec<i16> = columns.iter().map(|c| c.attno).collect();
     let d = read_with(&rel, &columns, &[], &all)?;
-    Ok(d.table.into_iter().chain(d.rest).collect())
+    Ok(d.table.into_iter().chain(d.rest).chain(d.policies).collect())
 }
 
 fn read_with(
@@ -51,6 +53,7 @@ fn read_with(
         indexes(rel, &mut d)?;
         statistics(rel, &mut d)?;
         d.rest.extend(security(rel)?);
+        d.policies = policies(rel.oid, &rel.qualified(), None)?;
         d.rest.extend(privileges(rel)?);
         if rel.owner != crate::pg::session::user_name() {
             let owner = quote_ident(&rel.owner);
@@ -205,10 +208,10 @@ fn statistics(rel: &Relation, d: &mut Definition) -> Result<()> {
     Ok(())
 }
 
-/// Row-level security: switches and policies.
+/// The switches of row-level security.
 fn security(rel: &Relation) -> Result<Vec<String>> {
     let table = rel.qualified();
-    let mut list = policies(rel.oid, &table, None)?;
+    let mut list = Vec::new();
     let sql = "SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE oid = $1";
     for r in info::rows(sql, &[spi::oid(rel.oid)])? {
         if r.bool(0) {

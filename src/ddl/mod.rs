@@ -20,6 +20,7 @@ pub mod leftovers;
 pub mod metadata;
 pub mod names;
 pub mod objects;
+pub mod policies;
 pub mod registry;
 pub mod replicate;
 pub mod roles;

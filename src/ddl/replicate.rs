@@ -7,7 +7,7 @@ use super::info::{self, Column, ForeignKey, Relation};
 use super::names::shard_name;
 use super::rows::{load_here, load_there, no_placement, stored, text_rows, FETCH, SHARD_CHUNK};
 use super::send::{self, Named};
-use super::{dependencies, leftovers, metadata};
+use super::{dependencies, leftovers, metadata, policies};
 use crate::catalog::{self, Kind, Shard, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::fmgr::{qualified, quote_ident, quote_literal};
@@ -150,6 +150,7 @@ fn apply_to(m: &Missing, group: i32, mut batches: BTreeMap<i32, Batch>) -> Resul
 pub(super) fn finish(m: &Missing, group: i32) -> Result<()> {
     to_group(m, group, &m.definition.rest)?;
     let table = table_now(m)?;
+    apply_to(m, group, policies::batches(&m.rel, &table, None, &m.definition.policies)?)?;
     let outgoing = m.keys.iter().filter(|k| k.from == m.rel.oid);
     for (k, command) in outgoing.zip(&m.definition.foreign_keys) {
         let referenced = catalog::table(k.to);

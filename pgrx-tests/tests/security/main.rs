@@ -7,6 +7,7 @@ mod moves;
 mod names;
 mod owners;
 mod passwords;
+mod policies;
 mod proofs;
 mod rights;
 mod settings;

@@ -10,7 +10,7 @@ use super::{alter_index, columns, create, drop, plainly, types, Managed};
 use crate::catalog::{self, Kind};
 use crate::ddl::checks::{self, Target};
 use crate::ddl::info::{self, Column, ForeignKey};
-use crate::ddl::{create as convert, definition};
+use crate::ddl::{create as convert, definition, policies};
 use crate::error::{sqlstate, Error, Result};
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{quote_ident, quote_literal};
@@ -149,6 +149,7 @@ fn check(m: &Managed, c: AlterCommand) -> Result<()> {
     };
     let refuse = |what: &str| Err(not_supported(&format!("ALTER TABLE ... {what}"), &m.rel.name));
     match c.kind() {
+        At::AT_EnableRowSecurity => policies::check(&m.rel, &m.table, None),
         At::AT_AlterColumnType if names_key()? => Err(key_error(m, &c.name(), "altered")),
         At::AT_EnableTrig
         | At::AT_EnableAlwaysTrig

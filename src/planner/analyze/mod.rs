@@ -10,6 +10,7 @@
 mod conflict;
 mod from;
 mod outputs;
+mod policy;
 mod prune;
 mod subquery;
 mod terms;
