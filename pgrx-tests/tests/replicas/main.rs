@@ -5,6 +5,7 @@ mod definitions;
 mod equal;
 mod factor;
 mod failure;
+mod filling;
 mod leftovers;
 mod snapshots;
 mod stress;

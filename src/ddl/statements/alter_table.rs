@@ -41,7 +41,15 @@ pub fn alter_table(mut call: Call) -> Result<()> {
     let mut using = Vec::new();
     for c in &commands {
         using.push(match c.kind() {
-            At::AT_AlterColumnType => c.using_expression(oid)?,
+            At::AT_AlterColumnType => match c.using_expression(oid)? {
+                Some(u) => {
+                    if u.differs && columns::has_copies(&m) && columns::may_have_rows(&m)? {
+                        return Err(using_error(&m, &c.name()));
+                    }
+                    Some(u.text)
+                }
+                None => None,
+            },
             _ => None,
         });
     }
@@ -55,6 +63,16 @@ pub fn alter_table(mut call: Call) -> Result<()> {
     let after = State::read(oid)?;
     let pieces: Vec<(AlterCommand, Option<String>)> = commands.into_iter().zip(using).collect();
     apply(&m, &pieces, &before, &after)
+}
+
+/// The error for values that each copy of a row would compute for itself.
+fn using_error(m: &Managed, column: &str) -> Error {
+    Error::unsupported(format!(
+        "the type of column \"{column}\" of \"{}\" cannot be changed with USING a function that is \
+         not immutable: its rows have copies on several nodes",
+        m.rel.name
+    ))
+    .hint("Add a column of the new type, UPDATE it, and drop the old one.")
 }
 
 /// A local table that gets a foreign key to a managed one; or one as its partition or parent,

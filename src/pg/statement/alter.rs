@@ -3,11 +3,21 @@
 use super::{opt_text, options, role, strings, Name, Option_};
 use crate::error::Result;
 use crate::pg::fmgr::quote_ident;
+use crate::pg::query::{Kind, Node};
 use crate::pg::transmit::transmit;
 use crate::pg::tree::{items, text, Tree};
-use crate::pg::{guard, spi};
+use crate::pg::{guard, nodes, spi};
 use pgrx::pg_sys::{self, AlterTableType, NodeTag, Oid};
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+/// The USING expression of a change of type.
+pub struct Using {
+    /// As text that means the same everywhere, with what is constant computed.
+    pub text: String,
+    /// Nodes may compute different values for the same row.
+    pub differs: bool,
+}
 
 /// A constraint as a statement writes it.
 #[derive(Clone, Debug)]
@@ -297,9 +307,8 @@ impl AlterCommand {
         }
     }
 
-    /// The USING expression of a change of type as text that means the same everywhere. To be
-    /// asked before the type changes.
-    pub fn using_expression(self, relid: Oid) -> Result<Option<String>> {
+    /// The USING expression of a change of type. To be asked before the type changes.
+    pub fn using_expression(self, relid: Oid) -> Result<Option<Using>> {
         if self.def_tag() != Some(NodeTag::T_ColumnDef) {
             return Ok(None);
         }
@@ -309,7 +318,15 @@ impl AlterCommand {
             if raw.is_null() {
                 return Ok(None);
             }
-            let expr = guard::call(|| analyze_using(relid, raw));
+            let mut expr = guard::call(|| analyze_using(relid, raw));
+            // Arguments that the statement leaves out count, too.
+            let whole = guard::call(|| pg_sys::eval_const_expressions(ptr::null_mut(), expr));
+            let mut differs = false;
+            if guard::call(|| pg_sys::contain_mutable_functions(whole)) {
+                // now() is the same in all rows.
+                expr = guard::call(|| with_values(expr));
+                differs = Node::from_raw(expr).contains(computes_differently);
+            }
             let print = || {
                 Ok(text(guard::call(|| {
                     let name = pg_sys::get_rel_name(relid);
@@ -317,8 +334,51 @@ impl AlterCommand {
                     pg_sys::deparse_expression(expr, context, false, false)
                 })))
             };
-            Ok(Some(spi::pinned(|| transmit(print))?))
+            Ok(Some(Using { text: spi::pinned(|| transmit(print))?, differs }))
         }
+    }
+}
+
+/// The expression with values in the place of stable functions of constants.
+unsafe fn with_values(expr: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    // SAFETY: called within guard::call; all that the function reads of a planner's state is that
+    // there are no parameters.
+    unsafe {
+        let glob = nodes::make::<pg_sys::PlannerGlobal>(NodeTag::T_PlannerGlobal);
+        let root = nodes::make::<pg_sys::PlannerInfo>(NodeTag::T_PlannerInfo);
+        (*root).glob = glob;
+        pg_sys::estimate_expression_value(root, expr)
+    }
+}
+
+fn is_builtin(o: Oid) -> bool {
+    u32::from(o) < pg_sys::FirstUnpinnedObjectId
+}
+
+/// Whether the node itself calls what may answer differently elsewhere. Casts and operators that come
+/// with the server depend on settings only, which other nodes follow.
+fn computes_differently(n: Node) -> bool {
+    let mut worst = pg_sys::PROVOLATILE_IMMUTABLE as c_char;
+    // SAFETY: OIDs of functions in a valid tree.
+    n.functions(&mut |f| unsafe {
+        let v = guard::call(|| pg_sys::func_volatile(f));
+        if v == pg_sys::PROVOLATILE_VOLATILE as c_char
+            || worst == pg_sys::PROVOLATILE_IMMUTABLE as c_char
+        {
+            worst = v;
+        }
+    });
+    if n.tag() == NodeTag::T_NextValueExpr {
+        return true;
+    }
+    let is_cast = n.tag() == NodeTag::T_CoerceViaIO
+        || matches!(n.kind(), Kind::FuncExpr(f) if is_builtin(f.funcid())
+            && f.funcformat() != pg_sys::CoercionForm::COERCE_EXPLICIT_CALL)
+        || n.operator().is_some_and(is_builtin);
+    match worst as u8 {
+        pg_sys::PROVOLATILE_IMMUTABLE => false,
+        pg_sys::PROVOLATILE_STABLE => !is_cast,
+        _ => true,
     }
 }
 
