@@ -1,7 +1,7 @@
 //! `update_distributed_table_colocation`.
 
 use super::info::{self, Relation};
-use super::layout;
+use super::{layout, policies};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::session::require_owner;
@@ -37,6 +37,7 @@ pub fn update(relid: Oid, with: Option<Oid>) -> Result<()> {
         return Ok(());
     }
     require_no_foreign_keys(&rel)?;
+    policies::require_apart(&rel)?;
     let sql = "UPDATE pg_catalog.pg_dist_partition SET colocationid = $2 WHERE logicalrelid = $1";
     spi::execute_as_owner(sql, &[spi::oid(relid), spi::i32(colocation)])?;
     layout::drop_group_if_empty(table.colocation)

@@ -5,7 +5,7 @@ use super::apply::Batch;
 use super::info::{self, Relation};
 use super::send::{self, Named};
 use crate::catalog::{self, Kind, Table};
-use crate::error::{Error, Result};
+use crate::error::{sqlstate, Error, Result};
 use crate::pg::{query, spi};
 use crate::planner::analyze::Analyzer;
 use crate::planner::values::Values;
@@ -103,4 +103,33 @@ pub fn batches(
     let named: Vec<Named> =
         others.iter().map(|(o, pair)| Named { table: o, names: vec![pair.clone()] }).collect();
     send::batches(&Named { table, names: vec![rel.pair()] }, &named, commands)
+}
+
+/// Policies of other managed tables that read a table: name and table.
+fn readers(relid: Oid) -> Result<Vec<(String, Oid)>> {
+    let sql = "SELECT DISTINCT p.polname, p.polrelid::oid FROM pg_depend d \
+        JOIN pg_policy p ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid \
+        JOIN pg_dist_partition m ON m.logicalrelid = p.polrelid \
+        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND p.polrelid <> $1 ORDER BY 1, 2";
+    Ok(info::rows(sql, &[spi::oid(relid)])?.iter().map(|r| (r.text(0), r.oid(1))).collect())
+}
+
+/// Shards of a table stay while policies on shards of other tables read them.
+pub fn require_unread(rel: &Relation) -> Result<()> {
+    let Some((policy, table)) = readers(rel.oid)?.into_iter().next() else { return Ok(()) };
+    let table = info::name_of(table);
+    let message = format!("policy \"{policy}\" of \"{table}\" reads shards of \"{}\"", rel.name);
+    Err(Error::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+        .hint(format!("Drop the policy, or run undistribute_table('{table}') first.")))
+}
+
+/// A hash-distributed table stays beside those that its policies read, and whose policies read it.
+pub fn require_apart(rel: &Relation) -> Result<()> {
+    let mut all = readers(rel.oid)?;
+    all.extend(reads(rel.oid, None)?.into_iter().map(|r| (r.policy, r.other)));
+    let is_hash = |o: Oid| catalog::table(o).is_some_and(|t| t.kind == Kind::Hash);
+    let Some((policy, _)) = all.into_iter().find(|(_, o)| is_hash(*o)) else { return Ok(()) };
+    let message = format!("policy \"{policy}\" needs \"{}\" to stay co-located", rel.name);
+    Err(Error::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+        .hint("Drop the policy first."))
 }

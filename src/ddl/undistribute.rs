@@ -2,7 +2,7 @@
 
 use super::info::{self, Relation};
 use super::send;
-use super::{leftovers, metadata, replicate, rows};
+use super::{leftovers, metadata, policies, replicate, rows};
 use crate::catalog::{self, Kind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::session::require_owner;
@@ -68,6 +68,7 @@ pub fn connected(relid: Oid) -> Result<Vec<Oid>> {
 pub fn to_plain(relid: Oid) -> Result<()> {
     let Some(table) = catalog::table(relid) else { return Ok(()) };
     let rel = Relation::load(relid)?;
+    policies::require_unread(&rel)?;
     let columns = info::columns(relid)?;
     relation::empty(relid)?;
     rows::move_from_shards(&rel, &columns, &table)?;

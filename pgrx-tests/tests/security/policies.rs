@@ -104,10 +104,51 @@ fn policies_read_what_is_beside_the_row() {
     );
     c.run("SELECT create_distributed_table('late', 'k', colocate_with := 'doc')");
     assert_eq!(column(&mut u, "SELECT k FROM late"), "1 2 3 4 5 7 9");
-    // They go with the shards.
+    // They go with the shards, and what they read stays.
     c.run("SELECT citus_move_shard_placement(shardid, '127.0.0.1', p.nodeport, '127.0.0.1', n.nodeport, shard_transfer_mode := 'block_writes') \
         FROM (SELECT min(shardid) AS shardid FROM pg_dist_shard WHERE logicalrelid = 'late'::regclass) s \
         JOIN pg_dist_shard_placement p USING (shardid), pg_dist_node n \
         WHERE n.shouldhaveshards AND n.nodeport <> p.nodeport LIMIT 1");
     assert_eq!(column(&mut u, "SELECT k FROM late"), "1 2 3 4 5 7 9");
+    for sql in [
+        "SELECT undistribute_table('vip')",
+        "SELECT undistribute_table('blocked')",
+        "SELECT update_distributed_table_colocation('late', 'none')",
+        "SELECT update_distributed_table_colocation('blocked', 'none')",
+    ] {
+        let e = refused(&mut c, sql, "55000");
+        assert!(e.message.contains("policy"), "{e}");
+    }
+    assert_eq!(column(&mut u, "SELECT k FROM late"), "1 2 3 4 5 7 9");
+}
+
+#[test]
+fn columns_are_filled_in_rows_that_policies_hide() {
+    let cl = cluster();
+    let db = &cl.database("forced");
+    user("forced_o", db);
+    let mut c = session(&cl.coordinator, "forced_o", db);
+    c.run(
+        "SET search_path = forced_o;
+         CREATE TABLE d (k int, who text); SELECT create_distributed_table('d', 'k', shard_count := 4);
+         INSERT INTO d SELECT i, CASE WHEN i % 2 = 0 THEN 'forced_o' END FROM generate_series(1, 10) i;
+         CREATE POLICY p ON d USING (who = current_user);
+         ALTER TABLE d ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+         CREATE SEQUENCE sq",
+    );
+    assert_eq!(c.value("SELECT count(*) FROM d"), "5");
+    c.run("ALTER TABLE d ADD COLUMN n int DEFAULT nextval('sq'), ADD COLUMN s serial");
+    // Still forced, here and on the nodes.
+    assert_eq!(c.value("SELECT count(*) FROM d"), "5");
+    let mut admin = cl.connect(db);
+    assert_eq!(
+        admin.value(
+            "SELECT concat(count(DISTINCT n), ' ', count(DISTINCT s), ' ', max(n)) FROM forced_o.d"
+        ),
+        "10 10 10"
+    );
+    for node in cl.nodes() {
+        let shards = "SELECT count(*) FROM pg_class WHERE relname ~ '^d_1[0-9]+$' AND relkind = 'r' AND NOT relforcerowsecurity";
+        assert_eq!(node.connect(db).value(shards), "0");
+    }
 }
