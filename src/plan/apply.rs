@@ -124,7 +124,7 @@ impl Moves {
                          \"{constraint}\" on table \"{child}\""
                     ),
                 )
-                .detail(format!("A key is still referenced from table \"{child}\"."));
+                .detail(format!("Key is still referenced from table \"{child}\"."));
                 e.constraint = Some(constraint.clone());
                 e.schema = Some(schema.clone());
                 e.table = Some(child.clone());
