@@ -71,22 +71,9 @@ fn said(n: Node) -> Option<Node> {
                 Some(c.node())
             })
         }
-        Kind::Const(c) => {
-            let collation = n.collation();
-            let differs = collation != lookup::type_collation(c.consttype());
-            (differs && collation != Oid::INVALID).then(|| collated(n.copy(), collation))
-        }
-        Kind::CollateExpr(c) if matches!(c.arg().kind(), Kind::Const(_)) => Some(n.copy()),
         _ if decides(n) => {
-            // Constants get the collation of what is beside them.
-            let args = arguments(n);
-            let constant = |x: Node| matches!(x.kind(), Kind::Const(_)) && args.contains(&x);
-            let copy = n.mutate(|x| match x {
-                x if x == n => None,
-                x if constant(x) => Some(x.copy()),
-                x => said(x),
-            });
-            Some(agreed(copy))
+            let below = |x: Node| if x == n { None } else { said(x) };
+            Some(agreed(n.mutate(below)))
         }
         _ => None,
     }
@@ -165,10 +152,7 @@ fn common(args: &[Node]) -> Option<Oid> {
     if !explicit.is_empty() {
         return agree(explicit);
     }
-    let implicit = args.iter().map(|a| match a.kind() {
-        Kind::Const(c) => lookup::type_collation(c.consttype()),
-        _ => a.collation(),
-    });
+    let implicit = args.iter().map(|a| a.collation());
     let special: Vec<Oid> = implicit.filter(|c| *c != pg_sys::DEFAULT_COLLATION_OID).collect();
     if special.is_empty() {
         return Some(pg_sys::DEFAULT_COLLATION_OID);
@@ -180,9 +164,10 @@ fn common(args: &[Node]) -> Option<Oid> {
 fn is_explicit(n: Node) -> bool {
     match n.kind() {
         Kind::CollateExpr(_) => true,
+        // PostgreSQL prints the collation of a constant that is not its type's.
+        Kind::Const(c) => n.collation() != lookup::type_collation(c.consttype()),
         Kind::None
         | Kind::Var(_)
-        | Kind::Const(_)
         | Kind::Param(_)
         | Kind::SubLink(_)
         | Kind::FieldSelect(_)

@@ -72,6 +72,7 @@ fn a_key_of_numbers_is_made_when_rows_have_them() {
         "CREATE TABLE r (a int, b text); SELECT create_reference_table('r');
          INSERT INTO r SELECT i, NULLIF(i % 3, 0)::text FROM generate_series(1, 20) i;
          ALTER TABLE r ADD COLUMN id serial PRIMARY KEY;
+         ALTER TABLE r ADD COLUMN other serial UNIQUE;
          CREATE TABLE h (k int, b text);
          SELECT create_distributed_table('h', 'k', shard_count := 4, replication_factor := 2);
          INSERT INTO h SELECT i % 5, i::text FROM generate_series(1, 20) i;
@@ -82,7 +83,7 @@ fn a_key_of_numbers_is_made_when_rows_have_them() {
             format!("SELECT concat_ws(' ', count(DISTINCT id), min(id), max(id)) FROM {table}");
         assert_eq!(c.value(&sql), "20 1 20");
         assert!(equal_copies(&cluster, &name, table) > 0);
-        let sql = format!("SELECT indisprimary FROM pg_index WHERE indrelid = '{table}'::regclass");
+        let sql = format!("SELECT bool_and(indisvalid) AND bool_or(indisprimary) FROM pg_index WHERE indrelid = '{table}'::regclass");
         assert_eq!(c.value(&sql), "t");
     }
     refused(&mut c, "INSERT INTO r VALUES (1, 'x', 7)", "23505");

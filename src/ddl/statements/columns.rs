@@ -95,7 +95,7 @@ pub fn may_have_rows(m: &Managed) -> Result<bool> {
 
 /// Rows are told from each other by the primary key; those that are equal would get equal values.
 fn require_identity(m: &Managed, new: &[&Column], name: &str) -> Result<()> {
-    let has_key = primary_key(m)?.is_some_and(|(_, key)| !holds_new(&key, new));
+    let has_key = primary_key(m)?.is_some_and(|key| !holds_new(&key, new));
     if has_key || !may_have_rows(m)? {
         return Ok(());
     }
@@ -107,26 +107,33 @@ fn require_identity(m: &Managed, new: &[&Column], name: &str) -> Result<()> {
     .hint("Add a primary key first, or add the column without a default, UPDATE it, and set the default."))
 }
 
-/// The index of the primary key, and its columns.
-fn primary_key(m: &Managed) -> Result<Option<(Oid, Vec<i16>)>> {
-    let sql = "SELECT indexrelid, indkey::text FROM pg_index WHERE indrelid = $1 AND indisprimary";
+/// The columns of the primary key.
+fn primary_key(m: &Managed) -> Result<Option<Vec<i16>>> {
+    let sql = "SELECT indkey::text FROM pg_index WHERE indrelid = $1 AND indisprimary";
     let found = info::rows(sql, &[spi::oid(m.rel.oid)])?;
-    Ok(found.first().map(|r| (r.oid(0), r.numbers(1))))
+    Ok(found.first().map(|r| r.numbers(0)))
 }
 
 fn holds_new(key: &[i16], new: &[&Column]) -> bool {
     new.iter().any(|c| key.contains(&c.attno))
 }
 
-/// Runs `f` while a primary key of columns that have no values yet is none, by which rows would be
-/// told from each other.
+/// Runs `f` while keys of columns that have no values yet are none, by which rows would be told from
+/// each other.
 fn without_new_key(m: &Managed, new: &[&Column], f: impl FnOnce() -> Result<()>) -> Result<()> {
-    let Some((index, _)) = primary_key(m)?.filter(|(_, key)| holds_new(key, new)) else {
+    let sql = "SELECT indexrelid, indkey::text FROM pg_index \
+         WHERE indrelid = $1 AND indisunique AND indisvalid";
+    let found = info::rows(sql, &[spi::oid(m.rel.oid)])?;
+    let of_new = found.iter().filter(|r| holds_new(&r.numbers(1), new));
+    let indexes: Vec<Oid> = of_new.map(|r| r.oid(0)).collect();
+    if indexes.is_empty() {
         return f();
-    };
-    let set = |primary: bool| -> Result<()> {
-        let sql = "UPDATE pg_catalog.pg_index SET indisprimary = $2 WHERE indexrelid = $1";
-        spi::execute_as_owner(sql, &[spi::oid(index), spi::bool(primary)])?;
+    }
+    let set = |valid: bool| -> Result<()> {
+        let sql = "UPDATE pg_catalog.pg_index SET indisvalid = $2 WHERE indexrelid = $1";
+        for index in &indexes {
+            spi::execute_as_owner(sql, &[spi::oid(*index), spi::bool(valid)])?;
+        }
         make_stale(Some(m.rel.oid), m.rel.oid);
         relation::command_counter_increment();
         Ok(())

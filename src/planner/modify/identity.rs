@@ -43,11 +43,9 @@ impl Identity {
         for a in all.iter().filter(|a| key.is_empty() || key.contains(&a.attno)) {
             let as_text = !is_comparable(a.typ);
             let cast = if as_text { "::pg_catalog.text" } else { "" };
-            // An index or a hash table finds what is equal, and nothing that is not distinct.
-            let compared = match lookup::is_not_null(table.relid, a.attno) {
-                true => EQUAL,
-                false => "IS NOT DISTINCT FROM",
-            };
+            // An index or a hash table finds what is equal. (Without a key a column that is being added
+            // is among them, in which rows have no values yet, though they must have some.)
+            let compared = if key.is_empty() { "IS NOT DISTINCT FROM" } else { EQUAL };
             id.compared.push((format!("{}{cast}", quote_ident(&a.name)), compared));
             id.parts.push(Sent { column: rows.add(a.var(varno)), as_text });
         }
