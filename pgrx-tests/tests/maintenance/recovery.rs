@@ -252,7 +252,7 @@ fn a_failed_second_phase_is_told_and_retried_at_once() {
     let (said, notices) = between_the_phases(&cluster, &name, || {
         let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                     WHERE datname = current_database() AND pid <> pg_backend_pid()
-                    AND backend_type = 'client backend'";
+                    AND application_name LIKE 'citus_internal%'";
         assert_eq!(w.connect(&name).value(kill), "1");
         std::thread::sleep(SECOND);
         assert_eq!(prepared_anywhere(&cluster), 2);
