@@ -21,8 +21,6 @@ const PINNED: &[(&str, &str)] = &[
     ("extra_float_digits", "1"),
     ("bytea_output", "hex"),
     ("standard_conforming_strings", "on"),
-    // Arrays are written for it; those of the client are read here.
-    ("array_nulls", "on"),
     ("search_path", "pg_catalog"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
@@ -90,6 +88,8 @@ pub(super) fn target(node: &NodeAddr, user: &str) -> Result<Target> {
     if !pooled {
         // Poolers may refuse what they do not know.
         parameter("citus.report_transaction_id", "on");
+        // Arrays are written for it; those of the client are read here.
+        parameter("array_nulls", "on");
     }
     for (name, value) in PINNED {
         parameter(name, value);
