@@ -5,6 +5,7 @@
 //! * [`cluster`] makes a coordinator and its workers out of them;
 //! * [`client`] is a small blocking client that keeps everything a test wants to compare:
 //!   command tags, transaction status, every field of an error, results as text;
+//! * [`forged`] gives prepared transactions names;
 //! * [`proxy`] makes connections between nodes fail at a chosen message;
 //! * [`counting`] is a proxy that counts round trips and holds messages back;
 //! * [`postgres_source`] has the statements of PostgreSQL's own regression suite;
@@ -20,6 +21,7 @@ pub mod compare;
 pub mod corpus;
 pub mod counting;
 pub mod docs;
+pub mod forged;
 pub mod oracle;
 pub mod postgres_source;
 pub mod process;

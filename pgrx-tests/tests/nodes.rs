@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use citus_tests::client::{refused, Conn};
 use citus_tests::cluster::Cluster;
+use citus_tests::forged;
 use citus_tests::server::{Kind, Server};
 
 fn cluster() -> &'static Cluster {
@@ -144,10 +145,7 @@ fn a_half_done_joining_is_finished_first() {
     let db = cl.bare_database("nodes");
     let mut c = cl.connect(&db);
     let w = &cl.workers[0];
-    let name = c.value(
-        "SELECT format('citus_0_%s_%s_1_3_%s_0', (SELECT system_identifier FROM pg_control_system()),
-         (SELECT oid FROM pg_database WHERE datname = current_database()), repeat('0', 16))",
-    );
+    let name = format!("{}_aa_0", forged::base(&mut c));
     let half = |change: &str| {
         let mut there = w.connect(&db);
         there.run("BEGIN");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use citus_tests::client::{Conn, Error};
 use citus_tests::cluster::Cluster;
+use citus_tests::forged;
 use citus_tests::server::Kind;
 
 const CLIENTS: usize = 500;
@@ -336,12 +337,9 @@ fn recovery_needs_no_room() {
     set(&cluster, "citus.max_shared_pool_size", "1");
     let mut busy = cluster.connect(&name);
     soon(&mut busy, "BEGIN; SELECT count(*) FROM t");
-    let system = busy.value("SELECT system_identifier FROM pg_control_system()");
-    let oid = busy.value("SELECT oid FROM pg_database WHERE datname = current_database()");
+    let base = forged::base(&mut busy);
     let mut w = cluster.workers[0].connect(&name);
-    w.run(&format!(
-        "BEGIN; CREATE TABLE orphan (k int); PREPARE TRANSACTION 'citus_0_{system}_{oid}_1_3_00000000000000aa_0'"
-    ));
+    w.run(&format!("BEGIN; CREATE TABLE orphan (k int); PREPARE TRANSACTION '{base}_aa_0'"));
     set(&cluster, "citus.recover_2pc_interval", "200ms");
     let end = Instant::now() + Duration::from_secs(60);
     while w.value("SELECT count(*) FROM pg_prepared_xacts") != "0" {

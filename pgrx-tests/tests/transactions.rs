@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use citus_tests::client::{Conn, Error, PgError};
 use citus_tests::cluster::Cluster;
+use citus_tests::forged;
 use citus_tests::server::Kind;
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(2, Kind::FAST, ""));
@@ -397,10 +398,8 @@ fn recovery_finishes_what_a_killed_session_left() {
     );
     // Forged leftovers under a name of this cluster: undecided, hence to be rolled back; and one
     // of somebody else, not to be touched.
-    let system = c.value("SELECT system_identifier FROM pg_control_system()");
-    let oid = c.value("SELECT oid FROM pg_database WHERE datname = current_database()");
-    let ours = format!("citus_0_{system}_{oid}_1_3_00000000000000aa_0");
-    let other = format!("citus_7_{system}_{oid}_1_3_00000000000000aa_0");
+    let ours = format!("{}_aa_0", forged::base(&mut c));
+    let other = ours.replacen("citus_0_", "citus_7_", 1);
     let w = &CLUSTER.workers[0];
     for gid in [&ours, &other] {
         let mut w = w.connect(&name);

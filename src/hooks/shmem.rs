@@ -6,8 +6,9 @@ use pgrx::pg_sys;
 use std::sync::OnceLock;
 
 /// All tables of the extension.
-fn tables() -> [&'static dyn Shared; 16] {
+fn tables() -> [&'static dyn Shared; 17] {
     use crate::cluster::clients;
+    use crate::pg::starts;
     use crate::remote::{backends, kept, line, shared};
     use crate::stats::{counters, statements, tenants};
     use crate::txn::{doubt, gate};
@@ -29,6 +30,7 @@ fn tables() -> [&'static dyn Shared; 16] {
         &gate::WAITERS,
         &doubt::TABLE,
         &doubt::RECENT,
+        &starts::TABLE,
     ]
 }
 

@@ -34,6 +34,7 @@ pub mod shard_lock;
 pub mod shmem;
 pub mod snapshot;
 pub mod spi;
+pub mod starts;
 pub mod statement;
 pub mod subxact;
 pub mod transmit;

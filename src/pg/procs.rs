@@ -88,6 +88,21 @@ pub fn runs(pid: i32, number: u64) -> bool {
     (0..max_backends()).any(same)
 }
 
+/// The lowest id, with its epoch, of those that running transactions have and of those that are not
+/// handed out yet. Prepared transactions do not count.
+pub fn first_running_id() -> u64 {
+    // SAFETY: reads shared memory. What has an id below this one now had it already then.
+    let next = unsafe { pg_sys::ReadNextFullTransactionId().value };
+    let distance = |place| {
+        // SAFETY: shared memory that stays.
+        let id = place_of(place).map(|p| unsafe { addr_of_mut!((*p).xid).read_volatile() })?;
+        let before = (next as u32).wrapping_sub(u32::from(id));
+        // What is ahead was handed out just now.
+        (u32::from(id) >= 3 && before < 1 << 31).then_some(u64::from(before))
+    };
+    next.saturating_sub((0..max_backends()).filter_map(distance).max().unwrap_or(0))
+}
+
 /// When this backend's transaction began, in microseconds of PostgreSQL's epoch.
 pub fn my_transaction_start() -> i64 {
     // SAFETY: reads the transaction state.

@@ -1,5 +1,6 @@
 //! What a node tells the coordinator without being asked.
 
+use super::{guard, starts};
 use crate::settings;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -23,7 +24,8 @@ thread_local! {
     static TOLD: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Tells the client the full id of its transaction block, once for each block that writes, if
+/// Tells the client the id of its transaction block and the start of the server since which it holds
+/// (see [`super::starts`]), once for each block that writes, if
 /// `citus.report_transaction_id` is on. To be called when a statement of the client has run.
 ///
 /// # Safety
@@ -45,18 +47,20 @@ pub unsafe fn transaction_id() {
     if id == 0 || TOLD.replace(id) == id {
         return;
     }
-    let mut digits = [0u8; 21];
+    // Where that fails the client asks, and hears why.
+    let Some(start) = guard::entry(|| starts::current().ok()) else { return };
+    let mut text = [0u8; 42];
     {
         use std::io::Write;
-        // Leaves a zero behind: 20 digits are the most.
-        let _ = write!(digits.as_mut_slice(), "{id}");
+        // Leaves a zero behind: two times 20 digits and a hyphen are the most.
+        let _ = write!(text.as_mut_slice(), "{}", starts::TransactionId { id, start });
     }
     // SAFETY: the texts end with a zero; nothing here needs dropping when an error passes.
     unsafe {
         let mut message = std::mem::zeroed::<pg_sys::StringInfoData>();
         raw_begin(&mut message, b'S' as c_char);
         raw_text(&mut message, TRANSACTION_ID.as_ptr());
-        raw_text(&mut message, digits.as_ptr().cast());
+        raw_text(&mut message, text.as_ptr().cast());
         raw_end(&mut message);
     }
 }

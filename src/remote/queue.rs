@@ -83,7 +83,7 @@ impl Session {
         if self.open {
             self.queue_sync();
         }
-        let (name, _) = self.prepared("SELECT pg_catalog.pg_current_xact_id()", &[], 0);
+        let (name, _) = self.prepared("SELECT pg_catalog.citus_internal_transaction_id()", &[], 0);
         self.queue_bind("", &name, &[], &[]);
         self.queue_execute("", 0);
         wire::sync(&mut self.out);

@@ -15,6 +15,7 @@ use super::transport::Transport;
 use super::wire;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::net::Address;
+use crate::pg::starts::TransactionId;
 use crate::pg::wait::WaitSet;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -129,7 +130,7 @@ pub struct Session {
     /// Its place among the connections of all backends.
     pub(super) permit: Option<Permit>,
     /// Id of the transaction there: told by the node once it has one, or asked for.
-    pub(crate) transaction_id: Option<u64>,
+    pub(crate) transaction_id: Option<TransactionId>,
     /// The first batch of that transaction.
     pub(super) transaction_since: u64,
     /// Its entry among the backends that work for this session.

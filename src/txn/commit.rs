@@ -1,6 +1,6 @@
 //! Committing: plainly where one node is concerned, in two phases where several are.
 
-use super::gid::{Decider, Gid, Names};
+use super::gid::{Decider, Gid, Names, Peer};
 use super::owners::forget_all;
 use super::parts::{give_back_all, lost, select, transaction_ids, Part, PARTS};
 use super::rollback::withdraw;
@@ -225,7 +225,7 @@ fn random() -> Result<u64> {
 }
 
 /// The name for the first of the nodes that prepare now.
-fn name(peers: Vec<(i32, u64)>) -> Result<Gid> {
+fn name(peers: Vec<Peer>) -> Result<Gid> {
     let decider = Decider {
         group: catalog::local_group()?,
         system: local::system_identifier(),
@@ -273,7 +273,7 @@ fn together(writers: &[SessionRef]) -> Result<bool> {
         if withdraw(writers) {
             return Err(e);
         }
-        gid.peers.iter().for_each(|(group, _)| doubt::unsettle(*group));
+        gid.peers.iter().for_each(|p| doubt::unsettle(p.group));
         return Err(unknown(e));
     }
     second_phase();

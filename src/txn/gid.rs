@@ -4,8 +4,10 @@
 //! whose `pg_dist_transaction` holds the decision. It also holds a number of the deciding local
 //! transaction, so that a running one is never mistaken for a dead one, and a random number,
 //! because numbers may be handed out again after a restore from a backup. Where the participants
-//! themselves decide (see `peers`), it lists them all with the ids of their transactions.
+//! themselves decide (see `peers`), it lists them all with the ids of their transactions. Long numbers
+//! are written with 36 digits, so that there is room for more of them.
 
+use crate::pg::starts::TransactionId;
 use crate::pg::{procs, xact};
 
 /// Who may decide about a prepared transaction.
@@ -33,9 +35,17 @@ pub(super) struct Gid {
     pub random: u64,
     /// Number of the participant.
     pub part: u32,
-    /// All participants by number: group, and id of the transaction there with its epoch. Empty
-    /// where the log of the deciding node tells.
-    pub peers: Vec<(i32, u64)>,
+    /// All participants by number. Empty where the log of the deciding node tells.
+    pub peers: Vec<Peer>,
+}
+
+/// A participant of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Peer {
+    /// The group of its node.
+    pub group: i32,
+    /// Its part.
+    pub transaction: TransactionId,
 }
 
 /// Longest name that PostgreSQL takes (access/xact.h: GIDSIZE with its terminator).
@@ -66,11 +76,36 @@ impl Names {
     }
 }
 
+/// A number with digits and letters.
+struct Short(u64);
+
+impl std::fmt::Display for Short {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (mut rest, mut text, mut at) = (self.0, [0u8; 13], 13);
+        while at == 13 || rest > 0 {
+            at -= 1;
+            let digit = char::from_digit((rest % 36) as u32, 36).unwrap_or('0');
+            if let Some(place) = text.get_mut(at) {
+                *place = digit as u8;
+            }
+            rest /= 36;
+        }
+        f.write_str(text.get(at..).and_then(|t| std::str::from_utf8(t).ok()).unwrap_or_default())
+    }
+}
+
+fn short(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 36).ok()
+}
+
 /// Participants as they stand in a name.
-fn peers(text: &str) -> Option<Vec<(i32, u64)>> {
+fn peers(text: &str) -> Option<Vec<Peer>> {
     let one = |p: &str| {
-        let (group, xid) = p.split_once('-')?;
-        Some((i32::from_str_radix(group, 16).ok()?, u64::from_str_radix(xid, 16).ok()?))
+        let mut words = p.split('-');
+        let group = i32::try_from(short(words.next()?)?).ok()?;
+        let (id, start) = (short(words.next()?)?, short(words.next()?)?);
+        let transaction = TransactionId { id, start };
+        words.next().is_none().then_some(Peer { group, transaction })
     };
     text.split('.').map(one).collect()
 }
@@ -82,12 +117,12 @@ impl Gid {
         let gid = Gid {
             decider: Decider {
                 group: words.next()?.parse().ok()?,
-                system: words.next()?.parse().ok()?,
+                system: short(words.next()?)?,
                 database: words.next()?.parse().ok()?,
             },
             pid: words.next()?.parse().ok()?,
-            number: words.next()?.parse().ok()?,
-            random: u64::from_str_radix(words.next()?, 16).ok()?,
+            number: short(words.next()?)?,
+            random: short(words.next()?)?,
             part: words.next()?.parse().ok()?,
             peers: match words.next() {
                 Some(list) => peers(list)?,
@@ -111,12 +146,19 @@ impl Gid {
         use std::fmt::Write;
         let d = &self.decider;
         let before = format!(
-            "citus_{}_{}_{}_{}_{}_{:016x}_",
-            d.group, d.system, d.database, self.pid, self.number, self.random
+            "citus_{}_{}_{}_{}_{}_{}_",
+            d.group,
+            Short(d.system),
+            d.database,
+            self.pid,
+            Short(self.number),
+            Short(self.random)
         );
         let mut after = String::new();
-        for (i, (group, xid)) in self.peers.iter().enumerate() {
-            let _ = write!(after, "{}{group:x}-{xid:x}", if i == 0 { '_' } else { '.' });
+        for (i, Peer { group, transaction: t }) in self.peers.iter().enumerate() {
+            let (group, id, start) =
+                (Short(u64::from(group.unsigned_abs())), Short(t.id), Short(t.start));
+            let _ = write!(after, "{}{group}-{id}-{start}", if i == 0 { '_' } else { '.' });
         }
         Names { before, after }
     }
@@ -137,9 +179,10 @@ mod tests {
             peers: Vec::new(),
         };
         assert_eq!(Gid::parse(&gid.to_string()), Some(gid.clone()));
-        assert_eq!(gid.to_string().len(), 99);
+        assert_eq!(gid.to_string().len(), 89);
         assert!(gid.names().fit(usize::MAX));
-        let peers = vec![(1, 0x1_0000_0001), (i32::MAX, 7)];
+        let peer = |group, id, start| Peer { group, transaction: TransactionId { id, start } };
+        let peers = vec![peer(1, 0x1_0000_0001, 0), peer(i32::MAX, 7, u64::MAX)];
         let gid = Gid { peers, ..gid };
         assert_eq!(Gid::parse(&gid.to_string()), Some(gid.clone()));
         assert_eq!(Gid::parse(&gid.names().of(1)).map(|g| (g.part, g.peers)), Some((1, gid.peers)));
@@ -152,9 +195,14 @@ mod tests {
             decider,
             pid: 100_000,
             number: 848_000_000 << 32,
-            random: 1,
+            random: u64::MAX,
             part: 0,
-            peers: (1..=n).map(|g| (g, 1_000_000_000)).collect(),
+            peers: (1..=n)
+                .map(|group| {
+                    let transaction = TransactionId { id: 1_000_000_000, start: 848_000_000 };
+                    Peer { group, transaction }
+                })
+                .collect(),
         };
         assert!(gid(8).names().fit(8));
         assert!(!gid(50).names().fit(50));
@@ -171,13 +219,18 @@ mod tests {
             "citus_",
             "citus_0_1_2",
             "x_0_1_2_3_4_5_6",
-            "citus_0_1_2_3_4_zz_6",
-            "citus_0_1_2_3_4_0000000000000005_6_7",
-            "citus_0_1_2_3_4_0000000000000005_6_",
-            "citus_0_1_2_3_4_0000000000000005_6_1-2.",
-            "citus_0_1_2_3_4_0000000000000005_6_1-2_3",
-            "citus_0_1_2_3_4_0000000000000005_6_+1-2",
-            "citus_+0_1_2_3_4_0000000000000005_6",
+            "citus_0_1_2_3_4_5_z",
+            "citus_0_1_2_3_4_Z_6",
+            "citus_0_1_2_3_4_05_6",
+            "citus_0_1_2_3_4_5_6_7",
+            "citus_0_1_2_3_4_5_6_",
+            "citus_0_1_2_3_4_5_6_1-2",
+            "citus_0_1_2_3_4_5_6_1-2-3.",
+            "citus_0_1_2_3_4_5_6_1-2-3-4",
+            "citus_0_1_2_3_4_5_6_1-2-3_3",
+            "citus_0_1_2_3_4_5_6_+1-2-3",
+            "citus_0_1_2_3_4_5_6_zzzzzzz-2-3",
+            "citus_+0_1_2_3_4_5_6",
         ] {
             assert_eq!(Gid::parse(bad), None, "{bad}");
         }

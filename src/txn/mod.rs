@@ -31,8 +31,9 @@ pub use owners::{claim, guard, register_owner, release, unguard, unregister_owne
 pub use parts::{in_transaction, mark_locked, mark_modified, session, sessions};
 pub use reach::connect;
 
+use crate::error::OrRaise;
 use crate::pg::xact::{self, Callbacks, Event, SubEvent};
-use crate::pg::{identity, snapshot};
+use crate::pg::{identity, snapshot, starts};
 use std::cell::Cell;
 use std::sync::OnceLock;
 
@@ -118,6 +119,7 @@ pub fn register() {
         }
         match event {
             Event::PreCommit => {
+                starts::before_commit().or_raise();
                 identity::before_commit();
                 snapshot::before_commit();
                 commit::pre_commit();
@@ -133,6 +135,7 @@ pub fn register() {
                 rollback::after_abort();
             }
             Event::PrePrepare => {
+                starts::before_commit().or_raise();
                 identity::before_commit();
                 snapshot::before_commit();
                 commit::pre_prepare();

@@ -2,6 +2,7 @@
 
 use super::acting::{join, Acting, Ready};
 use super::constraints;
+use super::gid::Peer;
 use super::settings::{change, wanted};
 use super::{consistent, owners::OwnerId, Mode};
 use crate::error::{sqlstate, Error, Result};
@@ -120,7 +121,7 @@ pub fn mark_locked(groups: &[i32]) {
 }
 
 /// The nodes that were modified, with the ids of their transactions; `None` when one is not known.
-pub(super) fn transaction_ids() -> Result<Option<Vec<(i32, u64)>>> {
+pub(super) fn transaction_ids() -> Result<Option<Vec<Peer>>> {
     let silent = select(|p| {
         let knows = |s: &Session| s.transaction_id.is_some();
         p.began && p.modified && p.session.try_borrow().is_ok_and(|s| !knows(&s))
@@ -139,7 +140,10 @@ pub(super) fn transaction_ids() -> Result<Option<Vec<(i32, u64)>>> {
         let parts = p.borrow();
         let modified = parts.iter().filter(|p| p.began && p.modified);
         Ok(modified
-            .map(|p| Some((p.group, p.session.try_borrow().ok()?.transaction_id?)))
+            .map(|p| {
+                let transaction = p.session.try_borrow().ok()?.transaction_id?;
+                Some(Peer { group: p.group, transaction })
+            })
             .collect())
     })
 }

@@ -10,7 +10,9 @@
 //! - one has aborted: it had not prepared, or the coordinator has taken it back before anybody
 //!   committed, so the others roll back;
 //! - all are prepared: that is the decision to commit;
-//! - one is still running: it may yet prepare or abort, so the others wait.
+//! - one is still running: it may yet prepare or abort, so the others wait;
+//! - one was lost with a crash before it was on disk, and others may have its id now: it had not
+//!   prepared, so the others roll back. (See [`crate::pg::starts`].)
 //!
 //! The coordinator takes back only while its own transaction still runs (`commit::together`), and
 //! nobody decides about the transaction of a coordinator that is still at work. What it has asked for
@@ -18,10 +20,11 @@
 //! that all are prepared counts only when the sessions that have prepared are gone: idle ones are
 //! ended, others are waited for.
 
-use super::gid::Gid;
+use super::gid::{Gid, Peer};
 use super::recovery::ANSWER;
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::pg::starts::TransactionId;
 use crate::pg::wait::{check_for_interrupts, WaitSet};
 use crate::remote::{pool, simple, NodeAddr, SessionRef};
 use std::collections::HashMap;
@@ -49,6 +52,8 @@ enum Part {
     Held,
     Committed,
     Aborted,
+    /// A crash has taken it, or a backup was restored that is older.
+    Lost,
     /// Still running, or out of reach.
     Unknown,
 }
@@ -76,20 +81,21 @@ impl Peers {
         let names = gid.names();
         for attempt in 0.. {
             let mut parts = Vec::with_capacity(gid.peers.len());
-            for (number, (group, xid)) in gid.peers.iter().enumerate() {
-                let part = self.part(*group, *xid, &names.of(number as u32))?;
+            for (number, peer) in gid.peers.iter().enumerate() {
+                let part = self.part(peer, &names.of(number as u32))?;
                 if matches!(part, Part::Committed | Part::Aborted) {
                     return Ok(decide(&[part]));
                 }
                 parts.push(part);
             }
-            let held = parts.contains(&Part::Held) && !parts.contains(&Part::Unknown);
+            let settled = |p: &Part| matches!(p, Part::Unknown | Part::Lost);
+            let held = parts.contains(&Part::Held) && !parts.iter().any(settled);
             if !held || attempt == ATTEMPTS {
                 return Ok(decide(&parts));
             }
-            for (number, (group, _)) in gid.peers.iter().enumerate() {
+            for (number, peer) in gid.peers.iter().enumerate() {
                 if parts.get(number) == Some(&Part::Held) {
-                    self.end_sessions(*group, &names.of(number as u32))?;
+                    self.end_sessions(peer.group, &names.of(number as u32))?;
                 }
             }
             check_for_interrupts()?;
@@ -124,19 +130,23 @@ impl Peers {
         Ok(found)
     }
 
-    fn part(&mut self, group: i32, xid: u64, name: &str) -> Result<Part> {
-        let Some(session) = self.session(group)? else { return Ok(Part::Unknown) };
+    fn part(&mut self, peer: &Peer, name: &str) -> Result<Part> {
+        let Some(session) = self.session(peer.group)? else { return Ok(Part::Unknown) };
         // In this order: where no session is left nobody ends it, what is prepared is in progress, and
         // stays prepared until it is ended.
+        let TransactionId { id, start } = peer.transaction;
         let sql = format!(
-            "SELECT EXISTS (SELECT FROM {}), pg_catalog.pg_xact_status('{xid}'::pg_catalog.xid8), \
+            "SELECT EXISTS (SELECT FROM {}), \
+             CASE pg_catalog.citus_internal_lost_transaction('{id}', '{start}') \
+             WHEN true THEN 'lost' \
+             WHEN false THEN pg_catalog.pg_xact_status('{id}'::pg_catalog.xid8) END, \
              EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts WHERE gid = '{name}')",
             sessions_of(name)
         );
         let mut answers = simple::query_all_within(&[(session, sql)], ANSWER)?;
         match answers.pop().unwrap_or_else(|| Err(Error::internal("no answer from a node"))) {
             Ok(result) => Ok(result.rows.first().map_or(Part::Unknown, |row| read(row))),
-            // Out of reach, or an id that it does not know yet: not the server that it was.
+            // Out of reach.
             Err(_) => Ok(Part::Unknown),
         }
     }
@@ -148,6 +158,7 @@ fn read(row: &[Option<String>]) -> Part {
     match (text(0), text(1), text(2)) {
         (_, Some("committed"), _) => Part::Committed,
         (_, Some("aborted"), _) => Part::Aborted,
+        (_, Some("lost"), _) => Part::Lost,
         (Some("f"), Some("in progress"), Some("t")) => Part::Prepared,
         (_, Some("in progress"), Some("t")) => Part::Held,
         _ => Part::Unknown,
@@ -166,6 +177,9 @@ fn decide(parts: &[Part]) -> Verdict {
     if parts.contains(&Part::Committed) {
         Verdict::Commit
     } else if parts.contains(&Part::Aborted) {
+        Verdict::Rollback
+    } else if parts.contains(&Part::Lost) && !parts.contains(&Part::Unknown) {
+        // In an older backup others may find what they have committed together with it.
         Verdict::Rollback
     } else if parts.is_empty() || parts.iter().any(|p| *p != Part::Prepared) {
         Verdict::Wait
@@ -192,7 +206,8 @@ mod tests {
 
     #[test]
     fn all_cases_of_three() {
-        let kinds = [Part::Prepared, Part::Held, Part::Committed, Part::Aborted, Part::Unknown];
+        use Part::{Aborted, Committed, Held, Lost, Prepared, Unknown};
+        let kinds = [Prepared, Held, Committed, Aborted, Lost, Unknown];
         for a in kinds {
             for b in kinds {
                 for c in kinds {
@@ -201,7 +216,9 @@ mod tests {
                     let expected = match (any(Part::Committed), any(Part::Aborted)) {
                         (true, _) => Verdict::Commit,
                         (_, true) => Verdict::Rollback,
-                        _ if any(Part::Unknown) || any(Part::Held) => Verdict::Wait,
+                        _ if any(Part::Unknown) => Verdict::Wait,
+                        _ if any(Part::Lost) => Verdict::Rollback,
+                        _ if any(Part::Held) => Verdict::Wait,
                         _ => Verdict::Commit,
                     };
                     assert_eq!(decide(&parts), expected, "{parts:?}");
@@ -219,6 +236,7 @@ mod tests {
         for held in ["t", "f"] {
             assert_eq!(read(&row(held, Some("committed"), "f")), Part::Committed);
             assert_eq!(read(&row(held, Some("aborted"), "f")), Part::Aborted);
+            assert_eq!(read(&row(held, Some("lost"), "f")), Part::Lost);
             assert_eq!(read(&row(held, Some("in progress"), "f")), Part::Unknown);
             assert_eq!(read(&row(held, None, "t")), Part::Unknown);
         }

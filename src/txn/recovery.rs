@@ -110,7 +110,7 @@ const COMMIT: &str = "COMMIT";
 /// again, nobody reads some of them as of before and some as of after it.
 fn unsettle(group: i32, gid: &Gid) {
     doubt::unsettle(group);
-    gid.peers.iter().for_each(|(group, _)| doubt::unsettle(*group));
+    gid.peers.iter().for_each(|p| doubt::unsettle(p.group));
 }
 
 /// Waits until everybody who takes snapshots knows what is not settled any more.

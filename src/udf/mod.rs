@@ -14,4 +14,5 @@ mod sizes;
 mod snapshots;
 mod stats;
 mod tables;
+mod transactions;
 mod waits;

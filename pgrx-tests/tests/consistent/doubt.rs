@@ -2,6 +2,7 @@
 
 use super::{server_error, Late, Scene, SUM};
 use citus_tests::cluster::Cluster;
+use citus_tests::forged;
 use citus_tests::server::Kind;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,7 @@ fn what_a_crash_left_is_waited_for() {
     let scene = Scene::on(&cluster, "doubt_crash");
     let connect = || cluster.connect(&scene.name);
     let mut c = connect();
-    let system = c.value("SELECT system_identifier FROM pg_control_system()");
-    let oid = c.value("SELECT oid FROM pg_database WHERE datname = current_database()");
+    let base = forged::base(&mut c);
     // A commit that reached the first node only; its coordinator is gone.
     let (mut sessions, mut peers) = (Vec::new(), Vec::new());
     for (w, keys) in cluster.workers.iter().zip(&scene.keys) {
@@ -24,12 +24,11 @@ fn what_a_crash_left_is_waited_for() {
             s.run(&format!("UPDATE {shard} SET v = v + 1"));
         }
         let _ = keys;
-        let xid: u64 = s.value("SELECT pg_current_xact_id()").parse().expect("an id");
-        peers.push(format!("{:x}-{xid:x}", peers.len() + 1));
+        peers.push(forged::peer(&(peers.len() + 1).to_string(), &mut s));
         sessions.push(s);
     }
     let list = peers.join(".");
-    let name = |part: usize| format!("citus_0_{system}_{oid}_1_3_{:016x}_{part}_{list}", 5);
+    let name = |part: usize| format!("{base}_5_{part}_{list}");
     sessions[0].run(&format!("PREPARE TRANSACTION '{0}'", name(0)));
     sessions[1].run(&format!("PREPARE TRANSACTION '{0}'", name(1)));
     sessions[0].run(&format!("COMMIT PREPARED '{0}'", name(0)));

@@ -3,6 +3,7 @@
 use super::{wait_process, within, SECOND};
 use citus_tests::client::Conn;
 use citus_tests::cluster::Cluster;
+use citus_tests::forged;
 use citus_tests::process as os;
 use citus_tests::server::{Kind, Server};
 use std::net::TcpListener;
@@ -12,8 +13,7 @@ use std::time::Duration;
 struct Forge {
     name: String,
     c: Conn,
-    system: String,
-    oid: String,
+    base: String,
 }
 
 impl Forge {
@@ -21,14 +21,13 @@ impl Forge {
         let name = cluster.database(stem);
         let mut c = cluster.connect(&name);
         wait_process(&cluster.coordinator, &mut c, &name);
-        let system = c.value("SELECT system_identifier FROM pg_control_system()");
-        let oid = c.value("SELECT oid FROM pg_database WHERE datname = current_database()");
-        Forge { name, c, system, oid }
+        let base = forged::base(&mut c);
+        Forge { name, c, base }
     }
 
     /// A name of this coordinator's.
     fn gid(&self, number: u64) -> String {
-        format!("citus_0_{}_{}_1_3_{number:016x}_0", self.system, self.oid)
+        format!("{}_{number}_0", self.base)
     }
 
     /// Leaves a prepared transaction on a node, which makes a table.
@@ -71,11 +70,13 @@ fn orphans_are_finished_and_others_left_alone() {
     let cluster = Cluster::start(2, Kind::FAST, "citus.recover_2pc_interval = '500ms'");
     let mut f = Forge::new(&cluster, "orphans");
     let [w1, w2] = [&cluster.workers[0], &cluster.workers[1]];
+    let mut words = f.base.split('_').skip(1);
+    let [group, system, oid] = std::array::from_fn(|_| words.next().expect("a part of the name"));
     // Of another database, another server, another group, another program.
     let others = [
-        format!("citus_0_{}_{}_1_3_00000000000000aa_0", f.system, 99999),
-        format!("citus_0_{}_{}_1_3_00000000000000aa_0", 77, f.oid),
-        format!("citus_7_{}_{}_1_3_00000000000000aa_0", f.system, f.oid),
+        format!("citus_{group}_{system}_99999_1_3_aa_0"),
+        format!("citus_{group}_77_{oid}_1_3_aa_0"),
+        format!("citus_7_{system}_{oid}_1_3_aa_0"),
         "somebody else".to_owned(),
     ];
     for (n, gid) in others.iter().enumerate() {

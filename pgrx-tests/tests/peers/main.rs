@@ -1,15 +1,17 @@
 //! Transactions over several nodes whose participants decide together: what recovery makes of
 //! every state in which a crash can leave them, and that the coordinator's log is not needed.
 
+mod crash;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use citus_tests::client::{Conn, Error};
 use citus_tests::cluster::Cluster;
+use citus_tests::forged;
 use citus_tests::server::Kind;
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(2, Kind::FAST, ""));
-
 /// What a node's part has come to when the coordinator is gone.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Left {
@@ -29,30 +31,34 @@ struct Part {
     session: Conn,
 }
 
-struct Scene {
+struct Scene<'a> {
+    cluster: &'a Cluster,
     database: String,
     coordinator: Conn,
     base: String,
 }
 
-impl Scene {
-    fn new(stem: &str) -> Scene {
-        let database = CLUSTER.database(stem);
-        let mut c = CLUSTER.connect(&database);
-        let system = c.value("SELECT system_identifier FROM pg_control_system()");
-        let oid = c.value("SELECT oid FROM pg_database WHERE datname = current_database()");
-        for w in &CLUSTER.workers {
+impl Scene<'static> {
+    fn new(stem: &str) -> Scene<'static> {
+        Scene::on(&CLUSTER, stem)
+    }
+}
+
+impl<'a> Scene<'a> {
+    fn on(cluster: &'a Cluster, stem: &str) -> Scene<'a> {
+        let database = cluster.database(stem);
+        let mut c = cluster.connect(&database);
+        for w in &cluster.workers {
             w.connect(&database).run("CREATE TABLE ledger (entry text)");
         }
-        // Process 1, transaction 3: not running any more.
-        let base = format!("citus_0_{system}_{oid}_1_3");
-        Scene { database, coordinator: c, base }
+        let base = forged::base(&mut c);
+        Scene { cluster, database, coordinator: c, base }
     }
 
-    fn group(&mut self, node: usize) -> u32 {
-        let port = CLUSTER.workers[node].port;
+    fn group(&mut self, node: usize) -> String {
+        let port = self.cluster.workers[node].port;
         let sql = format!("SELECT groupid FROM pg_dist_node WHERE nodeport = {port}");
-        self.coordinator.value(&sql).parse().expect("a group")
+        self.coordinator.value(&sql)
     }
 
     /// Leaves a transaction behind whose parts are in these states.
@@ -60,15 +66,14 @@ impl Scene {
         let mut parts = Vec::new();
         let mut peers = Vec::new();
         for node in 0..2 {
-            let mut session = CLUSTER.workers[node].connect(&self.database);
+            let mut session = self.cluster.workers[node].connect(&self.database);
             session.run(&format!("BEGIN; INSERT INTO ledger VALUES ('{entry}')"));
-            let xid: u64 = session.value("SELECT pg_current_xact_id()").parse().expect("an id");
-            peers.push(format!("{:x}-{xid:x}", self.group(node)));
+            peers.push(forged::peer(&self.group(node), &mut session));
             parts.push(Part { node, session });
         }
         let list = peers.join(".");
         for (part, state) in parts.iter_mut().zip(states) {
-            let gid = format!("{}_{random:016x}_{}_{list}", self.base, part.node);
+            let gid = format!("{}_{random}_{}_{list}", self.base, part.node);
             match state {
                 Left::Prepared => part.session.run(&format!("PREPARE TRANSACTION '{gid}'")),
                 Left::Committed => {
@@ -93,7 +98,7 @@ impl Scene {
     /// On how many nodes the entry is, and how many transactions are prepared.
     fn seen(&self, entry: &str) -> (usize, usize) {
         let sum = |sql: &str| -> usize {
-            let each = CLUSTER.workers.iter();
+            let each = self.cluster.workers.iter();
             each.map(|w| w.connect(&self.database).value(sql).parse::<usize>().expect("a count"))
                 .sum()
         };
@@ -205,6 +210,9 @@ fn a_coordinator_at_work_is_waited_for() {
     work.run("BEGIN");
     let pid = work.value("SELECT pg_backend_pid()");
     let of_old = scene.base.clone();
+    let named = |pid: &str, number: &str| {
+        of_old.replace("_1_3", &format!("_{pid}_{}", forged::short(number)))
+    };
     // An earlier transaction of the same process, and the same number after another start.
     let number = "SELECT (
                 (floor(extract(epoch FROM pg_postmaster_start_time()))::bigint - 946684800 + OTHER)
@@ -217,13 +225,13 @@ fn a_coordinator_at_work_is_waited_for() {
     let (own, earlier, before) = (number("0", "0"), number("0", "-1"), number("-7", "0"));
     let others = [(pid.as_str(), &earlier), (pid.as_str(), &before), ("1", &own)];
     for (i, (pid, number)) in others.into_iter().enumerate() {
-        scene.base = of_old.replace("_1_3", &format!("_{pid}_{number}"));
+        scene.base = named(pid, number);
         let entry = format!("other {i}");
         drop(scene.leave(&entry, i as u32, [Left::Prepared, Left::Prepared]));
         assert_eq!(scene.recover(), "2");
         assert_eq!(scene.seen(&entry), (2, 0));
     }
-    scene.base = of_old.replace("_1_3", &format!("_{pid}_{own}"));
+    scene.base = named(&pid, &own);
     drop(scene.leave("own", 9, [Left::Prepared, Left::Prepared]));
     assert_eq!(scene.recover(), "0");
     assert_eq!(scene.seen("own"), (0, 2));
