@@ -1,5 +1,5 @@
-//! The test programs of `citus-tests`: one for each processor at the same time, two at least, and then
-//! one by one those that are about time.
+//! The test programs of `citus-tests`: one for each processor at the same time, two at least, beside
+//! them those that wait for most of their time, and then one by one those that are about time.
 
 use crate::scratch::Scratch;
 use crate::test::Summary;
@@ -11,7 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Programs that measure time, or that need all processors for themselves.
-const ALONE: [&str; 5] = ["cancel", "consistent", "faults", "round_trips", "storm"];
+const ALONE: [&str; 4] = ["cancel", "consistent", "round_trips", "storm"];
+
+/// Programs that wait for most of their time: one by one, beside the others.
+const BESIDE: [&str; 1] = ["faults"];
 
 /// Programs that take long come first, so that none of them is left for the end.
 const LONG: [&str; 10] = [
@@ -51,8 +54,9 @@ pub fn run(
     if programs.is_empty() {
         return Err(Failure::new("cargo built no test programs"));
     }
-    let (alone, mut others): (Vec<_>, Vec<_>) =
-        programs.into_iter().partition(|p| ALONE.contains(&p.name.as_str()));
+    let among = |names: &'static [&str]| move |p: &Program| names.contains(&p.name.as_str());
+    let (alone, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(among(&ALONE));
+    let (beside, mut others): (Vec<_>, Vec<_>) = others.into_iter().partition(among(&BESIDE));
     others.sort_by_key(|p| LONG.iter().position(|l| *l == p.name).unwrap_or(LONG.len()));
     let scratch = Scratch::new();
     headline(&format!("the servers have their files in {}", scratch.place.display()));
@@ -65,25 +69,25 @@ pub fn run(
         let start = Instant::now();
         command.output().context(p.path.display()).map(|output| (output, start.elapsed()))
     };
-    lanes(others, lanes_here(), &one, summary)?;
-    lanes(alone, 1, &one, summary)?;
+    lanes(vec![(others, lanes_here()), (beside, 1)], &one, summary)?;
+    lanes(vec![(alone, 1)], &one, summary)?;
     drop(scratch);
     Ok(())
 }
 
 type Outcome = Result<(Output, Duration)>;
 
-/// Runs programs, so many at the same time; each one's output is shown when it has ended.
+/// Runs programs, so many of each group at the same time; each one's output is shown when it has ended.
 fn lanes(
-    programs: Vec<Program>,
-    count: usize,
+    groups: Vec<(Vec<Program>, usize)>,
     one: &(impl Fn(&Program) -> Outcome + Sync),
     summary: &mut Summary,
 ) -> Result<()> {
-    let waiting = Mutex::new(VecDeque::from(programs));
+    let waiting: Vec<_> =
+        groups.into_iter().map(|(p, count)| (Mutex::new(VecDeque::from(p)), count)).collect();
     let summary = Mutex::new(summary);
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let lane = || -> Result<()> {
+    let lane = |programs: &Mutex<VecDeque<Program>>| -> Result<()> {
+        let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         while let Some(program) = next() {
             headline(&format!("{} begins", program.name));
             let (output, took) = one(&program)?;
@@ -94,7 +98,9 @@ fn lanes(
         Ok(())
     };
     std::thread::scope(|s| {
-        let running: Vec<_> = (0..count).map(|_| s.spawn(lane)).collect();
+        let lane = &lane;
+        let many = waiting.iter().flat_map(|(programs, count)| (0..*count).map(move |_| programs));
+        let running: Vec<_> = many.map(|programs| s.spawn(move || lane(programs))).collect();
         running.into_iter().try_for_each(|thread| {
             thread.join().unwrap_or_else(|_| Err(Failure::new("a lane of tests panicked")))
         })
@@ -130,7 +136,7 @@ mod tests {
     #[test]
     fn lists_name_programs_that_exist() {
         let tests = root().join("pgrx-tests/tests");
-        for name in ALONE.iter().chain(&LONG) {
+        for name in ALONE.iter().chain(&BESIDE).chain(&LONG) {
             let file = tests.join(name).with_extension("rs").is_file();
             assert!(file || tests.join(name).join("main.rs").is_file(), "{name}");
         }
