@@ -215,3 +215,25 @@ fn what_may_do_something_waits_for_its_execution() {
     })
     .unwrap();
 }
+
+/// A message that binds values has room for 65535 of them; what is evaluated here goes with them.
+#[test]
+fn as_many_parameters_as_there_can_be() {
+    let both = both("many");
+    let list: Vec<String> = (1..=u16::MAX).map(|n| format!("n + ${n}::int")).collect();
+    let values: Vec<Option<String>> = (1..=u16::MAX).map(|n| Some(n.to_string())).collect();
+    let sql =
+        format!("SELECT count(*) FROM {{t}} WHERE cardinality(ARRAY[{}]) > n", list.join(","));
+    for (sql, ours) in [(sql.clone(), Ok("60")), (sql + " AND v <> now()::text", Err("54000"))] {
+        for (table, expected) in [("d", ours), ("p", Ok("60"))] {
+            let mut c = both.session(table, &[&sql]);
+            c.run("SET plan_cache_mode = force_generic_plan");
+            match (c.execute("s0", &values), expected) {
+                (Ok(r), Ok(count)) => assert_eq!(r.rows[0][0].as_deref(), Some(count)),
+                (Err(Error::Server(e)), Err(code)) => assert_eq!(e.code, code, "{e}"),
+                (other, _) => panic!("{other:?} of {table}"),
+            }
+            assert_eq!(c.value("SELECT 1"), "1");
+        }
+    }
+}

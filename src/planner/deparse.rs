@@ -3,7 +3,7 @@
 use super::values::Values;
 use super::{collations, printable, ship};
 use crate::catalog;
-use crate::error::{Error, Result};
+use crate::error::{sqlstate, Error, Result};
 use crate::pg::query::{
     self, CoerceViaIO, Kind, List, Node, Param, Query, RangeTblEntry, TargetEntry, Visit,
 };
@@ -41,6 +41,13 @@ fn deparsed(q: Query, values: &mut Values) -> Result<Deparsed> {
     mark_tables(q, &mut tables, &mut slots, &mut check_as);
     let text = text(q)?;
     let template = cut(&text, &slots)?;
+    // A message that binds values counts them with 16 bits.
+    if values.exprs().len() > usize::from(u16::MAX) {
+        let message = format!("the statement needs {} parameters on nodes", values.exprs().len());
+        return Err(Error::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+            .detail("Its own parameters and functions such as now() together may be at most 65535.")
+            .hint("Pass arrays instead of single values."));
+    }
     let params = values.exprs().iter().map(|e| param_spec(e.typ())).collect();
     Ok(Deparsed { template, tables, params, check_as })
 }

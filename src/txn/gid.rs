@@ -179,7 +179,7 @@ mod tests {
             peers: Vec::new(),
         };
         assert_eq!(Gid::parse(&gid.to_string()), Some(gid.clone()));
-        assert_eq!(gid.to_string().len(), 89);
+        assert_eq!(gid.to_string().len(), 82);
         assert!(gid.names().fit(usize::MAX));
         let peer = |group, id, start| Peer { group, transaction: TransactionId { id, start } };
         let peers = vec![peer(1, 0x1_0000_0001, 0), peer(i32::MAX, 7, u64::MAX)];

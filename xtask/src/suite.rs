@@ -11,10 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Programs that measure time, or that need all processors for themselves.
-const ALONE: [&str; 4] = ["cancel", "consistent", "round_trips", "storm"];
+const ALONE: [&str; 3] = ["cancel", "round_trips", "storm"];
 
 /// Programs that wait for most of their time: one by one, beside the others.
-const BESIDE: [&str; 1] = ["faults"];
+const BESIDE: [&str; 2] = ["faults", "consistent"];
 
 /// Programs that take long come first, so that none of them is left for the end.
 const LONG: [&str; 10] = [

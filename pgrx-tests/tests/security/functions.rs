@@ -22,6 +22,8 @@ const HARMLESS: &[(&str, &str)] = &[
     ("citus_internal_read_with_snapshot", "reads as of it, as REPEATABLE READ would"),
     ("citus_internal_drop_snapshot", "ends that"),
     ("citus_internal_check_as_self", "takes back what a node was told about rights"),
+    ("citus_internal_transaction_id", "as pg_current_xact_id"),
+    ("citus_internal_lost_transaction", "compares numbers with those of the server's starts"),
     ("citus_source", "always an error: the planner replaces it"),
 ];
 
