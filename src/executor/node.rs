@@ -11,7 +11,7 @@ use super::reads;
 use super::run::Exec;
 use super::tasks::Value;
 use crate::error::Result;
-use crate::pg::{guard, nodes};
+use crate::pg::{guard, nodes, relation};
 use crate::plan::Operation;
 use pgrx::pg_sys::{
     self, CustomExecMethods, CustomScan, CustomScanMethods, CustomScanState, Datum, EState,
@@ -49,6 +49,8 @@ pub struct State {
     exprs: *mut List,
     /// Where the scan runs once for each row of something around it.
     again: *mut Again,
+    /// The tables, which are in use.
+    tables: *mut List,
 }
 
 extern "C-unwind" fn create_state(_scan: *mut CustomScan) -> *mut Node {
@@ -84,6 +86,9 @@ unsafe fn begin_inner(s: *mut State, estate: *mut EState, eflags: i32) -> Result
         exec_of(s).returned_by(&(*s).css.ss);
     }
     let runs = eflags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as i32 == 0;
+    if runs {
+        (*s).tables = relation::hold(&exec_of(s).plan.tables);
+    }
     if reads && runs && opens_cursor() {
         exec_of(s).belongs_to_cursor();
         if !waits_for_plan((*scan).custom_exprs) {
@@ -271,6 +276,7 @@ extern "C-unwind" fn end(node: *mut CustomScanState) {
         if !(*s).again.is_null() {
             (*(*s).again).end();
         }
+        relation::let_go((*s).tables);
     })
 }
 

@@ -1,7 +1,7 @@
 //! Relations: look-ups, locks, storage.
 
 use super::transmit::transmit;
-use super::{guard, scan, spi};
+use super::{guard, nodes, scan, spi};
 use crate::error::{OrRaise, Result};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::c_char;
@@ -32,6 +32,35 @@ pub fn has_constraint(schema: &str, relation: &str, constraint: &str) -> bool {
     // SAFETY: scans pg_constraint by its index.
     let oid = unsafe { guard::call(|| get_relation_constraint_oid(relid, name, true)) };
     oid != Oid::INVALID
+}
+
+/// Opens relations, which are locked already, as a scan of them does: commands of the same session that
+/// would change them underneath are refused (55006) until [`let_go`].
+///
+/// # Safety
+/// The result is allocated in the current memory context, and belongs to the current resource owner.
+pub unsafe fn hold(relations: &[u32]) -> *mut pg_sys::List {
+    // SAFETY: a look-up in the cache of relations, none for one that does not exist.
+    let open = |r: &u32| unsafe {
+        let oid = Oid::from(*r);
+        let relation = guard::call(|| pg_sys::RelationIdGetRelation(oid));
+        (!relation.is_null()).then_some(relation)
+    };
+    // SAFETY: a list of pointers.
+    unsafe { nodes::list(relations.iter().filter_map(open)) }
+}
+
+/// Closes what [`hold`] has opened.
+///
+/// # Safety
+/// The result of [`hold`], once, under the same resource owner.
+pub unsafe fn let_go(relations: *mut pg_sys::List) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for r in nodes::iter(relations) {
+            guard::call(|| pg_sys::RelationClose(r));
+        }
+    }
 }
 
 /// Locks a relation until the end of the transaction.

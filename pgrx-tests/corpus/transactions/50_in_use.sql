@@ -1,0 +1,89 @@
+-- Tables that a query of the same session still reads are left as they are.
+BEGIN;
+DECLARE c CURSOR FOR SELECT k FROM x ORDER BY k;
+FETCH 2 FROM c;
+SAVEPOINT s;
+-- @error 55006
+TRUNCATE x;
+ROLLBACK TO s;
+-- @error 55006
+DROP TABLE x CASCADE;
+ROLLBACK TO s;
+-- @error 55006
+ALTER TABLE x ADD COLUMN more INT;
+ROLLBACK TO s;
+-- @error 55006
+CREATE INDEX ON x (k);
+ROLLBACK TO s;
+FETCH 2 FROM c;
+CLOSE c;
+ALTER TABLE x ADD COLUMN more INT;
+SELECT count(more) FROM x;
+ROLLBACK;
+-- One that has given all of its rows, but is open.
+BEGIN;
+DECLARE c CURSOR FOR SELECT count(*) FROM x;
+FETCH ALL FROM c;
+SAVEPOINT s;
+-- @error 55006
+TRUNCATE x;
+ROLLBACK TO s;
+CLOSE c;
+TRUNCATE x CASCADE;
+ROLLBACK;
+-- Its rows are kept.
+BEGIN;
+DECLARE c CURSOR WITH HOLD FOR SELECT k FROM x ORDER BY k;
+FETCH 1 FROM c;
+COMMIT;
+BEGIN;
+TRUNCATE x CASCADE;
+FETCH 1 FROM c;
+ROLLBACK;
+CLOSE c;
+-- Loops, functions of the query, and functions that an UPDATE calls.
+-- @error 55006
+DO $$ DECLARE r RECORD; BEGIN FOR r IN SELECT * FROM x LOOP TRUNCATE x; END LOOP; END $$;
+DO $$ DECLARE r RECORD; BEGIN
+    FOR r IN SELECT * FROM x LOOP
+        BEGIN ALTER TABLE x ADD COLUMN more INT;
+        EXCEPTION WHEN object_in_use THEN NULL; END;
+    END LOOP; END $$;
+-- @error 42703
+SELECT more FROM x;
+CREATE FUNCTION empties(INT) RETURNS INT LANGUAGE plpgsql AS $$ BEGIN TRUNCATE x CASCADE; RETURN 1; END $$;
+-- @error 55006
+SELECT empties(1) FROM x;
+-- @error 55006
+UPDATE x SET n = empties(1);
+-- @error 55006
+DELETE FROM x WHERE empties(1) = 1;
+-- @error 55006
+INSERT INTO x SELECT k + 1000, v, empties(1) FROM x;
+SELECT count(*) FROM x;
+DROP FUNCTION empties;
+-- Reference tables, and joins.
+BEGIN;
+DECLARE c CURSOR FOR SELECT x.k, z.v FROM x JOIN z ON z.id = x.k ORDER BY 1;
+FETCH 1 FROM c;
+SAVEPOINT s;
+-- @error 55006
+TRUNCATE z;
+ROLLBACK TO s;
+ALTER TABLE x RENAME COLUMN v TO w;
+FETCH 1 FROM c;
+ROLLBACK TO s;
+-- @error 55006
+DROP TABLE z;
+ROLLBACK TO s;
+FETCH ALL FROM c;
+DROP TABLE y;
+ROLLBACK;
+PREPARE p AS SELECT v FROM x WHERE k = $1;
+EXECUTE p (1);
+BEGIN;
+EXECUTE p (2);
+ALTER TABLE x ADD COLUMN more INT;
+EXECUTE p (3);
+ROLLBACK;
+EXECUTE p (4);
