@@ -165,11 +165,15 @@ fn read(row: &[Option<String>]) -> Part {
     }
 }
 
-/// FROM and WHERE for the sessions that have prepared a part, or are taking it back.
+/// FROM and WHERE for the sessions that have prepared a part, or are taking it back. Where the node does
+/// not tell what sessions do (`track_activities`), any that is older than the part may be one.
 fn sessions_of(name: &str) -> String {
     format!(
-        "pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid() AND query IN \
-         ('PREPARE TRANSACTION ''{name}''', 'ROLLBACK PREPARED ''{name}''')"
+        "pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid() AND (query IN \
+         ('PREPARE TRANSACTION ''{name}''', 'ROLLBACK PREPARED ''{name}''') OR state = 'disabled' \
+         AND datname = pg_catalog.current_database() AND backend_type = 'client backend' \
+         AND backend_start <= (SELECT prepared FROM pg_catalog.pg_prepared_xacts \
+         WHERE gid = '{name}'))"
     )
 }
 

@@ -202,6 +202,28 @@ fn sessions_that_hold_a_part_are_waited_for_or_ended() {
     assert!(holder.simple("SELECT 1").is_err());
 }
 
+/// The same on a node that does not tell what its sessions do.
+#[test]
+fn sessions_may_hold_a_part_where_nothing_is_told() {
+    let mut scene = Scene::new("peers_silent");
+    let mut session = CLUSTER.workers[1].connect("postgres");
+    session.run(&format!("ALTER DATABASE {} SET track_activities = off", scene.database));
+    let mut parts = scene.leave("silent", 5, [Left::Prepared, Left::Prepared]);
+    assert_eq!(scene.recover(), "0");
+    assert_eq!(scene.seen("silent"), (0, 2));
+    drop(parts.remove(1));
+    // The session of another that began later has nothing to do with it.
+    let mut later = CLUSTER.workers[1].connect(&scene.database);
+    later.run("SELECT 1");
+    for _ in 0..1500 {
+        if scene.recover() == "2" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(scene.seen("silent"), (2, 0));
+}
+
 /// Who decides is named by process and by number of its transaction since the server's start.
 #[test]
 fn a_coordinator_at_work_is_waited_for() {
