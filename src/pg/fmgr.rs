@@ -384,6 +384,21 @@ pub fn array_elements(d: Datum, element: Oid) -> Vec<Option<Datum>> {
     }
 }
 
+/// An array of values of a type, none of which is NULL.
+pub fn array_of(element: Oid, values: &mut [Datum]) -> Datum {
+    // SAFETY: the caller's declaration says they are values of `element`.
+    unsafe {
+        let (mut len, mut byval, mut align) = (0i16, false, 0 as c_char);
+        pg_sys::get_typlenbyvalalign(element, &mut len, &mut byval, &mut align);
+        let n = i32::try_from(values.len()).unwrap_or(i32::MAX);
+        let start = values.as_mut_ptr();
+        let array = super::guard::call(|| {
+            pg_sys::construct_array(start, n, element, len as i32, byval, align)
+        });
+        Datum::from(array as usize)
+    }
+}
+
 /// Quotes an identifier as the server does (only where needed).
 pub fn quote_ident(s: &str) -> String {
     // SAFETY: zero-terminated copy in, zero-terminated string out.

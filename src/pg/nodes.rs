@@ -93,6 +93,20 @@ pub unsafe fn list<T>(items: impl IntoIterator<Item = *mut T>) -> *mut List {
     l
 }
 
+/// The same for equal constants.
+///
+/// # Safety
+/// A valid constant.
+pub unsafe fn const_hash(c: *const pg_sys::Const) -> u32 {
+    extern "C-unwind" {
+        fn datum_image_hash(value: pg_sys::Datum, by_value: bool, len: std::ffi::c_int) -> u32;
+    }
+    if (*c).constisnull {
+        return 0;
+    }
+    guard::call(|| datum_image_hash((*c).constvalue, (*c).constbyval, (*c).constlen))
+}
+
 /// An OID list.
 pub unsafe fn oid_list(items: impl IntoIterator<Item = Oid>) -> *mut List {
     let mut l: *mut List = std::ptr::null_mut();

@@ -15,6 +15,36 @@ pub enum Piece {
     ShardNumber,
     /// The name of the shard of the plan's first table, as a literal.
     Name,
+    /// The terms of a disjunction that can be true in the shard.
+    Choice(Choice),
+}
+
+/// Terms of a disjunction, by the shards in which they can be true.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Choice {
+    /// Texts of terms.
+    parts: Vec<String>,
+    /// Numbers of shards and parts, in order.
+    of_shard: Vec<(u32, u32)>,
+}
+
+impl Choice {
+    /// The parts of a shard.
+    fn of(&self, shard: u32) -> impl Iterator<Item = &str> {
+        let first = self.of_shard.partition_point(|(s, _)| *s < shard);
+        let own = self.of_shard.iter().skip(first).take_while(move |(s, _)| *s == shard);
+        own.filter_map(|(_, part)| self.parts.get(*part as usize).map(String::as_str))
+    }
+}
+
+/// What stands between the terms of a disjunction.
+const OR: &str = " OR ";
+
+/// What stands behind the cast of a mark to its type.
+fn behind_cast(text: &str) -> &str {
+    let Some(cast) = text.strip_prefix("::") else { return text };
+    let ends = [cast.find(OR), cast.find(')')];
+    ends.into_iter().flatten().min().and_then(|end| cast.get(end..)).unwrap_or(text)
 }
 
 /// A statement deparsed once; a task's text is a join of its pieces with shard names.
@@ -47,6 +77,40 @@ impl Template {
     /// Makes every occurrence of `mark` a slot for the name of the first table's shard.
     pub fn name_table(&mut self, mark: &str) {
         self.cut(mark, &Piece::Name);
+    }
+
+    /// Makes what stands between marks, `mark OR terms OR mark OR terms OR mark`, a choice: each part is
+    /// for some shards.
+    pub fn choose(&mut self, marks: &[String], shards: &[Vec<u32>]) {
+        let Some((first, rest)) = marks.split_first() else { return };
+        let mut of_shard: Vec<(u32, u32)> = Vec::new();
+        for (part, shards) in shards.iter().enumerate() {
+            of_shard.extend(shards.iter().map(|s| (*s, part as u32)));
+        }
+        of_shard.sort_unstable();
+        let mut pieces = Vec::new();
+        for p in self.pieces.drain(..) {
+            let Piece::Text(mut text) = p else {
+                pieces.push(p);
+                continue;
+            };
+            // What is sorted by may be printed twice.
+            while let Some((head, tail)) = text.split_once(first.as_str()) {
+                let mut tail = behind_cast(tail);
+                let mut parts = Vec::new();
+                for mark in rest {
+                    let Some((part, after)) = tail.split_once(mark.as_str()) else { break };
+                    let part = part.strip_prefix(OR).unwrap_or(part);
+                    parts.push(part.strip_suffix(OR).unwrap_or(part).to_owned());
+                    tail = behind_cast(after);
+                }
+                pieces.push(Piece::Text(head.to_owned()));
+                pieces.push(Piece::Choice(Choice { parts, of_shard: of_shard.clone() }));
+                text = tail.to_owned();
+            }
+            pieces.push(Piece::Text(text));
+        }
+        self.pieces = pieces;
     }
 
     /// Puts a piece where `mark` stands.
@@ -82,6 +146,7 @@ impl Template {
                     Piece::Text(t) => t.len(),
                     Piece::Table(_) | Piece::ShardNumber | Piece::Name => 40,
                     Piece::Rows => rows.map_or(0, str::len),
+                    Piece::Choice(c) => c.of(shard).map(|t| t.len() + OR.len()).sum(),
                 })
                 .sum::<usize>(),
         );
@@ -91,6 +156,18 @@ impl Template {
                 Piece::Table(n) => table(*n, &mut out),
                 Piece::Rows => out.push_str(rows.unwrap_or_default()),
                 Piece::ShardNumber => out.push_str(&shard.to_string()),
+                Piece::Choice(choice) => {
+                    let before = out.len();
+                    for part in choice.of(shard) {
+                        if out.len() > before {
+                            out.push_str(OR);
+                        }
+                        out.push_str(part);
+                    }
+                    if out.len() == before {
+                        out.push_str("false");
+                    }
+                }
                 Piece::Name => {
                     let mut name = String::new();
                     table(0, &mut name);
@@ -121,6 +198,24 @@ mod tests {
         assert!(t.split_rows("('tok'::text)"));
         let s = t.fill(&mut |n, o| o.push_str(&format!("s{n}")), Some("(1)"), 0);
         assert_eq!(s, "INSERT INTO s0 t VALUES (1) RETURNING a");
+    }
+
+    #[test]
+    fn choices() {
+        let mut t = Template {
+            pieces: vec![
+                Piece::Table(0),
+                Piece::Text(
+                    " WHERE (M0::text OR a OR b OR M1 OR c OR M2::pg_catalog.text) END".into(),
+                ),
+            ],
+        };
+        let marks = ["M0", "M1", "M2"].map(str::to_owned);
+        t.choose(&marks, &[vec![7], vec![3, 7]]);
+        let fill = |shard| t.fill(&mut |_, o: &mut String| o.push('t'), None, shard);
+        assert_eq!(fill(7), "t WHERE (a OR b OR c) END");
+        assert_eq!(fill(3), "t WHERE (c) END");
+        assert_eq!(fill(1), "t WHERE (false) END");
     }
 
     #[test]

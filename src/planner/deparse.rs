@@ -1,7 +1,7 @@
 //! From a query tree to a template: PostgreSQL deparses, we only mark the places of shard names.
 
 use super::values::Values;
-use super::{collations, printable, ship};
+use super::{collations, lists, printable, ship};
 use crate::catalog;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::query::{
@@ -39,8 +39,10 @@ fn deparsed(q: Query, values: &mut Values) -> Result<Deparsed> {
     let mut tables = Vec::new();
     let (mut slots, mut check_as) = (Vec::new(), Vec::new());
     mark_tables(q, &mut tables, &mut slots, &mut check_as);
+    let choices = lists::mark(q);
     let text = text(q)?;
-    let template = cut(&text, &slots)?;
+    let mut template = cut(&text, &slots)?;
+    lists::cut(&mut template, &choices);
     // A message that binds values counts them with 16 bits.
     if values.exprs().len() > usize::from(u16::MAX) {
         let message = format!("the statement needs {} parameters on nodes", values.exprs().len());

@@ -1,59 +1,35 @@
 //! Values known before a statement runs: constants and expressions over parameters.
 
+use super::distinct::Distinct;
 use super::ship;
 use crate::catalog::{Key, Table};
 use crate::pg::hash::{self, Hasher};
 use crate::pg::lookup;
-use crate::pg::query::{Kind, Node, Visit};
+use crate::pg::query::{Kind, Node};
 use crate::pg::value::Typed;
 use crate::plan::Prune;
 use crate::stats::query;
 use pgrx::pg_sys::Oid;
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::hash::{Hash, Hasher as _};
 
 /// The expressions that the executor evaluates before it runs a distributed plan, in order.
 #[derive(Default)]
 pub struct Values {
-    exprs: Vec<Node>,
-    /// Numbers of expressions that may be equal: a generic plan may have very many.
-    alike: FxHashMap<u64, Vec<u32>>,
-}
-
-/// The same for equal expressions.
-fn fingerprint(e: Node) -> u64 {
-    let mut hasher = FxHasher::default();
-    e.walk(|n| {
-        (n.tag() as u32).hash(&mut hasher);
-        if let Kind::Param(p) = n.kind() {
-            p.paramid().hash(&mut hasher);
-        }
-        Visit::Descend
-    });
-    hasher.finish()
+    exprs: Distinct,
 }
 
 impl Values {
     /// Number of an expression, added when it is new.
     pub fn add(&mut self, e: Node) -> u32 {
         // A volatile expression is evaluated as often as it is written.
-        let number = self.exprs.len() as u32;
-        if !ship::classify(e).volatile {
-            let alike = self.alike.entry(fingerprint(e)).or_default();
-            let equal = |i: &&u32| self.exprs.get(**i as usize).is_some_and(|x| x.equals(e));
-            if let Some(known) = alike.iter().find(equal) {
-                return *known;
-            }
-            alike.push(number);
-        }
-        self.exprs.push(e.copy());
-        number
+        let known = if ship::classify(e).volatile { None } else { self.exprs.find(e) };
+        known.unwrap_or_else(|| self.exprs.push(e.copy())) as u32
     }
 
     /// Expressions by number.
     pub fn exprs(&self) -> &[Node] {
-        &self.exprs
+        self.exprs.nodes()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::Result;
 use crate::pg::value::Typed;
-use crate::pg::{guard, transmit};
+use crate::pg::{fmgr, guard, lookup, transmit};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_char, c_void};
 
@@ -175,6 +175,19 @@ impl Const {
         // SAFETY: a constant's value is of its type.
         (!self.constisnull())
             .then(|| unsafe { Typed::new(self.consttype(), (*self.as_ptr()).constvalue) })
+    }
+
+    /// An array constant with other elements; `None` when this is none.
+    pub fn with_elements(self, elements: &[Typed]) -> Option<Const> {
+        let element = lookup::element_type(self.consttype())?;
+        if elements.iter().any(|e| e.typ() != element) {
+            return None;
+        }
+        let mut values: Vec<_> = elements.iter().map(|e| e.datum()).collect();
+        let copy = self.shallow_copy();
+        // SAFETY: the value is of the constant's type.
+        unsafe { (*copy.as_ptr()).constvalue = fmgr::array_of(element, &mut values) }
+        Some(copy)
     }
 
     /// The value of a constant of type bigint.

@@ -152,6 +152,13 @@ fn by_value(typ: Oid, len: i32, value: Datum) -> Node {
     unsafe { Node(pg_sys::makeConst(typ, -1, Oid::INVALID, len, value, false, true).cast()) }
 }
 
+/// At least one of the conditions.
+pub fn or(conditions: &[Node]) -> Node {
+    let args: List<Node> = conditions.iter().copied().collect();
+    // SAFETY: allocates a node.
+    unsafe { Node(pg_sys::makeBoolExpr(BoolExprType::OR_EXPR, args.as_ptr(), -1).cast()) }
+}
+
 /// The opposite of a condition.
 pub fn not(condition: Node) -> Node {
     let args = List::from([condition]);

@@ -38,7 +38,9 @@ pub use walk::Visit;
 
 use super::nodes;
 use pgrx::pg_sys::{self, NodeTag, Oid};
+use rustc_hash::FxHasher;
 use std::ffi::{c_char, c_void};
+use std::hash::{Hash, Hasher as _};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -210,6 +212,23 @@ impl Node {
     pub fn copy(self) -> Node {
         // SAFETY: null or a valid node.
         unsafe { Node(nodes::copy(self.0)) }
+    }
+
+    /// A number that equal trees have in common.
+    pub fn fingerprint(self) -> u64 {
+        let mut hasher = FxHasher::default();
+        self.walk(|n| {
+            (n.tag() as u32).hash(&mut hasher);
+            match n.kind() {
+                Kind::Param(p) => p.paramid().hash(&mut hasher),
+                Kind::Var(v) => (v.varno(), v.varattno()).hash(&mut hasher),
+                // SAFETY: a valid constant.
+                Kind::Const(c) => unsafe { nodes::const_hash(c.as_ptr()) }.hash(&mut hasher),
+                _ => (),
+            }
+            Visit::Descend
+        });
+        hasher.finish()
     }
 
     /// Whether two trees are the same in structure.

@@ -17,6 +17,7 @@ mod terms;
 
 pub use terms::{is_hash_equality, Filters, Term};
 
+use super::distinct::Distinct;
 use super::values::Values;
 use super::{cases, ship};
 use crate::catalog::{self, Table};
@@ -60,7 +61,7 @@ pub struct Analyzer<'a> {
     /// Values the executor evaluates.
     pub values: &'a mut Values,
     /// Known values, for [`Term::Value`].
-    known: Vec<Node>,
+    known: Distinct,
     /// Queries entered so far; the innermost open ones are on the stack.
     queries: Vec<Query>,
     stack: Vec<usize>,
@@ -80,7 +81,7 @@ impl<'a> Analyzer<'a> {
     pub fn new(values: &'a mut Values, pinning: bool) -> Self {
         Analyzer {
             values,
-            known: Vec::new(),
+            known: Distinct::default(),
             queries: Vec::new(),
             stack: Vec::new(),
             leaves: Vec::new(),

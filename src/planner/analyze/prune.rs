@@ -17,7 +17,7 @@ impl Analyzer<'_> {
         let mut out = Prune::All;
         for t in class {
             if let Term::Value(v) = t {
-                out = out.and(values::prune_value(table, self.known[*v], self.values));
+                out = out.and(values::prune_value(table, self.known.nodes()[*v], self.values));
             }
         }
         for (id, q) in &filters.quals {
@@ -38,7 +38,7 @@ impl Analyzer<'_> {
                     (Some(Term::Value(v)), Some(k)) | (Some(k), Some(Term::Value(v)))
                         if class.contains(&k) =>
                     {
-                        values::prune_value(table, self.known[v], self.values)
+                        values::prune_value(table, self.known.nodes()[v], self.values)
                     }
                     _ => Prune::All,
                 }

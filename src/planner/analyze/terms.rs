@@ -87,11 +87,7 @@ impl Analyzer<'_> {
         if !ship::classify(node).is_value() {
             return None;
         }
-        if let Some(i) = self.known.iter().position(|k| k.equals(node)) {
-            return Some(Term::Value(i));
-        }
-        self.known.push(node);
-        Some(Term::Value(self.known.len() - 1))
+        Some(Term::Value(self.known.number(node)))
     }
 
     fn column(&mut self, id: usize, var: Var) -> Option<Term> {
