@@ -393,6 +393,39 @@ fn the_extension_goes_with_its_tables() {
 }
 
 #[test]
+fn the_extension_outlives_the_schema_public() {
+    both("public", |cluster, db, c| {
+        c.run("CREATE SCHEMA app; CREATE TABLE app.t (id int); SELECT create_distributed_table('app.t', 'id');
+               INSERT INTO app.t SELECT generate_series(1, 100)");
+        c.run("DROP SCHEMA public");
+        c.run("CREATE SCHEMA public; CREATE TABLE public.t (id int); SELECT create_distributed_table('public.t', 'id')");
+        assert_eq!(c.value("SELECT count(*) FROM citus_tables"), "2");
+        c.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE public.t (id int); SELECT create_distributed_table('public.t', 'id')");
+        assert_eq!(c.value("SELECT count(*) FROM app.t"), "100");
+        assert_eq!(shards(cluster, db).len(), 8);
+        assert_eq!(c.value("SELECT count(*) FROM citus_schemas"), "0");
+    });
+}
+
+#[test]
+fn the_extension_does_not_go_by_a_cascade_while_rows_are_in_shards() {
+    both("owned", |cluster, db, c| {
+        let role = format!("{db}_owner");
+        c.run(&format!("CREATE ROLE {role} LOGIN SUPERUSER; DROP EXTENSION citus"));
+        Conn::connect(cluster.coordinator.port, &role, db)
+            .expect("the role connects")
+            .run("CREATE EXTENSION citus");
+        c.run(
+            "CREATE TABLE t (id int); SELECT create_reference_table('t'); INSERT INTO t VALUES (1)",
+        );
+        refused(c, &format!("DROP OWNED BY {role} CASCADE"), "2BP01");
+        assert_eq!(c.value("SELECT count(*) FROM t"), "1");
+        c.run(&format!("DROP TABLE t; DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+        assert_eq!(c.value("SELECT count(*) FROM pg_extension WHERE extname = 'citus'"), "0");
+    });
+}
+
+#[test]
 fn every_statement_kind_is_listed() {
     let top = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let registry = std::fs::read_to_string(format!("{top}/src/ddl/registry.rs")).unwrap();

@@ -13,6 +13,7 @@ pub mod create;
 pub mod definition;
 pub mod dependencies;
 pub mod dropped;
+pub mod extension;
 pub mod functions;
 pub mod info;
 pub mod layout;
