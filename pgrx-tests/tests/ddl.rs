@@ -315,6 +315,47 @@ fn types_of_a_name_that_was_used_before_are_the_new_ones() {
     });
 }
 
+/// What migrations of enums do, time and again; and names of functions and schemas that come back.
+#[test]
+fn names_can_be_given_that_nodes_still_have() {
+    both("renamed", |_, _, c| {
+        c.run("CREATE TYPE kind AS ENUM ('v1'); CREATE TABLE t (id int PRIMARY KEY, k kind, n int); SELECT create_distributed_table('t', 'id');
+               INSERT INTO t SELECT i, 'v1', i FROM generate_series(1, 20) i");
+        for n in 2..5 {
+            let values: Vec<String> = (1..=n).map(|i| format!("'v{i}'")).collect();
+            c.run(&format!(
+                "BEGIN; CREATE TYPE kind_new AS ENUM ({}); ALTER TABLE t ALTER k TYPE kind_new USING k::text::kind_new;
+                 ALTER TYPE kind RENAME TO kind_old; ALTER TYPE kind_new RENAME TO kind; DROP TYPE kind_old; COMMIT;
+                 UPDATE t SET k = 'v{n}' WHERE id <= 10",
+                values.join(", ")
+            ));
+            let sql = format!("SELECT count(*) FROM t WHERE k = 'v{n}'::kind");
+            assert_eq!(c.value(&sql), "10");
+        }
+        c.run("CREATE SCHEMA other; CREATE TYPE other.kind AS ENUM ('a'); CREATE TABLE o (id int, k other.kind); SELECT create_distributed_table('o', 'id');
+               DROP TABLE o; DROP TYPE other.kind; ALTER TYPE kind SET SCHEMA other");
+        assert_eq!(c.value("SELECT count(*) FROM t WHERE k = 'v4'::other.kind"), "10");
+
+        let function = |name: &str, plus: u32| {
+            format!("CREATE FUNCTION {name}(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + {plus}'; CREATE INDEX ON t ({name}(n));")
+        };
+        c.run(&(function("f", 1) + "DROP FUNCTION f CASCADE"));
+        c.run(&(function("g", 2) + "ALTER FUNCTION g RENAME TO f"));
+        assert_eq!(c.value("SELECT id FROM t WHERE f(n) = 12"), "10");
+        c.run(
+            &(function("other.f", 3)
+                + "DROP FUNCTION other.f CASCADE; ALTER FUNCTION f SET SCHEMA other"),
+        );
+        assert_eq!(c.value("SELECT id FROM t WHERE other.f(n) = 12"), "10");
+
+        c.run("CREATE SCHEMA one; CREATE TYPE one.inner AS ENUM ('a'); CREATE TYPE one.outer AS (x one.inner);
+               CREATE TABLE one.t (id int, k one.outer); SELECT create_distributed_table('one.t', 'id'); DROP SCHEMA one CASCADE;
+               CREATE SCHEMA two; CREATE TABLE two.t (id int); SELECT create_distributed_table('two.t', 'id');
+               INSERT INTO two.t VALUES (1); ALTER SCHEMA two RENAME TO one");
+        assert_eq!(c.value("SELECT count(*) FROM one.t"), "1");
+    });
+}
+
 #[test]
 fn foreign_keys_hold_between_shards() {
     both("fkeys", |_, _, c| {

@@ -25,6 +25,7 @@ pub mod policies;
 pub mod registry;
 pub mod replicate;
 pub mod roles;
+pub mod room;
 pub mod rows;
 pub mod send;
 pub mod shards;

@@ -4,10 +4,10 @@ use super::{concurrently, hold_copies, plainly, Managed};
 use crate::catalog;
 use crate::ddl::info::{self, Relation};
 use crate::ddl::names::shard_name;
-use crate::ddl::{dependencies, extension, send};
+use crate::ddl::{dependencies, extension, room, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
-use crate::pg::fmgr::{qualified, quote_ident, quote_literal};
+use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::statement::{truncated_along, Name};
 use crate::pg::{spi, xact};
 use pgrx::pg_sys::{ObjectType, Oid};
@@ -37,7 +37,7 @@ pub fn drop(call: Call) -> Result<()> {
     plainly(&call)?;
     // The one that each database begins with stays on other nodes: they do not make it anew.
     for (name, groups) in schemas.into_iter().filter(|s| s.0 != "public") {
-        drop_empty_schema(&name, &groups)?;
+        room::drop_unused(&groups, &[format!("DROP SCHEMA {}", quote_ident(&name))])?;
     }
     Ok(())
 }
@@ -56,18 +56,6 @@ pub fn remote_groups_of_schema(schema: &str) -> Result<Vec<i32>> {
         true => dependencies::everywhere(&groups),
         false => Ok(groups),
     }
-}
-
-/// Drops a schema on other nodes unless something else is in it.
-fn drop_empty_schema(name: &str, groups: &[i32]) -> Result<()> {
-    let body = format!(
-        "BEGIN DROP SCHEMA IF EXISTS {}; EXCEPTION WHEN dependent_objects_still_exist \
-         OR insufficient_privilege THEN NULL; END",
-        quote_ident(name)
-    );
-    let sql = format!("DO {}", quote_literal(&body));
-    let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
-    send::on_nodes(&work)
 }
 
 /// TRUNCATE.
