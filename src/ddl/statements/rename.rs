@@ -14,6 +14,7 @@ pub fn rename(call: Call) -> Result<()> {
     let Some(view) = call.statement().rename_view() else { return plainly(&call) };
     match view.kind {
         ObjectType::OBJECT_SCHEMA => rename_schema(call, &view),
+        ObjectType::OBJECT_ROLE => super::change_role(call),
         ObjectType::OBJECT_STATISTIC_EXT => rename_statistics(call, &view),
         ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN | ObjectType::OBJECT_DOMCONSTRAINT => {
             types::alter_type(call)
