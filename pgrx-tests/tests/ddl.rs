@@ -315,6 +315,47 @@ fn types_of_a_name_that_was_used_before_are_the_new_ones() {
     });
 }
 
+/// What migrations of enums do, time and again; and names of functions and schemas that come back.
+#[test]
+fn names_can_be_given_that_nodes_still_have() {
+    both("renamed", |_, _, c| {
+        c.run("CREATE TYPE kind AS ENUM ('v1'); CREATE TABLE t (id int PRIMARY KEY, k kind, n int); SELECT create_distributed_table('t', 'id');
+               INSERT INTO t SELECT i, 'v1', i FROM generate_series(1, 20) i");
+        for n in 2..5 {
+            let values: Vec<String> = (1..=n).map(|i| format!("'v{i}'")).collect();
+            c.run(&format!(
+                "BEGIN; CREATE TYPE kind_new AS ENUM ({}); ALTER TABLE t ALTER k TYPE kind_new USING k::text::kind_new;
+                 ALTER TYPE kind RENAME TO kind_old; ALTER TYPE kind_new RENAME TO kind; DROP TYPE kind_old; COMMIT;
+                 UPDATE t SET k = 'v{n}' WHERE id <= 10",
+                values.join(", ")
+            ));
+            let sql = format!("SELECT count(*) FROM t WHERE k = 'v{n}'::kind");
+            assert_eq!(c.value(&sql), "10");
+        }
+        c.run("CREATE SCHEMA other; CREATE TYPE other.kind AS ENUM ('a'); CREATE TABLE o (id int, k other.kind); SELECT create_distributed_table('o', 'id');
+               DROP TABLE o; DROP TYPE other.kind; ALTER TYPE kind SET SCHEMA other");
+        assert_eq!(c.value("SELECT count(*) FROM t WHERE k = 'v4'::other.kind"), "10");
+
+        let function = |name: &str, plus: u32| {
+            format!("CREATE FUNCTION {name}(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + {plus}'; CREATE INDEX ON t ({name}(n));")
+        };
+        c.run(&(function("f", 1) + "DROP FUNCTION f CASCADE"));
+        c.run(&(function("g", 2) + "ALTER FUNCTION g RENAME TO f"));
+        assert_eq!(c.value("SELECT id FROM t WHERE f(n) = 12"), "10");
+        c.run(
+            &(function("other.f", 3)
+                + "DROP FUNCTION other.f CASCADE; ALTER FUNCTION f SET SCHEMA other"),
+        );
+        assert_eq!(c.value("SELECT id FROM t WHERE other.f(n) = 12"), "10");
+
+        c.run("CREATE SCHEMA one; CREATE TYPE one.inner AS ENUM ('a'); CREATE TYPE one.outer AS (x one.inner);
+               CREATE TABLE one.t (id int, k one.outer); SELECT create_distributed_table('one.t', 'id'); DROP SCHEMA one CASCADE;
+               CREATE SCHEMA two; CREATE TABLE two.t (id int); SELECT create_distributed_table('two.t', 'id');
+               INSERT INTO two.t VALUES (1); ALTER SCHEMA two RENAME TO one");
+        assert_eq!(c.value("SELECT count(*) FROM one.t"), "1");
+    });
+}
+
 #[test]
 fn foreign_keys_hold_between_shards() {
     both("fkeys", |_, _, c| {
@@ -389,6 +430,39 @@ fn the_extension_goes_with_its_tables() {
         assert_eq!(c.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
         assert_eq!(shards(cluster, db), Vec::<String>::new());
         c.run("CREATE EXTENSION citus");
+    });
+}
+
+#[test]
+fn the_extension_outlives_the_schema_public() {
+    both("public", |cluster, db, c| {
+        c.run("CREATE SCHEMA app; CREATE TABLE app.t (id int); SELECT create_distributed_table('app.t', 'id');
+               INSERT INTO app.t SELECT generate_series(1, 100)");
+        c.run("DROP SCHEMA public");
+        c.run("CREATE SCHEMA public; CREATE TABLE public.t (id int); SELECT create_distributed_table('public.t', 'id')");
+        assert_eq!(c.value("SELECT count(*) FROM citus_tables"), "2");
+        c.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE public.t (id int); SELECT create_distributed_table('public.t', 'id')");
+        assert_eq!(c.value("SELECT count(*) FROM app.t"), "100");
+        assert_eq!(shards(cluster, db).len(), 8);
+        assert_eq!(c.value("SELECT count(*) FROM citus_schemas"), "0");
+    });
+}
+
+#[test]
+fn the_extension_does_not_go_by_a_cascade_while_rows_are_in_shards() {
+    both("owned", |cluster, db, c| {
+        let role = format!("{db}_owner");
+        c.run(&format!("CREATE ROLE {role} LOGIN SUPERUSER; DROP EXTENSION citus"));
+        Conn::connect(cluster.coordinator.port, &role, db)
+            .expect("the role connects")
+            .run("CREATE EXTENSION citus");
+        c.run(
+            "CREATE TABLE t (id int); SELECT create_reference_table('t'); INSERT INTO t VALUES (1)",
+        );
+        refused(c, &format!("DROP OWNED BY {role} CASCADE"), "2BP01");
+        assert_eq!(c.value("SELECT count(*) FROM t"), "1");
+        c.run(&format!("DROP TABLE t; DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+        assert_eq!(c.value("SELECT count(*) FROM pg_extension WHERE extname = 'citus'"), "0");
     });
 }
 

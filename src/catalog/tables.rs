@@ -244,9 +244,15 @@ pub fn any_tables() -> bool {
         return known;
     }
     let Some(o) = oids() else { return false };
-    let mut any = false;
-    scan::rows(o.partition, None, &[], |_| any = true);
+    let any = has_rows(o.partition);
     ANY.with(|c| c.set((now, any)));
+    any
+}
+
+/// Whether there are rows in a catalog.
+pub fn has_rows(relid: Oid) -> bool {
+    let mut any = false;
+    scan::rows(relid, None, &[], |_| any = true);
     any
 }
 

@@ -51,6 +51,11 @@ pub fn ensure_roles(names: &[String], groups: &[i32]) -> Result<()> {
     run_basis(&remote, &roles::named(names)?)
 }
 
+/// Runs statements about roles, which are what they are here.
+pub fn make_roles(groups: &[i32], commands: &[String]) -> Result<()> {
+    run_basis(&remote(groups)?, commands)
+}
+
 /// Brings a GRANT or REVOKE of roles to the other nodes: the pairs are role and member.
 pub fn follow_memberships(grant: bool, pairs: &[(String, String)]) -> Result<()> {
     let groups = catalog::other_groups()?;

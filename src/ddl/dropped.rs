@@ -2,7 +2,7 @@
 //! and policies of tables, whichever statement drops them and by whatever cascade.
 
 use super::send::{self, Named};
-use super::{leftovers, metadata, undistribute};
+use super::{extension, leftovers, metadata, undistribute};
 use crate::catalog::{self, Table};
 use crate::error::{Error, Result};
 use crate::pg::fmgr::{qualified, quote_ident};
@@ -75,6 +75,9 @@ pub fn ignoring(run: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// Called for each object just before it is dropped.
 pub fn notice_drop(class: Oid, object: Oid, sub: i32, internal: bool) {
+    if u32::from(class) == PG_CLASS && sub == 0 {
+        extension::refuse_without_metadata(object);
+    }
     if FRAMES.with(|f| f.borrow().is_empty()) || !catalog::extension_ready() {
         return;
     }

@@ -3,7 +3,7 @@
 
 use super::info;
 use super::objects::{Maker, Objects};
-use super::{dependencies, dropped, send};
+use super::{dependencies, dropped, room, send};
 use crate::catalog;
 use crate::error::Result;
 use crate::hooks::utility::Call;
@@ -196,6 +196,9 @@ pub fn change(call: Call) -> Result<()> {
         let Some(new) = Function::load(old.oid)?.filter(|new| *new != old) else { continue };
         if old.schema != new.schema {
             dependencies::ensure_schema(&new.schema, &groups)?;
+        }
+        if old.signature() != new.signature() {
+            room::drop_unused(&groups, &[format!("DROP FUNCTION {}", new.signature())])?;
         }
         for sql in old.moves(&new) {
             send::on_nodes(&groups.iter().map(|g| (*g, sql.clone())).collect::<Vec<_>>())?;

@@ -44,18 +44,20 @@ pub fn of_all_tables() -> Result<Vec<String>> {
     commands(start, &[])
 }
 
+/// The condition that a node has a role.
+pub fn is_there(name: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) {})",
+        quote_literal(name)
+    )
+}
+
 /// The statement that ends a membership where there is one.
 pub fn end_membership(role: &str, member: &str) -> String {
-    let there = |name: &str| {
-        format!(
-            "EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) {})",
-            quote_literal(name)
-        )
-    };
     let body = format!(
         "BEGIN IF {} AND {} THEN REVOKE {} FROM {}; END IF; END",
-        there(role),
-        there(member),
+        is_there(role),
+        is_there(member),
         quote_ident(role),
         quote_ident(member)
     );

@@ -68,8 +68,29 @@ fn plan_query(
             } else {
                 planner::plan(query, source, &mut standard)
             };
-            planned.or_raise().as_ptr()
+            let stmt = planned.or_raise().as_ptr();
+            if options as u32 & pg_sys::CURSOR_OPT_SCROLL != 0 {
+                make_scrollable(stmt);
+            }
+            stmt
         })
+    }
+}
+
+/// Keeps the rows of a scrollable cursor that its plan cannot give again backwards. PostgreSQL does so for
+/// the plans that it makes by itself, and then takes the plan for one that runs in both directions.
+///
+/// # Safety
+/// The statement must have been planned completely, and not be executed yet.
+unsafe fn make_scrollable(stmt: *mut PlannedStmt) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let plan = (*stmt).planTree;
+        guard::call(|| {
+            if !plan.is_null() && !pg_sys::ExecSupportsBackwardScan(plan) {
+                (*stmt).planTree = pg_sys::materialize_finished_plan(plan);
+            }
+        });
     }
 }
 

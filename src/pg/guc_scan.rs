@@ -301,6 +301,8 @@ fn search_path(value: &str) -> String {
         }
     }
     let mut names = identifiers(value);
+    // `SET search_path = ''` has a list of one name, which no schema has and no identifier is.
+    names.retain(|n| !n.is_empty());
     if names.first().is_none_or(|n| n != "pg_catalog") {
         names.insert(0, "pg_catalog".into());
     }

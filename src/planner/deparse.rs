@@ -88,10 +88,13 @@ fn sorts_by_taken_name(q: Query, only: RangeTblEntry) -> bool {
         return false;
     }
     let columns = only.eref().map_or(List::EMPTY, |e| e.colnames());
+    let by_column = q.target_list().iter().any(|t| {
+        t.ressortgroupref() != 0 && matches!(t.expr().kind(), Kind::Var(v) if v.varlevelsup() == 0)
+    });
     q.target_list().iter().any(|t| {
         let name = t.resname();
         if name.is_none() {
-            return false;
+            return by_column && gets_a_name(t.expr());
         }
         let name = query::string(&name.to_string());
         let at = match t.expr().kind() {
@@ -100,6 +103,20 @@ fn sorts_by_taken_name(q: Query, only: RangeTblEntry) -> bool {
         };
         columns.iter().enumerate().any(|(i, c)| i + 1 != at && c.equals(name))
     })
+}
+
+/// Whether the node may call an output that has no name in the text as something in it is called: a cast
+/// of a column like the column, a CASE like its ELSE, a call like the function.
+fn gets_a_name(e: Node) -> bool {
+    !matches!(
+        e.kind(),
+        Kind::Var(_)
+            | Kind::Const(_)
+            | Kind::OpExpr(_)
+            | Kind::BoolExpr(_)
+            | Kind::NullTest(_)
+            | Kind::ScalarArrayOpExpr(_)
+    )
 }
 
 fn param_spec(typ: Oid) -> ParamSpec {

@@ -233,3 +233,40 @@ EXCEPTION WHEN OTHERS THEN RETURN NULL; END $$;
 -- @error 22012
 SELECT count(try_one(k)), count(x) FROM (SELECT k, 1 / (k - 50) AS x FROM t OFFSET 0) s;
 SELECT count(*) FROM u WHERE n = 1000;
+-- SCROLL where one node answers the whole query.
+BEGIN;
+DECLARE c SCROLL CURSOR FOR SELECT id, v FROM r ORDER BY id;
+-- @ordered
+FETCH LAST FROM c;
+-- @ordered
+FETCH BACKWARD 2 FROM c;
+MOVE FIRST IN c;
+-- @ordered
+FETCH RELATIVE 2 FROM c;
+-- @ordered
+FETCH BACKWARD ALL FROM c;
+CLOSE c;
+DECLARE c SCROLL CURSOR FOR SELECT k, v FROM t WHERE k = 7;
+-- @ordered
+FETCH ALL FROM c;
+-- @ordered
+FETCH PRIOR FROM c;
+DECLARE d SCROLL CURSOR WITH HOLD FOR SELECT u.n FROM t JOIN u USING (k) WHERE k = 7 ORDER BY u.n;
+COMMIT;
+-- @ordered
+FETCH LAST FROM d;
+-- @ordered
+FETCH BACKWARD ALL FROM d;
+CLOSE d;
+DO $$
+DECLARE c SCROLL CURSOR (x INT) FOR SELECT n FROM u WHERE k = x ORDER BY n;
+    a INT; b INT;
+BEGIN
+    OPEN c(7);
+    FETCH LAST FROM c INTO a;
+    FETCH PRIOR FROM c INTO b;
+    UPDATE t SET v = concat(a, ' after ', b) WHERE k = 7;
+    CLOSE c;
+END $$;
+SELECT v FROM t WHERE k = 7;
+UPDATE t SET v = 't7' WHERE k = 7;

@@ -89,6 +89,15 @@ SET search_path = pg_catalog;
 -- @error 42P01
 SELECT count(*) FROM t;
 SELECT count(*) FROM public.t;
+-- The path of functions that look nowhere.
+SET search_path = '';
+SELECT count(*), sum(n) FROM public.t;
+UPDATE public.t SET v = pg_catalog.upper(v) WHERE k = 3;
+-- @error 42P01
+SELECT count(*) FROM t;
+SET search_path = '', public;
+SELECT v FROM t WHERE k = 3;
+UPDATE t SET v = 't3' WHERE k = 3;
 SET search_path = nowhere, public;
 SELECT count(*) FROM t;
 RESET search_path;

@@ -79,3 +79,20 @@ SELECT -n AS n FROM skew ORDER BY skew.n LIMIT 3;
 SELECT max(n) AS k FROM skew GROUP BY skew.k ORDER BY skew.k LIMIT 5;
 -- @ordered
 SELECT DISTINCT ON (t.c1) 5 AS c1, t.c2 FROM (SELECT k AS c1, n AS c2 FROM skew) t ORDER BY t.c1, t.c2;
+-- Sorted by a column and by something that PostgreSQL would call the same.
+-- @ordered
+SELECT n FROM skew ORDER BY CASE WHEN k > 1 THEN k ELSE n END, n LIMIT 5;
+-- @ordered
+-- @params 'k'
+-- @params 'n'
+SELECT n FROM skew ORDER BY CASE WHEN $1 = 'k' THEN k ELSE n END, n LIMIT 5;
+-- @ordered
+SELECT k FROM skew ORDER BY n::text, n LIMIT 5;
+-- @ordered
+SELECT k FROM a ORDER BY s COLLATE "C" NULLS FIRST, s, k, x LIMIT 9;
+-- @ordered
+SELECT s FROM a ORDER BY (SELECT k), k, s, x OFFSET 3 LIMIT 9;
+-- @ordered
+SELECT k FROM a GROUP BY k, s ORDER BY max(s), s, k LIMIT 9;
+-- @ordered
+SELECT DISTINCT ON (k, k::text) x FROM a ORDER BY k::text, k, x LIMIT 9;

@@ -10,6 +10,7 @@ mod passwords;
 mod policies;
 mod proofs;
 mod rights;
+mod roles;
 mod settings;
 mod shadows;
 mod tls;

@@ -4,10 +4,10 @@ use super::{concurrently, hold_copies, plainly, Managed};
 use crate::catalog;
 use crate::ddl::info::{self, Relation};
 use crate::ddl::names::shard_name;
-use crate::ddl::{dependencies, send};
-use crate::error::{sqlstate, Error, Result};
+use crate::ddl::{dependencies, extension, room, send};
+use crate::error::Result;
 use crate::hooks::utility::Call;
-use crate::pg::fmgr::{qualified, quote_ident, quote_literal};
+use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::statement::{truncated_along, Name};
 use crate::pg::{spi, xact};
 use pgrx::pg_sys::{ObjectType, Oid};
@@ -23,7 +23,7 @@ pub fn drop(call: Call) -> Result<()> {
         && statement.dropped_names().iter().any(|n| n == "citus")
     {
         let alone = call.is_top_level() && !xact::in_block();
-        drop_managed_tables(statement.cascades(), alone)?;
+        extension::drop_managed_tables(statement.cascades(), alone)?;
     }
     if statement.drop_kind() != Some(ObjectType::OBJECT_SCHEMA) {
         return plainly(&call);
@@ -31,44 +31,14 @@ pub fn drop(call: Call) -> Result<()> {
     let mut schemas = Vec::new();
     for name in statement.dropped_names() {
         let groups = remote_groups_of_schema(&name)?;
+        extension::leave_schema(&name)?;
         schemas.push((name, groups));
     }
     plainly(&call)?;
-    for (name, groups) in schemas {
-        drop_empty_schema(&name, &groups)?;
+    // The one that each database begins with stays on other nodes: they do not make it anew.
+    for (name, groups) in schemas.into_iter().filter(|s| s.0 != "public") {
+        room::drop_unused(&groups, &[format!("DROP SCHEMA {}", quote_ident(&name))])?;
     }
-    Ok(())
-}
-
-/// Before the extension goes: tables whose rows are in shards depend on it.
-///
-/// They are dropped in a transaction of their own: one that has changed several nodes needs the
-/// extension's catalogs to commit.
-fn drop_managed_tables(cascade: bool, alone: bool) -> Result<()> {
-    let sql = "SELECT format('%I.%I', n.nspname, c.relname), c.relkind = 'm' \
-        FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid \
-        JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY 1";
-    let tables = info::rows(sql, &[])?;
-    if tables.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<String> = tables.iter().map(|r| r.text(0)).collect();
-    if !cascade || !alone {
-        let hint = match cascade {
-            false => "Run undistribute_table for them, or use DROP ... CASCADE to drop them too.",
-            true => "Drop them first, or do not use a transaction block.",
-        };
-        let message = "cannot drop extension citus because other objects depend on it";
-        return Err(Error::new(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message)
-            .detail(format!("Tables that it manages: {}.", names.join(", ")))
-            .hint(hint));
-    }
-    for r in &tables {
-        let kind = if r.bool(1) { "MATERIALIZED VIEW" } else { "TABLE" };
-        spi::execute(&format!("DROP {kind} IF EXISTS {} CASCADE", r.text(0)), &[])?;
-    }
-    xact::commit_and_start();
-    xact::ensure_snapshot();
     Ok(())
 }
 
@@ -86,18 +56,6 @@ pub fn remote_groups_of_schema(schema: &str) -> Result<Vec<i32>> {
         true => dependencies::everywhere(&groups),
         false => Ok(groups),
     }
-}
-
-/// Drops a schema on other nodes unless something else is in it.
-fn drop_empty_schema(name: &str, groups: &[i32]) -> Result<()> {
-    let body = format!(
-        "BEGIN DROP SCHEMA IF EXISTS {}; EXCEPTION WHEN dependent_objects_still_exist \
-         OR insufficient_privilege THEN NULL; END",
-        quote_ident(name)
-    );
-    let sql = format!("DO {}", quote_literal(&body));
-    let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();
-    send::on_nodes(&work)
 }
 
 /// TRUNCATE.

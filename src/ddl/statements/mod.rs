@@ -13,6 +13,7 @@ mod maintain;
 mod policy;
 mod refuse;
 mod rename;
+mod role;
 mod types;
 
 pub use alter_table::alter_table;
@@ -25,6 +26,7 @@ pub use maintain::{cluster, vacuum};
 pub use policy::policy;
 pub use refuse::{move_all, refuse};
 pub use rename::{rename, set_schema};
+pub use role::change_role;
 pub use types::alter_type;
 
 use super::info::{self, Relation};

@@ -1,7 +1,7 @@
 //! ALTER ... RENAME and ALTER ... SET SCHEMA.
 
 use super::{hold_copies, plainly, tables_of_schema, types, Managed};
-use crate::ddl::{dependencies, functions, leftovers, send};
+use crate::ddl::{dependencies, functions, leftovers, room, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{qualified, quote_ident};
@@ -14,6 +14,7 @@ pub fn rename(call: Call) -> Result<()> {
     let Some(view) = call.statement().rename_view() else { return plainly(&call) };
     match view.kind {
         ObjectType::OBJECT_SCHEMA => rename_schema(call, &view),
+        ObjectType::OBJECT_ROLE => super::change_role(call),
         ObjectType::OBJECT_STATISTIC_EXT => rename_statistics(call, &view),
         ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN | ObjectType::OBJECT_DOMCONSTRAINT => {
             types::alter_type(call)
@@ -80,6 +81,7 @@ fn rename_schema(call: Call, view: &RenameView) -> Result<()> {
     hold_copies(tables_of_schema(&view.old)?);
     let groups = super::drop::remote_groups_of_schema(&view.old)?;
     plainly(&call)?;
+    room::drop_unused_schema(&groups, &view.new)?;
     let sql =
         format!("ALTER SCHEMA {} RENAME TO {}", quote_ident(&view.old), quote_ident(&view.new));
     let work: Vec<(i32, String)> = groups.iter().map(|g| (*g, sql.clone())).collect();

@@ -3,7 +3,7 @@
 use super::{hold_copies, plainly};
 use crate::catalog;
 use crate::ddl::objects::Objects;
-use crate::ddl::{dependencies, info, send};
+use crate::ddl::{dependencies, info, room, send};
 use crate::error::{Error, Result};
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{quote_ident, quote_literal};
@@ -37,6 +37,12 @@ fn change_type(call: &Call, typ: Oid, change: TypeChange) -> Result<()> {
     }
     relation::command_counter_increment();
     let after = constraints(typ)?;
+    if matches!(change, TypeChange::Rename(_) | TypeChange::SetSchema(_)) {
+        let sql = "SELECT format('DROP TYPE %I.%I', n.nspname, t.typname) \
+            FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = $1";
+        let old = info::rows(sql, &[spi::oid(typ)])?;
+        room::drop_unused(&groups, &old.iter().map(|r| r.text(0)).collect::<Vec<_>>())?;
+    }
     let commands: Vec<String> = match change {
         TypeChange::SetSchema(schema) => {
             dependencies::ensure_schema(&schema, &groups)?;

@@ -170,6 +170,23 @@ impl Tree {
         }
     }
 
+    /// The role that a statement makes or changes, by the name that it has afterwards.
+    pub fn changed_role(self) -> Option<String> {
+        // SAFETY: the tag says which structure it is.
+        unsafe {
+            match self.tag() {
+                NodeTag::T_CreateRoleStmt => {
+                    Some(text((*(self.0 as *mut pg_sys::CreateRoleStmt)).role))
+                }
+                NodeTag::T_AlterRoleStmt => {
+                    super::role((*(self.0 as *mut pg_sys::AlterRoleStmt)).role)
+                }
+                NodeTag::T_RenameStmt => Some(text((*(self.0 as *mut pg_sys::RenameStmt)).newname)),
+                _ => None,
+            }
+        }
+    }
+
     /// The type that an ALTER TYPE or ALTER DOMAIN changes, and how.
     pub fn type_change(self) -> Option<(Oid, TypeChange)> {
         // SAFETY: the tag says which structure it is.

@@ -1,0 +1,40 @@
+//! Roles are on the nodes what they are on the coordinator, whenever they were made or changed.
+
+use crate::{cluster, session};
+
+#[test]
+fn changes_of_roles_reach_the_nodes() {
+    let cl = cluster();
+    let db = &cl.database("roles");
+    let mut c = cl.connect(db);
+    c.run(
+        "CREATE ROLE roles_one LOGIN; CREATE ROLE roles_all; CREATE TABLE t (k int, v int);
+         SELECT create_distributed_table('t', 'k', shard_count := 4);
+         INSERT INTO t SELECT i, i FROM generate_series(1, 10) i;
+         GRANT SELECT ON t TO roles_one, roles_all",
+    );
+    let count = |role: &str| {
+        session(&cl.coordinator, role, db).value("SELECT concat(count(*), ' ', sum(v)) FROM t")
+    };
+    // Made later: a member, a superuser, and anybody where everybody may read.
+    c.run("CREATE ROLE roles_two LOGIN IN ROLE roles_all; CREATE ROLE roles_super LOGIN SUPERUSER");
+    assert_eq!(count("roles_two"), "10 55");
+    assert_eq!(count("roles_super"), "10 55");
+    c.run("GRANT SELECT ON t TO PUBLIC; CREATE ROLE roles_any LOGIN");
+    assert_eq!(count("roles_any"), "10 55");
+    c.run("ALTER ROLE roles_one RENAME TO roles_new");
+    assert_eq!(count("roles_new"), "10 55");
+    // What decides which rows somebody sees is taken away there, too.
+    c.run("ALTER TABLE t ENABLE ROW LEVEL SECURITY");
+    assert_eq!(count("roles_new"), "0 ");
+    c.run("ALTER ROLE roles_new BYPASSRLS");
+    assert_eq!(count("roles_new"), "10 55");
+    c.run("ALTER ROLE roles_new NOBYPASSRLS; ALTER ROLE roles_super NOSUPERUSER");
+    assert_eq!(count("roles_new"), "0 ");
+    assert_eq!(count("roles_super"), "0 ");
+    c.run("BEGIN; ALTER ROLE roles_new BYPASSRLS; ROLLBACK");
+    assert_eq!(count("roles_new"), "0 ");
+    // Another one of the same name.
+    c.run("ALTER ROLE roles_super SUPERUSER; DROP ROLE roles_super; CREATE ROLE roles_super LOGIN");
+    assert_eq!(count("roles_super"), "0 ");
+}

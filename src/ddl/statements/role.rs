@@ -1,0 +1,81 @@
+//! CREATE ROLE, ALTER ROLE and the renaming of roles: nodes have the roles that use tables, and there, too,
+//! they decide which rows somebody sees.
+
+use super::plainly;
+use crate::catalog;
+use crate::ddl::{dependencies, info, roles};
+use crate::error::Result;
+use crate::hooks::utility::Call;
+use crate::pg::fmgr::{quote_ident, quote_literal};
+use crate::pg::relation;
+
+/// What nodes need to know of a role.
+#[derive(Clone, PartialEq, Eq)]
+struct Role {
+    oid: u32,
+    name: String,
+    attributes: Vec<String>,
+}
+
+impl Role {
+    /// All roles of users.
+    fn all() -> Result<Vec<Role>> {
+        let sql = "SELECT oid, rolname, \
+                CASE WHEN rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, \
+                CASE WHEN rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END, \
+                CASE WHEN rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END, \
+                CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END \
+            FROM pg_roles WHERE oid >= 16384";
+        let role = |r: &info::Row| Role {
+            oid: r.num(0),
+            name: r.text(1),
+            attributes: (2..6).map(|i| r.text(i)).collect(),
+        };
+        Ok(info::rows(sql, &[])?.iter().map(role).collect())
+    }
+}
+
+/// CREATE ROLE, ALTER ROLE, ALTER ROLE ... RENAME.
+pub fn change_role(call: Call) -> Result<()> {
+    let groups = catalog::other_groups()?;
+    // Others may change other roles meanwhile.
+    let Some(name) = call.statement().changed_role() else { return plainly(&call) };
+    if groups.is_empty() || !catalog::any_tables() {
+        return plainly(&call);
+    }
+    let (before, needed) = (Role::all()?, roles::of_all_tables()?);
+    plainly(&call)?;
+    relation::command_counter_increment();
+    let mut renamed = Vec::new();
+    let mut changed = Vec::new();
+    for new in Role::all()?.into_iter().filter(|r| r.name == name) {
+        let old = before.iter().find(|old| old.oid == new.oid);
+        if let Some(old) = old.filter(|old| old.name != new.name) {
+            renamed.push(rename(&old.name, &new.name));
+        }
+        // A new one can have the name of an old one, which nodes still have.
+        let is_same = |a: &&String| old.is_some_and(|old| old.attributes.contains(a));
+        let attributes: Vec<&str> =
+            new.attributes.iter().filter(|a| !is_same(a)).map(String::as_str).collect();
+        if !attributes.is_empty() {
+            changed.push(alter(&new.name, &attributes.join(" ")));
+        }
+    }
+    // Who is one of the table's users by now: everybody, members and superusers are.
+    let made = roles::of_all_tables()?.into_iter().filter(|c| !needed.contains(c));
+    let commands: Vec<String> = renamed.into_iter().chain(made).chain(changed).collect();
+    dependencies::make_roles(&groups, &commands)
+}
+
+fn rename(old: &str, new: &str) -> String {
+    let there = format!("{} AND NOT {}", roles::is_there(old), roles::is_there(new));
+    conditional(&there, &format!("ALTER ROLE {} RENAME TO {}", quote_ident(old), quote_ident(new)))
+}
+
+fn alter(name: &str, attributes: &str) -> String {
+    conditional(&roles::is_there(name), &format!("ALTER ROLE {} {attributes}", quote_ident(name)))
+}
+
+fn conditional(condition: &str, command: &str) -> String {
+    format!("DO {}", quote_literal(&format!("BEGIN IF {condition} THEN {command}; END IF; END")))
+}
