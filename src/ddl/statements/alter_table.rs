@@ -112,8 +112,10 @@ fn manage_referenced(statement: crate::pg::tree::Tree) -> Result<()> {
     Ok(())
 }
 
+/// Does nothing for a table that an earlier key of the same statement has brought in.
 fn manage(oid: Oid) -> Result<()> {
     if relation::kind(oid) != b'r'
+        || catalog::table(oid).is_some()
         || !crate::settings::enable_local_reference_table_foreign_keys()
         || info::Relation::load(oid)?.persistence == b't'
     {

@@ -1,0 +1,7 @@
+-- Tables as object-relational mappers make them, and what they do with these.
+CREATE TABLE author (id SERIAL PRIMARY KEY, name TEXT UNIQUE);
+-- @reference author
+CREATE TABLE publisher (id SERIAL PRIMARY KEY, name TEXT UNIQUE);
+-- @reference publisher
+INSERT INTO author (name) VALUES ('a'), ('b'), ('c');
+INSERT INTO publisher (name) VALUES ('p'), ('q');
