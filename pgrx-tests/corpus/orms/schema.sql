@@ -5,3 +5,5 @@ CREATE TABLE publisher (id SERIAL PRIMARY KEY, name TEXT UNIQUE);
 -- @reference publisher
 INSERT INTO author (name) VALUES ('a'), ('b'), ('c');
 INSERT INTO publisher (name) VALUES ('p'), ('q');
+CREATE TABLE note (id INT, body TEXT, during INT4RANGE);
+-- @distribute note id
