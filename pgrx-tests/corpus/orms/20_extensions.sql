@@ -26,3 +26,12 @@ DROP INDEX note_trgm, note_sound;
 CREATE EXTENSION citext;
 ALTER TABLE note DROP sound, ALTER body TYPE citext;
 SELECT id FROM note WHERE body = 'ONE';
+-- A collation that comes to a column later, beside the same type.
+CREATE COLLATION case_insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+ALTER TABLE author ALTER COLUMN name TYPE TEXT COLLATE case_insensitive;
+ALTER TABLE task ADD COLUMN c VARCHAR(10) DEFAULT 'x';
+ALTER TABLE task ALTER COLUMN c TYPE VARCHAR(20) COLLATE case_insensitive USING c::VARCHAR(20);
+SELECT name FROM author WHERE name = 'A';
+SELECT count(*) FROM task WHERE c = 'X';
+ALTER TABLE author ALTER COLUMN name TYPE TEXT;
+ALTER TABLE task DROP COLUMN c;

@@ -242,7 +242,10 @@ fn ensure_types(m: &Managed, before: &State, after: &State) -> Result<()> {
     let changed: Vec<Column> = after
         .columns
         .iter()
-        .filter(|c| before.columns.iter().any(|b| b.attno == c.attno && b.typ != c.typ))
+        .filter(|c| {
+            let other = |b: &Column| b.typ != c.typ || b.collation != c.collation;
+            before.columns.iter().any(|b| b.attno == c.attno && other(b))
+        })
         .cloned()
         .collect();
     let groups = crate::ddl::send::groups_of(&m.table);
