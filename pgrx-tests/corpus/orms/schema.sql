@@ -7,3 +7,6 @@ INSERT INTO author (name) VALUES ('a'), ('b'), ('c');
 INSERT INTO publisher (name) VALUES ('p'), ('q');
 CREATE TABLE note (id INT, body TEXT, during INT4RANGE);
 -- @distribute note id
+CREATE TABLE task (k INT PRIMARY KEY, v INT);
+-- @distribute task k
+INSERT INTO task SELECT i, i FROM generate_series(1, 20) i;
