@@ -10,3 +10,6 @@ CREATE TABLE note (id INT, body TEXT, during INT4RANGE);
 CREATE TABLE task (k INT PRIMARY KEY, v INT);
 -- @distribute task k
 INSERT INTO task SELECT i, i FROM generate_series(1, 20) i;
+CREATE TABLE tenant (t INT, id INT, PRIMARY KEY (t, id));
+-- @distribute tenant t
+INSERT INTO tenant SELECT i % 3, i FROM generate_series(1, 9) i;
