@@ -29,3 +29,19 @@ DELETE FROM tenant WHERE t = 1 AND id = 1;
 DELETE FROM author WHERE id = 2;
 SELECT one.id, tenant.id, author.name FROM one LEFT JOIN author ON author.id = one.a JOIN tenant ON tenant.t = one.t AND tenant.id = one.x ORDER BY 1, 2;
 DROP TABLE one, two, three, four;
+-- Deferred constraints, of a statement and of a block.
+CREATE TABLE five (t INT, id INT, x INT, PRIMARY KEY (t, id), FOREIGN KEY (t, x) REFERENCES tenant DEFERRABLE INITIALLY DEFERRED);
+DO $$ BEGIN IF EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN PERFORM create_distributed_table('five', 't', colocate_with => 'tenant'); END IF; END $$;
+INSERT INTO five VALUES (1, 1, 1);
+-- @known single a shard of the very node is named
+-- @error 23503
+INSERT INTO five VALUES (1, 2, 2);
+-- @known single a shard of the very node is named
+-- @error 23503
+INSERT INTO five VALUES (1, 2, 2);
+BEGIN;
+INSERT INTO five VALUES (1, 2, 2);
+-- @known single a shard of the very node is named
+-- @error 23503
+COMMIT;
+DROP TABLE five;
