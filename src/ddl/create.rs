@@ -114,12 +114,18 @@ fn release_referencing(target: Target, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     for k in plan.keys.iter().filter(|k| k.to == plan.rel.oid && k.from != plan.rel.oid) {
-        let sql = "SELECT 1 FROM pg_dist_partition WHERE logicalrelid = $1 AND autoconverted \
-            AND partmethod = 'n' AND repmodel = 's' AND colocationid = 0";
-        if !info::rows(sql, &[spi::oid(k.from)])?.is_empty() {
-            relation::lock(k.from, pg_sys::AccessExclusiveLock);
-            super::undistribute::to_plain(k.from)?;
-        }
+        release(k.from)?;
+    }
+    Ok(())
+}
+
+/// Makes a local table that was added to the metadata along with others an ordinary one again.
+pub fn release(relid: Oid) -> Result<()> {
+    let sql = "SELECT 1 FROM pg_dist_partition WHERE logicalrelid = $1 AND autoconverted \
+        AND partmethod = 'n' AND repmodel = 's' AND colocationid = 0";
+    if !info::rows(sql, &[spi::oid(relid)])?.is_empty() {
+        relation::lock(relid, pg_sys::AccessExclusiveLock);
+        super::undistribute::to_plain(relid)?;
     }
     Ok(())
 }

@@ -85,7 +85,8 @@ pub fn ensure_columns(columns: &[Column], groups: &[i32]) -> Result<()> {
 }
 
 /// Makes sure that all nodes have the user's types, collations and functions that the indexes, constraints,
-/// generated columns, policies and statistics of a table with shards on these groups are made with.
+/// generated columns, policies and statistics of a table with shards on these groups are made with, and the
+/// extensions from which they have operator classes and the like.
 pub fn ensure_used(table: Oid, groups: &[i32]) -> Result<()> {
     if remote(groups)?.is_empty() {
         return Ok(());
@@ -122,7 +123,9 @@ fn used(tables: &str, params: &[Param], columns: bool) -> Result<Objects> {
         SELECT d.refclassid, d.refobjid FROM parts p \
             JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid AND d.refobjid >= 16384 \
             AND d.refclassid IN \
-                ('pg_type'::regclass, 'pg_collation'::regclass, 'pg_proc'::regclass) \
+                ('pg_type'::regclass, 'pg_collation'::regclass, 'pg_proc'::regclass, \
+                'pg_opclass'::regclass, 'pg_operator'::regclass, 'pg_ts_config'::regclass, \
+                'pg_ts_dict'::regclass) \
         UNION SELECT 'pg_type'::regclass::oid, typ FROM columns WHERE typ >= 16384 \
         UNION SELECT 'pg_collation'::regclass::oid, collated FROM columns WHERE collated >= 16384 \
         ORDER BY 1 DESC, 2"

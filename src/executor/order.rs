@@ -19,7 +19,7 @@
 use super::tasks::Task;
 use crate::catalog::{self, Kind, Table};
 use crate::ddl::info;
-use crate::error::Result;
+use crate::error::{sqlstate, Error, Result};
 use crate::pg::shard_lock::{self, Class, Level};
 use crate::pg::{invalidation, relation};
 use crate::plan::{Apply, DistPlan, Operation, Target};
@@ -71,14 +71,30 @@ impl Needs {
     }
 
     /// Takes the locks. True when the metadata has changed meanwhile.
-    fn take(self) -> bool {
+    fn take(self, nowait: bool) -> Result<bool> {
         let before = catalog::generation();
         for ((class, number), level) in self.0 {
-            shard_lock::lock(class, number, level);
+            if !nowait {
+                shard_lock::lock(class, number, level);
+            } else if !shard_lock::try_lock(class, number, level)? {
+                return Err(not_available(class, number));
+            }
         }
         invalidation::accept();
-        catalog::generation() != before
+        Ok(catalog::generation() != before)
     }
+}
+
+/// The error of NOWAIT. Which of the rows others have locked is known to the nodes only.
+fn not_available(class: Class, number: u64) -> Error {
+    let relid = match class {
+        Class::Table => Some(Oid::from(number as u32)),
+        _ => catalog::relation_of_shard(number as i64),
+    };
+    let name = relid.map(info::name_of).unwrap_or_default();
+    let message = format!("could not obtain lock on row in relation \"{name}\"");
+    Error::new(sqlstate::LOCK_NOT_AVAILABLE, message)
+        .detail("Another transaction writes or locks rows of the same shards.")
 }
 
 /// Takes the locks that the tasks of a plan need. True when the metadata has changed meanwhile:
@@ -103,7 +119,7 @@ pub fn lock(plan: &DistPlan, tasks: &[Task]) -> Result<bool> {
         needs.add_table(&table, Part::Some(&at), shared);
         add_relatives(&mut needs, &table, Part::Some(&at), plan)?;
     }
-    Ok(needs.take())
+    needs.take(plan.nowait)
 }
 
 /// Takes the locks for all rows that a plan may write, before it reads any.
@@ -124,8 +140,7 @@ pub fn lock_table(relid: Oid, append: bool) -> Result<()> {
     let mut needs = Needs::default();
     needs.add_table(&table, Part::All, adds_beside_others(&plan, &table));
     add_relatives(&mut needs, &table, Part::All, &plan)?;
-    needs.take();
-    Ok(())
+    needs.take(false).map(|_| ())
 }
 
 /// Whether the first copy of each shard has to be written before the others.

@@ -408,7 +408,9 @@ impl Exec {
                     conn.current += 1;
                 }
                 Message::Error(e) => {
-                    let shard = conn.tasks.get(conn.current).map_or(0, |t| t.shard);
+                    // Deferred constraints of a transaction of its own speak after the last task.
+                    let task = conn.tasks.get(conn.current).or(conn.tasks.last());
+                    let shard = task.map_or(0, |t| t.shard);
                     let error = crate::ddl::unshard::unshard_error(e, shard);
                     let error = outcome::of_whom(error, &self.interrupted);
                     self.failed = Some(Failure { error: error.clone(), of_node: true });

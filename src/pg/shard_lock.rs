@@ -4,8 +4,13 @@
 //! user is ever the same. Waiting for one reacts to cancel, `lock_timeout` and `statement_timeout`,
 //! is seen in `pg_locks` and takes part in the detection of deadlocks, here and over nodes.
 
-use super::guard;
+use super::{guard, guc, wait};
+use crate::error::Result;
 use pgrx::pg_sys;
+use std::time::{Duration, Instant};
+
+/// Between two attempts of [`try_lock`].
+const PAUSE_MS: i64 = 5;
 
 /// What a number stands for. The values are `objsubid` in `pg_locks`; PostgreSQL's own functions
 /// use 1 and 2.
@@ -46,6 +51,26 @@ impl Level {
 
 /// Takes a lock until the end of the transaction.
 pub fn lock(class: Class, number: u64, level: Level) {
+    acquire(class, number, level, false);
+}
+
+/// Takes a lock until the end of the transaction. False when others have had it for longer than
+/// transactions that get on with their work do (`deadlock_timeout`).
+pub fn try_lock(class: Class, number: u64, level: Level) -> Result<bool> {
+    let limit = Duration::from_millis(guc::deadlock_timeout().max(0) as u64);
+    let since = Instant::now();
+    let pause = wait::WaitSet::new(0);
+    while !acquire(class, number, level, true) {
+        if since.elapsed() >= limit {
+            return Ok(false);
+        }
+        pause.wait(PAUSE_MS, |_| {})?;
+        wait::check_for_interrupts()?;
+    }
+    Ok(true)
+}
+
+fn acquire(class: Class, number: u64, level: Level, nowait: bool) -> bool {
     // SAFETY: reads a global that is set since the connection was made.
     let database = unsafe { pg_sys::MyDatabaseId };
     let tag = pg_sys::LOCKTAG {
@@ -58,5 +83,6 @@ pub fn lock(class: Class, number: u64, level: Level) {
     };
     let mode = level.mode() as i32;
     // SAFETY: waits for the lock; errors become panics. The lock is the transaction's.
-    unsafe { guard::call(|| pg_sys::LockAcquire(&tag, mode, false, false)) };
+    let result = unsafe { guard::call(|| pg_sys::LockAcquire(&tag, mode, false, nowait)) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }

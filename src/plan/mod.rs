@@ -119,6 +119,8 @@ pub struct DistPlan {
     pub volatile: bool,
     /// Tables that are written, or whose rows are locked (OIDs).
     pub locks: Vec<u32>,
+    /// Rows that others have locked are an error (NOWAIT).
+    pub nowait: bool,
     /// Nothing but new rows is written, and a conflict with other rows is an error.
     pub append: bool,
     /// Value of the distribution column of a single-shard plan, where statistics ask for it.
@@ -150,6 +152,7 @@ impl DistPlan {
             insert: false,
             volatile: false,
             locks: vec![table],
+            nowait: false,
             append,
             tenant: None,
             check_as: Vec::new(),

@@ -111,6 +111,7 @@ fn rows_of(number: u64, columns: List<TargetEntry>) -> Result<RangeTblEntry> {
         insert: false,
         volatile: false,
         locks: Vec::new(),
+        nowait: false,
         append: false,
         tenant: None,
         check_as: Vec::new(),

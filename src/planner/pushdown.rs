@@ -63,6 +63,7 @@ pub fn dist_plan(q: Query, place: Place) -> Result<(DistPlan, Values)> {
         insert: false,
         volatile: operation == Operation::Select && q.node().contains(ship::is_volatile),
         locks: locked_tables(q),
+        nowait: has_nowait(q),
         append: q.command_type() == CmdType::CMD_INSERT
             && q.on_conflict().is_none()
             && !q.has_modifying_cte(),
@@ -78,6 +79,11 @@ fn locked_tables(q: Query) -> Vec<u32> {
     let marks = q.row_marks();
     let marked = marks.iter().filter_map(|m| q.entry(m.rti())).filter_map(ours);
     q.target().and_then(ours).into_iter().chain(marked).collect()
+}
+
+/// Whether a query shall fail where rows are locked already.
+pub fn has_nowait(q: Query) -> bool {
+    q.row_marks().iter().any(|m| m.wait_policy() == pg_sys::LockWaitPolicy::LockWaitError)
 }
 
 fn is_single(t: &Target) -> bool {

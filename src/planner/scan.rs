@@ -278,6 +278,7 @@ fn table_query(
         } else {
             vec![u32::from(table.relid)]
         },
+        nowait: pushdown::has_nowait(q),
         append: false,
         tenant: None,
         check_as: deparsed.check_as,

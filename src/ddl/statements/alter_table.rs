@@ -16,7 +16,7 @@ use crate::hooks::utility::Call;
 use crate::pg::fmgr::{quote_ident, quote_literal};
 use crate::pg::rows::TableScan;
 use crate::pg::statement::{AlterCommand, Name, Option_};
-use crate::pg::{relation, spi};
+use crate::pg::{relation, session, spi};
 use pgrx::pg_sys::AlterTableType as At;
 use pgrx::pg_sys::{ConstrType, Oid};
 
@@ -29,6 +29,14 @@ pub fn alter_table(mut call: Call) -> Result<()> {
     }
     if relation::kind(oid) == b'c' {
         types::refuse_composite(oid)?;
+    }
+    // A foreign key to a reference table has made it managed; one to a distributed table tells that it is
+    // to be distributed itself.
+    if catalog::table(oid).is_some_and(|t| t.kind == Kind::Local)
+        && names_distributed(statement).is_some()
+    {
+        session::require_owner(oid, &info::name_of(oid))?;
+        convert::release(oid)?;
     }
     if catalog::table(oid).is_none() {
         before_alter_local(statement, oid)?;
@@ -83,13 +91,14 @@ fn before_alter_local(statement: crate::pg::tree::Tree, oid: Oid) -> Result<()> 
     {
         return Err(not_supported("inheritance", &info::name_of(t.relid)));
     }
+    let waits = refers_to_distributed(oid)? || names_distributed(statement).is_some();
     for name in statement.referenced_tables() {
         let Some(t) = name.find().and_then(catalog::table) else { continue };
-        if t.kind == Kind::Reference {
+        if t.kind == Kind::Reference && !waits {
             manage(oid)?;
-        } else if relation::kind(oid) == b'r' && has_rows(oid)? {
+        } else if waits && relation::kind(oid) == b'r' && has_rows(oid)? {
             let local = info::name_of(oid);
-            let other = info::name_of(t.relid);
+            let other = info::name_of(names_distributed(statement).unwrap_or(t.relid));
             return Err(Error::unsupported(format!(
                 "local table \"{local}\" cannot reference distributed table \"{other}\""
             ))
@@ -97,6 +106,21 @@ fn before_alter_local(statement: crate::pg::tree::Tree, oid: Oid) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// A distributed table that a statement makes a table refer to.
+fn names_distributed(statement: crate::pg::tree::Tree) -> Option<Oid> {
+    statement.referenced_tables().iter().filter_map(|n| n.find()).find(|o| is_distributed(*o))
+}
+
+/// Whether a table waits for its own distribution, since it refers to a distributed one.
+fn refers_to_distributed(oid: Oid) -> Result<bool> {
+    let keys = info::foreign_keys(oid)?;
+    Ok(keys.iter().any(|k| k.from == oid && is_distributed(k.to)))
+}
+
+fn is_distributed(oid: Oid) -> bool {
+    catalog::table(oid).is_some_and(|t| matches!(t.kind, Kind::Hash | Kind::Single))
 }
 
 /// Tables of this server that a managed local table is to reference are managed too, as when it
@@ -112,8 +136,10 @@ fn manage_referenced(statement: crate::pg::tree::Tree) -> Result<()> {
     Ok(())
 }
 
+/// Does nothing for a table that an earlier key of the same statement has brought in.
 fn manage(oid: Oid) -> Result<()> {
     if relation::kind(oid) != b'r'
+        || catalog::table(oid).is_some()
         || !crate::settings::enable_local_reference_table_foreign_keys()
         || info::Relation::load(oid)?.persistence == b't'
     {
@@ -240,7 +266,10 @@ fn ensure_types(m: &Managed, before: &State, after: &State) -> Result<()> {
     let changed: Vec<Column> = after
         .columns
         .iter()
-        .filter(|c| before.columns.iter().any(|b| b.attno == c.attno && b.typ != c.typ))
+        .filter(|c| {
+            let other = |b: &Column| b.typ != c.typ || b.collation != c.collation;
+            before.columns.iter().any(|b| b.attno == c.attno && other(b))
+        })
         .cloned()
         .collect();
     let groups = crate::ddl::send::groups_of(&m.table);

@@ -140,6 +140,7 @@ fn statement(table: &Table, pieces: Vec<Piece>, columns: Vec<Column>) -> DistPla
         insert: false,
         volatile: false,
         locks: vec![anchor],
+        nowait: false,
         append: false,
         tenant: None,
         check_as: Vec::new(),
