@@ -37,4 +37,17 @@ fn changes_of_roles_reach_the_nodes() {
     // Another one of the same name.
     c.run("ALTER ROLE roles_super SUPERUSER; DROP ROLE roles_super; CREATE ROLE roles_super LOGIN");
     assert_eq!(count("roles_super"), "0 ");
+    // Only here.
+    let there = |what: &str| {
+        let sql = format!("SELECT count(*) FROM pg_roles WHERE rolname = 'roles_here' AND {what}");
+        cl.workers[0].connect(db).value(&sql)
+    };
+    c.run("SET citus.enable_create_role_propagation = off; CREATE ROLE roles_here LOGIN");
+    assert_eq!(there("true"), "0");
+    c.run("DROP ROLE roles_here; RESET citus.enable_create_role_propagation");
+    c.run("CREATE ROLE roles_here LOGIN; SET citus.enable_alter_role_propagation = off");
+    c.run("ALTER ROLE roles_here NOINHERIT");
+    assert_eq!(there("rolinherit"), "1");
+    c.run("RESET citus.enable_alter_role_propagation; ALTER ROLE roles_here NOLOGIN");
+    assert_eq!(there("NOT rolcanlogin"), "1");
 }

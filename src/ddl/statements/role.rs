@@ -8,6 +8,8 @@ use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{quote_ident, quote_literal};
 use crate::pg::relation;
+use crate::settings;
+use pgrx::pg_sys::NodeTag;
 
 /// What nodes need to know of a role.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,7 +42,11 @@ pub fn change_role(call: Call) -> Result<()> {
     let groups = catalog::other_groups()?;
     // Others may change other roles meanwhile.
     let Some(name) = call.statement().changed_role() else { return plainly(&call) };
-    if groups.is_empty() || !catalog::any_tables() {
+    let follow = match call.statement().tag() {
+        NodeTag::T_CreateRoleStmt => settings::enable_create_role_propagation(),
+        _ => settings::enable_alter_role_propagation(),
+    };
+    if groups.is_empty() || !catalog::any_tables() || !follow {
         return plainly(&call);
     }
     let (before, needed) = (Role::all()?, roles::of_all_tables()?);
