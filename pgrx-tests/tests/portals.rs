@@ -237,3 +237,20 @@ fn as_many_parameters_as_there_can_be() {
         }
     }
 }
+
+/// Rows of a scrollable cursor are kept above the plan, and EXPLAIN finds the names of its columns.
+#[test]
+fn scrollable_cursors_can_be_explained() {
+    let both = both("scroll");
+    let mut c = both.session("d", &[]);
+    for query in ["SELECT k, v || '!' AS w FROM d WHERE k = 1", "SELECT k, v FROM d ORDER BY v"] {
+        let rows = c.rows(&format!("EXPLAIN (VERBOSE) DECLARE c SCROLL CURSOR FOR {query}"));
+        assert!(!rows.is_empty());
+        c.run(&format!("BEGIN; DECLARE c SCROLL CURSOR FOR {query}"));
+        let last = c.rows("FETCH LAST FROM c");
+        let before = c.rows("FETCH PRIOR FROM c");
+        assert_eq!(c.rows("FETCH NEXT FROM c"), last);
+        assert_ne!(before, last);
+        c.run("COMMIT");
+    }
+}

@@ -338,7 +338,7 @@ fn passwords_come_from_the_catalog() {
     for node in CLUSTER.nodes() {
         for (role, method) in [("r_scram", "scram-sha-256"), ("r_md5", "md5")] {
             node.connect(&name).run(&format!(
-                "SET citus.enable_ddl_propagation = off; SET password_encryption = '{method}';
+                "SET citus.enable_create_role_propagation = off; SET password_encryption = '{method}';
                  CREATE ROLE {role} LOGIN PASSWORD 'a''b c'"
             ));
         }
@@ -447,7 +447,7 @@ fn roles_without_login_reach_the_nodes() {
     let (name, mut c) = database("roles");
     for node in CLUSTER.nodes() {
         node.connect(&name).run(
-            "SET citus.enable_ddl_propagation = off;
+            "SET citus.enable_create_role_propagation = off;
              CREATE ROLE r_group NOLOGIN; CREATE ROLE r_member LOGIN; GRANT r_group TO r_member",
         );
     }

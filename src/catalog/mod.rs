@@ -22,7 +22,7 @@ pub use nodes::{
 };
 pub use secrets::{forget_own_secret, forget_secret, make_own_secret, remember_secret, secret_of};
 pub use tables::{
-    any_tables, has_rows, relation_of_shard, table, was_managed, was_placed, Key, Kind, Placement,
-    Shard, Table,
+    any_tables, has_tables, relation_of_shard, table, was_managed, was_placed, Key, Kind,
+    Placement, Shard, Table,
 };
 pub use uses::is_used;

@@ -5,7 +5,7 @@ use crate::model::ranges;
 use crate::pg::hash::Hasher;
 use crate::pg::query::{self, Var};
 use crate::pg::snapshot::Fixed;
-use crate::pg::{scan, xact};
+use crate::pg::{scan, session, xact};
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -244,15 +244,16 @@ pub fn any_tables() -> bool {
         return known;
     }
     let Some(o) = oids() else { return false };
-    let any = has_rows(o.partition);
+    let mut any = false;
+    scan::rows(o.partition, None, &[], |_| any = true);
     ANY.with(|c| c.set((now, any)));
     any
 }
 
-/// Whether there are rows in a catalog.
-pub fn has_rows(relid: Oid) -> bool {
+/// Whether `pg_dist_partition`, by its OID, has rows of tables that exist.
+pub fn has_tables(partition: Oid) -> bool {
     let mut any = false;
-    scan::rows(relid, None, &[], |_| any = true);
+    scan::rows(partition, None, &[], |r| any |= session::relation_name(r.oid(1)).is_some());
     any
 }
 

@@ -114,20 +114,56 @@ fn release_referencing(target: Target, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     for k in plan.keys.iter().filter(|k| k.to == plan.rel.oid && k.from != plan.rel.oid) {
-        release(k.from)?;
+        if is_along(k.from)? {
+            release(k.from)?;
+        }
     }
     Ok(())
 }
 
-/// Makes a local table that was added to the metadata along with others an ordinary one again.
-pub fn release(relid: Oid) -> Result<()> {
+/// Whether a local table was added to the metadata along with others.
+fn is_along(relid: Oid) -> Result<bool> {
     let sql = "SELECT 1 FROM pg_dist_partition WHERE logicalrelid = $1 AND autoconverted \
         AND partmethod = 'n' AND repmodel = 's' AND colocationid = 0";
-    if !info::rows(sql, &[spi::oid(relid)])?.is_empty() {
-        relation::lock(relid, pg_sys::AccessExclusiveLock);
-        super::undistribute::to_plain(relid)?;
+    Ok(!info::rows(sql, &[spi::oid(relid)])?.is_empty())
+}
+
+/// Makes a local table that was added to the metadata along with others an ordinary one again, and before
+/// it those that reference it: their keys hold between shards or between tables.
+pub fn release(relid: Oid) -> Result<()> {
+    let sql = "SELECT autoconverted FROM pg_dist_partition WHERE logicalrelid = $1 \
+        AND partmethod = 'n' AND repmodel = 's' AND colocationid = 0";
+    let Some(own) = info::rows(sql, &[spi::oid(relid)])?.pop() else { return Ok(()) };
+    if !own.bool(0) {
+        return Err(Error::unsupported(format!(
+            "local table \"{}\" is in the metadata and cannot wait for its distribution",
+            info::name_of(relid)
+        ))
+        .hint("Run undistribute_table for it, and add the foreign key then."));
     }
-    Ok(())
+    relation::lock(relid, pg_sys::AccessExclusiveLock);
+    let mut all = vec![relid];
+    let mut at = 0;
+    while let Some(t) = all.get(at).copied() {
+        at += 1;
+        for k in info::foreign_keys(t)?.iter().filter(|k| k.to == t) {
+            if all.contains(&k.from) {
+                continue;
+            }
+            let Some(row) = info::rows(sql, &[spi::oid(k.from)])?.pop() else { continue };
+            if !row.bool(0) {
+                return Err(Error::unsupported(format!(
+                    "local table \"{}\", which is in the metadata, references \"{}\"",
+                    info::name_of(k.from),
+                    info::name_of(t)
+                ))
+                .hint("Run undistribute_table for it first."));
+            }
+            relation::lock(k.from, pg_sys::AccessExclusiveLock);
+            all.push(k.from);
+        }
+    }
+    all.into_iter().rev().try_for_each(super::undistribute::to_plain)
 }
 
 fn check_options(request: &Request) -> Result<()> {

@@ -67,7 +67,7 @@ pub fn leave_schema(schema: &str) -> Result<()> {
 /// say), which would leave the tables behind, empty.
 pub fn refuse_without_metadata(relid: Oid) {
     let ours = |r: (String, String)| r.0 == "pg_catalog" && r.1 == "pg_dist_partition";
-    if session::relation_name(relid).is_some_and(ours) && catalog::has_rows(relid) {
+    if session::relation_name(relid).is_some_and(ours) && catalog::has_tables(relid) {
         let hint = "Run undistribute_table for the tables that it manages, or drop them first.";
         needed().hint(hint).raise();
     }

@@ -26,7 +26,7 @@ pub fn drop_unused(groups: &[i32], statements: &[String]) -> Result<()> {
     let one = |sql: &String| {
         format!(
             "BEGIN {sql}; EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege \
-             OR undefined_object OR undefined_function OR invalid_schema_name THEN NULL; END; "
+             OR undefined_object OR undefined_function OR wrong_object_type OR invalid_schema_name THEN NULL; END; "
         )
     };
     on_nodes(groups, &format!("BEGIN {}END", statements.iter().map(one).collect::<String>()))

@@ -73,11 +73,12 @@ impl Needs {
     /// Takes the locks. True when the metadata has changed meanwhile.
     fn take(self, nowait: bool) -> Result<bool> {
         let before = catalog::generation();
+        let deadline = nowait.then(shard_lock::deadline);
         for ((class, number), level) in self.0 {
-            if !nowait {
-                shard_lock::lock(class, number, level);
-            } else if !shard_lock::try_lock(class, number, level)? {
-                return Err(not_available(class, number));
+            match deadline {
+                None => shard_lock::lock(class, number, level),
+                Some(deadline) if shard_lock::try_lock(class, number, level, deadline)? => (),
+                Some(_) => return Err(not_available(class, number)),
             }
         }
         invalidation::accept();

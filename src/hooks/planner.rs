@@ -87,9 +87,19 @@ unsafe fn make_scrollable(stmt: *mut PlannedStmt) {
     unsafe {
         let plan = (*stmt).planTree;
         guard::call(|| {
-            if !plan.is_null() && !pg_sys::ExecSupportsBackwardScan(plan) {
-                (*stmt).planTree = pg_sys::materialize_finished_plan(plan);
+            if plan.is_null() || pg_sys::ExecSupportsBackwardScan(plan) {
+                return;
             }
+            let material = pg_sys::materialize_finished_plan(plan);
+            // Outputs of a finished plan are called by their numbers above it.
+            let mut outputs = std::ptr::null_mut();
+            for output in nodes::iter::<pg_sys::TargetEntry>((*plan).targetlist) {
+                let own = pg_sys::flatCopyTargetEntry(output);
+                (*own).expr = pg_sys::makeVarFromTargetEntry(pg_sys::OUTER_VAR, output).cast();
+                outputs = pg_sys::lappend(outputs, own.cast());
+            }
+            (*material).targetlist = outputs;
+            (*stmt).planTree = material;
         });
     }
 }

@@ -54,20 +54,26 @@ pub fn lock(class: Class, number: u64, level: Level) {
     acquire(class, number, level, false);
 }
 
-/// Takes a lock until the end of the transaction. False when others have had it for longer than
-/// transactions that get on with their work do (`deadlock_timeout`).
-pub fn try_lock(class: Class, number: u64, level: Level) -> Result<bool> {
-    let limit = Duration::from_millis(guc::deadlock_timeout().max(0) as u64);
-    let since = Instant::now();
+/// Until when a statement that shall not wait waits for locks: longer than transactions that get on with
+/// their work have them (`deadlock_timeout`).
+pub fn deadline() -> Instant {
+    Instant::now() + Duration::from_millis(guc::deadlock_timeout().max(0) as u64)
+}
+
+/// Takes a lock until the end of the transaction. False when others have it until the deadline.
+pub fn try_lock(class: Class, number: u64, level: Level, deadline: Instant) -> Result<bool> {
+    if acquire(class, number, level, true) {
+        return Ok(true);
+    }
     let pause = wait::WaitSet::new(0);
-    while !acquire(class, number, level, true) {
-        if since.elapsed() >= limit {
-            return Ok(false);
-        }
+    while Instant::now() < deadline {
         pause.wait(PAUSE_MS, |_| {})?;
         wait::check_for_interrupts()?;
+        if acquire(class, number, level, true) {
+            return Ok(true);
+        }
     }
-    Ok(true)
+    Ok(false)
 }
 
 fn acquire(class: Class, number: u64, level: Level, nowait: bool) -> bool {

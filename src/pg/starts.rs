@@ -12,7 +12,7 @@
 //! a standby and its primary, of a backup and what it was made of.
 
 use super::shmem::Table;
-use super::{procs, server, xact};
+use super::{guard, procs, server};
 use crate::error::{sqlstate, Error, Result};
 use pgrx::pg_sys;
 use std::fs;
@@ -26,8 +26,8 @@ const NEW_FILE: &str = "pg_citus_starts.tmp";
 /// Starts that are kept. What asks for one is a transaction that somebody has yet to finish.
 const KEPT: usize = 1000;
 
-/// The number of this start, once it is known.
-pub(crate) static TABLE: Table<1> = Table::new(c"citus_starts", || 1);
+/// The number of this start, once it is known, and the first id that was handed out since.
+pub(crate) static TABLE: Table<2> = Table::new(c"citus_starts", || 1);
 
 /// A transaction of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,8 +63,21 @@ struct Start {
 /// The number of this start of the server; found out and kept when nobody has done so.
 ///
 /// # Errors
-/// The file cannot be written, or the server is in recovery, where there are no ids.
+/// The server is in recovery, where there are no ids.
 pub fn current() -> Result<u64> {
+    this().map(|s| s.number)
+}
+
+/// To be called before a transaction commits or is prepared, whatever it has done.
+pub fn before_commit() -> Result<()> {
+    // SAFETY: looks at shared memory.
+    if known().is_some() || unsafe { pg_sys::RecoveryInProgress() } {
+        return Ok(());
+    }
+    this().map(|_| ())
+}
+
+fn this() -> Result<Start> {
     if let Some(known) = known() {
         return Ok(known);
     }
@@ -75,50 +88,38 @@ pub fn current() -> Result<u64> {
             "the server is in recovery and has no transactions of its own",
         ));
     }
-    TABLE
-        .locked(true, || match known() {
-            Some(known) => Ok(known),
-            None => begin(),
-        })
-        .unwrap_or_else(|| Err(io::Error::other("there is no shared memory")))
-        .map_err(|e| {
-            let code = match e.kind() {
-                io::ErrorKind::StorageFull => sqlstate::DISK_FULL,
-                _ => sqlstate::IO_ERROR,
-            };
-            Error::new(code, format!("could not write file \"{FILE}\": {e}"))
-        })
-}
-
-fn known() -> Option<u64> {
-    let [word] = TABLE.slots().first()?;
-    Some(word.load(Ordering::Acquire)).filter(|number| *number != 0)
-}
-
-/// To be called before a transaction commits or is prepared, whatever it has done.
-pub fn before_commit() -> Result<()> {
-    // SAFETY: looks at shared memory.
-    if known().is_some() || unsafe { pg_sys::RecoveryInProgress() } {
-        return Ok(());
+    let begun = TABLE.locked(true, || known().map_or_else(begin, |known| (known, Ok(()))));
+    let (start, kept) = begun.ok_or_else(|| Error::internal("there is no shared memory"))?;
+    if let Err(e) = kept {
+        // Nobody can do without commits, even less on a full disk. Without this start in the file only an
+        // id is mistaken that a crash has taken before it and that is asked for after the next one.
+        let message = format!("could not write file \"{FILE}\": {e}");
+        guard::warning(&Error::new(sqlstate::IO_ERROR, message));
     }
-    match current() {
-        // It takes no id: the next transaction tries again.
-        Err(_) if !xact::has_written() && !xact::notifies() => Ok(()),
-        other => other.map(|_| ()),
-    }
+    Ok(start)
 }
 
-/// The first transaction since the start is about to commit.
-fn begin() -> io::Result<u64> {
-    let mut starts = read()?;
-    let last = starts.last().map_or(0, |s| s.number);
+fn known() -> Option<Start> {
+    let [number, first] = TABLE.slots().first()?;
+    let number = Some(number.load(Ordering::Acquire)).filter(|number| *number != 0)?;
+    Some(Start { number, first: first.load(Ordering::Relaxed) })
+}
+
+/// The first transaction since the start is about to commit; and whether that is on disk.
+fn begin() -> (Start, io::Result<()>) {
+    let starts = read();
+    let last = starts.as_ref().ok().and_then(|s| s.last()).map_or(0, |s| s.number);
     let number = server::now_seconds().max(last + 1);
-    starts.push(Start { number, first: procs::first_running_id() });
-    write(starts.get(starts.len().saturating_sub(KEPT)..).unwrap_or_default())?;
-    if let Some([word]) = TABLE.slots().first() {
-        word.store(number, Ordering::Release);
+    let start = Start { number, first: procs::first_running_id() };
+    let kept = starts.and_then(|mut all| {
+        all.push(start);
+        write(all.get(all.len().saturating_sub(KEPT)..).unwrap_or_default())
+    });
+    if let Some([number, first]) = TABLE.slots().first() {
+        first.store(start.first, Ordering::Relaxed);
+        number.store(start.number, Ordering::Release);
     }
-    Ok(number)
+    (start, kept)
 }
 
 fn read() -> io::Result<Vec<Start>> {
@@ -163,14 +164,17 @@ fn write(starts: &[Start]) -> io::Result<()> {
 /// Whether a crash has taken a transaction of this server, and its id may be another one's; `None` when
 /// that cannot be told: the server is a copy of an earlier time than the one that handed out the id.
 pub fn is_lost(transaction: TransactionId) -> Result<Option<bool>> {
-    let now = current()?;
-    if transaction.start == now {
+    let now = this()?;
+    if transaction.start == now.number {
         return Ok(Some(false));
     }
-    let starts = read().map_err(|e| {
+    let mut starts = read().map_err(|e| {
         Error::new(sqlstate::IO_ERROR, format!("could not read file \"{FILE}\": {e}"))
     })?;
-    Ok(judge(&starts, transaction, now))
+    if !starts.contains(&now) {
+        starts.push(now);
+    }
+    Ok(judge(&starts, transaction, now.number))
 }
 
 fn judge(starts: &[Start], transaction: TransactionId, now: u64) -> Option<bool> {

@@ -176,11 +176,6 @@ pub fn may_notify(yes: bool) {
     NOTIFIES.set(yes);
 }
 
-/// Whether the transaction may send notifications.
-pub fn notifies() -> bool {
-    NOTIFIES.get()
-}
-
 /// Gives a transaction that may send notifications an id. They are queued late in its commit, for
 /// which it waits for others and can fail: so it must not be somebody else who decides about it.
 pub fn count_notifications() {

@@ -6,7 +6,7 @@ mod template;
 
 pub use apply::{Apply, Check, Moves, Route, Sent, Step, When};
 pub use prune::{By, Prune};
-pub use template::{Piece, Template};
+pub use template::{Marked, Piece, Template};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! Statement text with slots.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// A piece of a statement.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -29,6 +30,14 @@ pub struct Choice {
 }
 
 impl Choice {
+    fn new(parts: Vec<String>, shards: &[Vec<u32>]) -> Choice {
+        let numbered = shards.iter().zip(0..);
+        let mut of_shard: Vec<(u32, u32)> =
+            numbered.flat_map(|(shards, part)| shards.iter().map(move |s| (*s, part))).collect();
+        of_shard.sort_unstable();
+        Choice { parts, of_shard }
+    }
+
     /// The parts of a shard.
     fn of(&self, shard: u32) -> impl Iterator<Item = &str> {
         let first = self.of_shard.partition_point(|(s, _)| *s < shard);
@@ -39,6 +48,60 @@ impl Choice {
 
 /// What stands between the terms of a disjunction.
 const OR: &str = " OR ";
+
+/// A list in a text.
+pub struct Marked {
+    /// The marks around its parts, one more than these.
+    pub marks: Vec<String>,
+    /// The shards that get each part.
+    pub shards: Vec<Vec<u32>>,
+}
+
+/// Where marks belong: a list and a place in it.
+type Places<'a> = HashMap<&'a str, (usize, usize)>;
+
+/// Cuts a text at the marks of lists, each of which begins with `prefix` and ends with a quote.
+fn cut_lists(
+    text: &str,
+    prefix: &str,
+    lists: &[Marked],
+    places: &Places,
+    pieces: &mut Vec<Piece>,
+) -> bool {
+    let mut from = 0;
+    // The list that is open, and its parts so far.
+    let mut open: Option<(usize, Vec<String>)> = None;
+    for (start, _) in text.match_indices(prefix) {
+        let rest = text.get(start..).unwrap_or_default();
+        let len = rest.get(prefix.len()..).and_then(|r| r.find('\'')).map(|n| n + prefix.len() + 1);
+        let Some(mark) = len.and_then(|n| rest.get(..n)) else { continue };
+        let Some((list, at)) = places.get(mark).copied() else { continue };
+        let before = text.get(from..start).unwrap_or_default();
+        from = text.len() - behind_cast(rest.get(mark.len()..).unwrap_or_default()).len();
+        let (parts, last) = match &mut open {
+            None if at == 0 => {
+                pieces.push(Piece::Text(before.to_owned()));
+                open = Some((list, Vec::new()));
+                continue;
+            }
+            Some((of, parts)) if *of == list && at == parts.len() + 1 => {
+                let part = before.strip_prefix(OR).unwrap_or(before);
+                parts.push(part.strip_suffix(OR).unwrap_or(part).to_owned());
+                (std::mem::take(parts), at)
+            }
+            _ => return false,
+        };
+        match lists.get(list).filter(|l| l.marks.len() == last + 1) {
+            Some(l) => {
+                pieces.push(Piece::Choice(Choice::new(parts, &l.shards)));
+                open = None;
+            }
+            None => open = Some((list, parts)),
+        }
+    }
+    pieces.push(Piece::Text(text.get(from..).unwrap_or_default().to_owned()));
+    open.is_none()
+}
 
 /// What stands behind the cast of a mark to its type.
 fn behind_cast(text: &str) -> &str {
@@ -79,38 +142,27 @@ impl Template {
         self.cut(mark, &Piece::Name);
     }
 
-    /// Makes what stands between marks, `mark OR terms OR mark OR terms OR mark`, a choice: each part is
-    /// for some shards.
-    pub fn choose(&mut self, marks: &[String], shards: &[Vec<u32>]) {
-        let Some((first, rest)) = marks.split_first() else { return };
-        let mut of_shard: Vec<(u32, u32)> = Vec::new();
-        for (part, shards) in shards.iter().enumerate() {
-            of_shard.extend(shards.iter().map(|s| (*s, part as u32)));
+    /// Makes what stands between the marks of lists, `mark OR terms OR mark OR terms OR mark`, choices: each
+    /// part is for some shards. False when a list is not there as a whole.
+    pub fn choose(&mut self, lists: &[Marked], prefix: &str) -> bool {
+        let mut places = HashMap::new();
+        for (list, marked) in lists.iter().enumerate() {
+            let marks = marked.marks.iter().enumerate();
+            places.extend(marks.map(|(at, m)| (m.as_str(), (list, at))));
         }
-        of_shard.sort_unstable();
         let mut pieces = Vec::new();
         for p in self.pieces.drain(..) {
-            let Piece::Text(mut text) = p else {
-                pieces.push(p);
-                continue;
-            };
-            // What is sorted by may be printed twice.
-            while let Some((head, tail)) = text.split_once(first.as_str()) {
-                let mut tail = behind_cast(tail);
-                let mut parts = Vec::new();
-                for mark in rest {
-                    let Some((part, after)) = tail.split_once(mark.as_str()) else { break };
-                    let part = part.strip_prefix(OR).unwrap_or(part);
-                    parts.push(part.strip_suffix(OR).unwrap_or(part).to_owned());
-                    tail = behind_cast(after);
+            match p {
+                Piece::Text(text) if text.contains(prefix) => {
+                    if !cut_lists(&text, prefix, lists, &places, &mut pieces) {
+                        return false;
+                    }
                 }
-                pieces.push(Piece::Text(head.to_owned()));
-                pieces.push(Piece::Choice(Choice { parts, of_shard: of_shard.clone() }));
-                text = tail.to_owned();
+                other => pieces.push(other),
             }
-            pieces.push(Piece::Text(text));
         }
         self.pieces = pieces;
+        true
     }
 
     /// Puts a piece where `mark` stands.
@@ -206,16 +258,24 @@ mod tests {
             pieces: vec![
                 Piece::Table(0),
                 Piece::Text(
-                    " WHERE (M0::text OR a OR b OR M1 OR c OR M2::pg_catalog.text) END".into(),
+                    " WHERE ('M0'::text OR a OR b OR 'M1' OR c OR 'M2'::pg_catalog.text) END 'M' 'M9'".into(),
                 ),
             ],
         };
-        let marks = ["M0", "M1", "M2"].map(str::to_owned);
-        t.choose(&marks, &[vec![7], vec![3, 7]]);
+        let list = Marked {
+            marks: ["'M0'", "'M1'", "'M2'"].map(str::to_owned).into(),
+            shards: vec![vec![7], vec![3, 7]],
+        };
+        assert!(t.choose(std::slice::from_ref(&list), "'M"));
         let fill = |shard| t.fill(&mut |_, o: &mut String| o.push('t'), None, shard);
-        assert_eq!(fill(7), "t WHERE (a OR b OR c) END");
-        assert_eq!(fill(3), "t WHERE (c) END");
-        assert_eq!(fill(1), "t WHERE (false) END");
+        assert_eq!(fill(7), "t WHERE (a OR b OR c) END 'M' 'M9'");
+        assert_eq!(fill(3), "t WHERE (c) END 'M' 'M9'");
+        assert_eq!(fill(1), "t WHERE (false) END 'M' 'M9'");
+        // A mark that is not where it should be.
+        for text in ["'M0' OR a OR 'M2'", "a OR 'M1' OR b", "'M0' OR a OR 'M1' OR b", "'M0' 'M0'"] {
+            let mut t = Template { pieces: vec![Piece::Text(text.into())] };
+            assert!(!t.choose(std::slice::from_ref(&list), "'M"), "{text}");
+        }
     }
 
     #[test]

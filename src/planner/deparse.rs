@@ -42,7 +42,7 @@ fn deparsed(q: Query, values: &mut Values) -> Result<Deparsed> {
     let choices = lists::mark(q);
     let text = text(q)?;
     let mut template = cut(&text, &slots)?;
-    lists::cut(&mut template, &choices);
+    lists::cut(&mut template, &choices)?;
     // A message that binds values counts them with 16 bits.
     if values.exprs().len() > usize::from(u16::MAX) {
         let message = format!("the statement needs {} parameters on nodes", values.exprs().len());
@@ -134,6 +134,8 @@ pub struct Slot {
 
 /// What tokens begin with.
 const TOKEN: &str = "citus_";
+/// The same where they are constants.
+pub const QUOTED_TOKEN: &str = "'citus_";
 
 thread_local! { static TOKENS: Cell<u64> = const { Cell::new(0) }; }
 
@@ -143,7 +145,7 @@ pub fn token() -> String {
         t.set(t.get().wrapping_add(1));
         t.get()
     });
-    format!("{TOKEN}{:x}_{:x}_", n & 0xffff, std::process::id())
+    format!("{TOKEN}{n:x}_{:x}_", std::process::id())
 }
 
 /// The token that a text begins with.

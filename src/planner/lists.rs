@@ -7,8 +7,9 @@
 
 use super::{deparse, ship, values};
 use crate::catalog::{self, Kind as TableKind, Table};
+use crate::error::{Error, Result};
 use crate::pg::query::{self, Kind, List, Node, Query, ScalarArrayOpExpr, Visit};
-use crate::plan::Template;
+use crate::plan::{Marked, Template};
 use crate::planner::analyze::is_hash_equality;
 use pgrx::pg_sys::{BoolExprType, RTEKind};
 use rustc_hash::FxHashMap;
@@ -17,14 +18,8 @@ use std::rc::Rc;
 /// Shorter lists are left as they are.
 const LONG: usize = 16;
 
-/// A list in a text: marks around its parts, and the shards that get each part.
-pub struct Choice {
-    marks: Vec<String>,
-    shards: Vec<Vec<u32>>,
-}
-
 /// Marks the lists of a query (which is modified).
-pub fn mark(q: Query) -> Vec<Choice> {
+pub fn mark(q: Query) -> Vec<Marked> {
     let mut choices = Vec::new();
     mark_level(q, &mut choices);
     q.walk_parts(|n| {
@@ -36,7 +31,7 @@ pub fn mark(q: Query) -> Vec<Choice> {
     choices
 }
 
-fn mark_level(q: Query, choices: &mut Vec<Choice>) {
+fn mark_level(q: Query, choices: &mut Vec<Marked>) {
     let Some(from) = q.jointree() else { return };
     let quals = from.quals();
     if is_long(quals) {
@@ -60,7 +55,7 @@ fn is_long(n: Node) -> bool {
 }
 
 /// A condition with marks, where only truth matters.
-fn marked(q: Query, n: Node, choices: &mut Vec<Choice>) -> Node {
+fn marked(q: Query, n: Node, choices: &mut Vec<Marked>) -> Node {
     let terms = match n.kind() {
         Kind::BoolExpr(b) if b.boolop() == BoolExprType::OR_EXPR && b.args().len() >= LONG => {
             terms(q, b.args())
@@ -83,9 +78,9 @@ fn marked(q: Query, n: Node, choices: &mut Vec<Choice>) -> Node {
 /// Parts of a list: the terms that the same shards get.
 type Parts = Vec<(Vec<u32>, Vec<Node>)>;
 
-fn with_marks(parts: Parts, choices: &mut Vec<Choice>) -> Node {
+fn with_marks(parts: Parts, choices: &mut Vec<Marked>) -> Node {
     let mut args = Vec::new();
-    let mut choice = Choice { marks: Vec::new(), shards: Vec::new() };
+    let mut choice = Marked { marks: Vec::new(), shards: Vec::new() };
     let next = |args: &mut Vec<Node>, marks: &mut Vec<String>| {
         let token = deparse::token();
         args.push(query::text(&token));
@@ -201,6 +196,9 @@ fn table_of_key(q: Query, n: Node) -> Option<Rc<Table>> {
 }
 
 /// Puts the choices into the text.
-pub fn cut(template: &mut Template, choices: &[Choice]) {
-    choices.iter().for_each(|c| template.choose(&c.marks, &c.shards));
+pub fn cut(template: &mut Template, choices: &[Marked]) -> Result<()> {
+    match choices.is_empty() || template.choose(choices, deparse::QUOTED_TOKEN) {
+        true => Ok(()),
+        false => Err(Error::internal("a list of values not found in deparsed query")),
+    }
 }

@@ -38,6 +38,7 @@ pub fn whole_query(q: Query) -> Result<Option<PlannedStmt>> {
 /// The distributed plan of a query for its place.
 pub fn dist_plan(q: Query, place: Place) -> Result<(DistPlan, Values)> {
     let mut values = place.values;
+    let tenant = query::take_tenant().filter(|_| is_single(&place.target));
     let copy = q.copy();
     let deparsed = deparse::deparse(copy, &mut values)?;
     let columns = columns(q);
@@ -49,7 +50,6 @@ pub fn dist_plan(q: Query, place: Place) -> Result<(DistPlan, Values)> {
         Operation::Select
     };
     let prepare = !deparsed.params.is_empty() && is_single(&place.target);
-    let tenant = query::take_tenant().filter(|_| is_single(&place.target));
     let plan = DistPlan {
         operation,
         target: place.target,

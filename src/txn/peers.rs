@@ -88,8 +88,7 @@ impl Peers {
                 }
                 parts.push(part);
             }
-            let settled = |p: &Part| matches!(p, Part::Unknown | Part::Lost);
-            let held = parts.contains(&Part::Held) && !parts.iter().any(settled);
+            let held = parts.contains(&Part::Held) && !parts.contains(&Part::Unknown);
             if !held || attempt == ATTEMPTS {
                 return Ok(decide(&parts));
             }
@@ -166,12 +165,12 @@ fn read(row: &[Option<String>]) -> Part {
 }
 
 /// FROM and WHERE for the sessions that have prepared a part, or are taking it back. Where the node does
-/// not tell what sessions do (`track_activities`), any that is older than the part may be one.
+/// not tell what sessions do (`track_activities`), any of another node that is older than the part may be one.
 fn sessions_of(name: &str) -> String {
     format!(
         "pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid() AND (query IN \
          ('PREPARE TRANSACTION ''{name}''', 'ROLLBACK PREPARED ''{name}''') OR state = 'disabled' \
-         AND datname = pg_catalog.current_database() AND backend_type = 'client backend' \
+         AND datname = pg_catalog.current_database() AND application_name LIKE 'citus\\_internal%' \
          AND backend_start <= (SELECT prepared FROM pg_catalog.pg_prepared_xacts \
          WHERE gid = '{name}'))"
     )
@@ -182,8 +181,11 @@ fn decide(parts: &[Part]) -> Verdict {
         Verdict::Commit
     } else if parts.contains(&Part::Aborted) {
         Verdict::Rollback
-    } else if parts.contains(&Part::Lost) && !parts.contains(&Part::Unknown) {
-        // In an older backup others may find what they have committed together with it.
+    } else if parts.iter().any(|p| matches!(p, Part::Unknown | Part::Held)) {
+        // Also where a part is lost: with an older backup others may find what they have committed
+        // together with it, or are about to commit.
+        Verdict::Wait
+    } else if parts.contains(&Part::Lost) {
         Verdict::Rollback
     } else if parts.is_empty() || parts.iter().any(|p| *p != Part::Prepared) {
         Verdict::Wait
@@ -220,9 +222,8 @@ mod tests {
                     let expected = match (any(Part::Committed), any(Part::Aborted)) {
                         (true, _) => Verdict::Commit,
                         (_, true) => Verdict::Rollback,
-                        _ if any(Part::Unknown) => Verdict::Wait,
+                        _ if any(Part::Unknown) || any(Part::Held) => Verdict::Wait,
                         _ if any(Part::Lost) => Verdict::Rollback,
-                        _ if any(Part::Held) => Verdict::Wait,
                         _ => Verdict::Commit,
                     };
                     assert_eq!(decide(&parts), expected, "{parts:?}");

@@ -21,3 +21,16 @@ UPDATE later SET publisher_id = 3;
 DELETE FROM later;
 SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN ('book'::regclass, 'pair'::regclass, 'later'::regclass) ORDER BY 1;
 DROP TABLE pair, later, book;
+-- A key to a distributed table makes a table wait for its own distribution, and those that reference it.
+CREATE TABLE near (t INT, id INT, r INT REFERENCES author, PRIMARY KEY (t, id));
+CREATE TABLE far (t INT, n INT, r INT REFERENCES author, FOREIGN KEY (t, n) REFERENCES near);
+ALTER TABLE near ADD FOREIGN KEY (t, id) REFERENCES tenant;
+-- @error 23503
+INSERT INTO far VALUES (1, 42, NULL);
+-- @error 23503
+INSERT INTO near VALUES (1, 42, NULL);
+INSERT INTO near VALUES (1, 1, 1);
+INSERT INTO far VALUES (1, 1, 2);
+-- @error 23503
+DELETE FROM near;
+DROP TABLE far, near;

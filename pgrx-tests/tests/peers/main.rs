@@ -209,8 +209,14 @@ fn sessions_may_hold_a_part_where_nothing_is_told() {
     let mut session = CLUSTER.workers[1].connect("postgres");
     session.run(&format!("ALTER DATABASE {} SET track_activities = off", scene.database));
     let mut parts = scene.leave("silent", 5, [Left::Prepared, Left::Prepared]);
+    // Clients prepare nothing that other nodes take part in.
+    assert_eq!(scene.recover(), "2");
+    assert_eq!(scene.seen("silent"), (2, 0));
+    drop(parts);
+    parts = scene.leave("of a node", 6, [Left::Prepared, Left::Prepared]);
+    parts[1].session.run("SET application_name = 'citus_internal gpid=1'");
     assert_eq!(scene.recover(), "0");
-    assert_eq!(scene.seen("silent"), (0, 2));
+    assert_eq!(scene.seen("of a node"), (0, 2));
     drop(parts.remove(1));
     // The session of another that began later has nothing to do with it.
     let mut later = CLUSTER.workers[1].connect(&scene.database);
@@ -221,7 +227,7 @@ fn sessions_may_hold_a_part_where_nothing_is_told() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(scene.seen("silent"), (2, 0));
+    assert_eq!(scene.seen("of a node"), (2, 0));
 }
 
 /// Who decides is named by process and by number of its transaction since the server's start.

@@ -57,6 +57,7 @@ fn refused(c: &mut Conn, sql: &str, code: &str) -> PgError {
 fn user(name: &str, database: &str) {
     for node in cluster().nodes() {
         let mut c = node.connect(database);
+        c.run("SET citus.enable_create_role_propagation = off");
         c.run(&format!("CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name}"));
     }
 }

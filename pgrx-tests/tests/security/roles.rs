@@ -51,3 +51,29 @@ fn changes_of_roles_reach_the_nodes() {
     c.run("RESET citus.enable_alter_role_propagation; ALTER ROLE roles_here NOLOGIN");
     assert_eq!(there("NOT rolcanlogin"), "1");
 }
+
+/// Who may make roles, and is no superuser, changes none on the nodes: that would stay when his transaction
+/// is rolled back, and could be another one there.
+#[test]
+fn makers_of_roles_change_none_on_nodes() {
+    let cl = cluster();
+    let db = &cl.database("makers");
+    let mut c = cl.connect(db);
+    c.run(
+        "CREATE ROLE makers_maker LOGIN CREATEROLE; CREATE ROLE makers_app LOGIN;
+         CREATE TABLE t (k int); SELECT create_distributed_table('t', 'k', shard_count := 4);
+         GRANT SELECT ON t TO makers_app",
+    );
+    let mut w = cl.workers[0].connect(db);
+    w.run("CREATE ROLE makers_here SUPERUSER LOGIN");
+    let mut maker = session(&cl.coordinator, "makers_maker", db);
+    maker.run("BEGIN; ALTER ROLE makers_app NOLOGIN; ROLLBACK");
+    maker.run("BEGIN; ALTER ROLE makers_app RENAME TO makers_other; ROLLBACK");
+    maker.run("CREATE ROLE makers_here; ALTER ROLE makers_here RENAME TO makers_there");
+    let sql = "SELECT string_agg(concat(rolname, rolsuper, rolcanlogin), ' ' ORDER BY rolname)
+        FROM pg_roles WHERE rolname LIKE 'makers%'";
+    assert_eq!(w.value(sql), "makers_appft makers_herett");
+    maker.run("CREATE ROLE makers_new LOGIN");
+    assert!(w.value(sql).contains("makers_newft"));
+    assert_eq!(session(&cl.coordinator, "makers_app", db).value("SELECT count(*) FROM t"), "0");
+}

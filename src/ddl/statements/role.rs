@@ -7,7 +7,7 @@ use crate::ddl::{dependencies, info, roles};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{quote_ident, quote_literal};
-use crate::pg::relation;
+use crate::pg::{relation, session};
 use crate::settings;
 use pgrx::pg_sys::NodeTag;
 
@@ -52,12 +52,18 @@ pub fn change_role(call: Call) -> Result<()> {
     let (before, needed) = (Role::all()?, roles::of_all_tables()?);
     plainly(&call)?;
     relation::command_counter_increment();
-    let mut renamed = Vec::new();
-    let mut changed = Vec::new();
+    let (mut renamed, mut made, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+    // For others nodes make roles, which is never more than what is here. Changes would not be taken back
+    // with the transaction, and could be of a role that is another one there.
+    let may_change = session::is_superuser();
     for new in Role::all()?.into_iter().filter(|r| r.name == name) {
         let old = before.iter().find(|old| old.oid == new.oid);
         if let Some(old) = old.filter(|old| old.name != new.name) {
             renamed.push(rename(&old.name, &new.name));
+        }
+        if old.is_none() {
+            // What follows in the transaction may run as this role.
+            made.extend(roles::named(std::slice::from_ref(&new.name))?);
         }
         // A new one can have the name of an old one, which nodes still have.
         let is_same = |a: &&String| old.is_some_and(|old| old.attributes.contains(a));
@@ -68,14 +74,19 @@ pub fn change_role(call: Call) -> Result<()> {
         }
     }
     // Who is one of the table's users by now: everybody, members and superusers are.
-    let made = roles::of_all_tables()?.into_iter().filter(|c| !needed.contains(c));
-    let commands: Vec<String> = renamed.into_iter().chain(made).chain(changed).collect();
-    dependencies::make_roles(&groups, &commands)
+    made.extend(roles::of_all_tables()?.into_iter().filter(|c| !needed.contains(c)));
+    match may_change {
+        true => dependencies::make_roles(&groups, &[renamed, made, changed].concat()),
+        false if renamed.is_empty() => dependencies::make_roles(&groups, &made),
+        false => Ok(()),
+    }
 }
 
 fn rename(old: &str, new: &str) -> String {
-    let there = format!("{} AND NOT {}", roles::is_there(old), roles::is_there(new));
-    conditional(&there, &format!("ALTER ROLE {} RENAME TO {}", quote_ident(old), quote_ident(new)))
+    conditional(
+        &roles::is_there(old),
+        &format!("ALTER ROLE {} RENAME TO {}", quote_ident(old), quote_ident(new)),
+    )
 }
 
 fn alter(name: &str, attributes: &str) -> String {

@@ -265,7 +265,8 @@ fn names_of_roles_are_data() {
     {
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
         for node in cluster().nodes() {
-            node.connect(&w.db).run(&format!("CREATE ROLE {quoted}"));
+            let alone = "SET citus.enable_create_role_propagation = off";
+            node.connect(&w.db).run(&format!("{alone}; CREATE ROLE {quoted}"));
         }
         w.run(
             &mut admin,
