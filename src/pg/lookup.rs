@@ -1,6 +1,6 @@
 //! What the system catalogs say about types, operators, functions and columns.
 
-use super::{guard, nodes, query};
+use super::{guard, hash, nodes, query};
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::CStr;
 
@@ -78,11 +78,17 @@ pub fn has_equality(typ: Oid) -> bool {
 
 // ---- operators and functions ------------------------------------------------------------------
 
-/// Whether an operator is the equality of a hash operator family.
+/// Whether an operator is the equality by which values of its type are hashed when nobody says otherwise.
+/// Another operator class may take more values for equal, whose hashes differ.
 pub fn is_hash_operator(op: Oid) -> bool {
     let (mut left, mut right) = (Oid::INVALID, Oid::INVALID);
-    // SAFETY: syscache look-up.
-    unsafe { pg_sys::get_op_hash_functions(op, &mut left, &mut right) }
+    // SAFETY: syscache look-ups.
+    unsafe {
+        pg_sys::get_op_hash_functions(op, &mut left, &mut right) && {
+            pg_sys::op_input_types(op, &mut left, &mut right);
+            pg_sys::op_in_opfamily(op, hash::family(left))
+        }
+    }
 }
 
 /// Whether equal values under a collation are equal byte by byte.

@@ -1,0 +1,24 @@
+-- Operators of another operator class may take more values for equal than the distribution does.
+CREATE FUNCTION same_letters(TEXT, TEXT) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE STRICT AS 'SELECT lower($1) = lower($2)';
+CREATE FUNCTION hash_letters(TEXT) RETURNS INT LANGUAGE sql IMMUTABLE STRICT AS 'SELECT hashtext(lower($1))';
+CREATE OPERATOR === (LEFTARG = TEXT, RIGHTARG = TEXT, FUNCTION = same_letters, COMMUTATOR = ===, HASHES, RESTRICT = eqsel, JOIN = eqjoinsel);
+CREATE OPERATOR CLASS letters FOR TYPE TEXT USING hash AS OPERATOR 1 ===, FUNCTION 1 hash_letters(TEXT);
+INSERT INTO kt VALUES ('op', 101), ('OP', 102), ('Op', 103), ('pq', 104), ('PQ', 105);
+INSERT INTO ko VALUES ('oP', 101), ('OP', 102), ('pQ', 105);
+SELECT k, n FROM kt WHERE k === 'op';
+SELECT k, n FROM kt WHERE 'OP' === k AND n > 101;
+SELECT k, n FROM kt WHERE k === ANY (ARRAY['op', 'PQ']);
+SELECT k, n FROM kt WHERE k === 'op' OR k === 'pq';
+SELECT a.k, b.k FROM kt a JOIN ko b ON a.k === b.k WHERE a.n > 100;
+SELECT k FROM kt WHERE EXISTS (SELECT 1 FROM ko WHERE ko.k === kt.k AND ko.n > 100);
+PREPARE letters AS SELECT k, n FROM kt WHERE k === $1;
+EXECUTE letters ('pq');
+EXECUTE letters ('OP');
+UPDATE kt SET n = n + 1000 WHERE k === 'op';
+SELECT k, n FROM kt WHERE n > 1000;
+DELETE FROM kt WHERE k === 'PQ';
+SELECT k, n FROM kt WHERE n > 100;
+DELETE FROM ko WHERE n > 100;
+DELETE FROM kt WHERE n > 100;
+DROP OPERATOR === (TEXT, TEXT) CASCADE;
+DROP FUNCTION same_letters, hash_letters CASCADE;
