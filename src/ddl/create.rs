@@ -114,27 +114,25 @@ fn release_referencing(target: Target, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     for k in plan.keys.iter().filter(|k| k.to == plan.rel.oid && k.from != plan.rel.oid) {
-        if is_along(k.from)? {
+        if added_along(k.from)? == Some(true) {
             release(k.from)?;
         }
     }
     Ok(())
 }
 
-/// Whether a local table was added to the metadata along with others.
-fn is_along(relid: Oid) -> Result<bool> {
-    let sql = "SELECT 1 FROM pg_dist_partition WHERE logicalrelid = $1 AND autoconverted \
+/// Whether a local table of the metadata was added along with others; `None` for what is none.
+fn added_along(relid: Oid) -> Result<Option<bool>> {
+    let sql = "SELECT autoconverted FROM pg_dist_partition WHERE logicalrelid = $1 \
         AND partmethod = 'n' AND repmodel = 's' AND colocationid = 0";
-    Ok(!info::rows(sql, &[spi::oid(relid)])?.is_empty())
+    Ok(info::rows(sql, &[spi::oid(relid)])?.pop().map(|row| row.bool(0)))
 }
 
 /// Makes a local table that was added to the metadata along with others an ordinary one again, and before
 /// it those that reference it: their keys hold between shards or between tables.
 pub fn release(relid: Oid) -> Result<()> {
-    let sql = "SELECT autoconverted FROM pg_dist_partition WHERE logicalrelid = $1 \
-        AND partmethod = 'n' AND repmodel = 's' AND colocationid = 0";
-    let Some(own) = info::rows(sql, &[spi::oid(relid)])?.pop() else { return Ok(()) };
-    if !own.bool(0) {
+    let Some(along) = added_along(relid)? else { return Ok(()) };
+    if !along {
         return Err(Error::unsupported(format!(
             "local table \"{}\" is in the metadata and cannot wait for its distribution",
             info::name_of(relid)
@@ -150,8 +148,8 @@ pub fn release(relid: Oid) -> Result<()> {
             if all.contains(&k.from) {
                 continue;
             }
-            let Some(row) = info::rows(sql, &[spi::oid(k.from)])?.pop() else { continue };
-            if !row.bool(0) {
+            let Some(along) = added_along(k.from)? else { continue };
+            if !along {
                 return Err(Error::unsupported(format!(
                     "local table \"{}\", which is in the metadata, references \"{}\"",
                     info::name_of(k.from),
