@@ -3,8 +3,10 @@
 use super::guard;
 use crate::error::{sqlstate, Error, Result};
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 extern "C-unwind" {
     #[link_name = "ProcessInterrupts"]
@@ -25,7 +27,27 @@ pub fn check_for_interrupts() -> Result<()> {
     }
     // SAFETY: called in a backend, outside of critical sections.
     let result = guard::catch(|| unsafe { guard::call(|| raw_process_interrupts()) });
-    result.map_err(|e| if e.code == sqlstate::QUERY_CANCELED { verdict().unwrap_or(e) } else { e })
+    result.map_err(|e| match e.code == sqlstate::QUERY_CANCELED {
+        true => {
+            cancel_answered();
+            verdict().unwrap_or(e)
+        }
+        false => e,
+    })
+}
+
+/// One request to cancel is two signals: PostgreSQL sends them to the process and to its group. When the
+/// first is handled quickly, the second looks like another request. Nobody asks twice within this time.
+const ECHO: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// When a request to cancel was answered.
+    static ANSWERED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A request to cancel ends the statement: another that comes at once is the same one.
+pub fn cancel_answered() {
+    ANSWERED.set(Some(Instant::now()));
 }
 
 /// Tells why the running transaction has to be given up, if it has to.
@@ -44,13 +66,21 @@ pub fn verdict() -> Option<Error> {
     VERDICT.get().and_then(|f| f())
 }
 
-/// Whether the backend was asked to stop what it does, while interrupts are held off.
+/// Whether the backend was asked to stop what it does, while interrupts are held off; again, where a
+/// request to cancel was answered.
 pub fn stop_requested() -> bool {
     // SAFETY: flags set by signal handlers.
-    unsafe {
-        (&raw const pg_sys::ProcDiePending).read_volatile() != 0
-            || (&raw const pg_sys::QueryCancelPending).read_volatile() != 0
+    let (ends, cancels) = unsafe {
+        (
+            (&raw const pg_sys::ProcDiePending).read_volatile() != 0,
+            (&raw const pg_sys::QueryCancelPending).read_volatile() != 0,
+        )
+    };
+    if cancels && ANSWERED.get().is_some_and(|at| at.elapsed() < ECHO) {
+        forget_cancel();
+        return ends;
     }
+    ends || cancels
 }
 
 /// Forgets a request to cancel that came too late: what it was about has been decided. A request

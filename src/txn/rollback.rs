@@ -114,6 +114,8 @@ pub(super) fn sub_aborted(level: i32) {
 
 /// The local transaction was rolled back.
 pub(super) fn after_abort() {
+    // PostgreSQL may have noticed the request to cancel by itself.
+    wait::cancel_answered();
     // What is rolled back was never visible: nobody has to wait for it.
     gate::leave();
     consistent::forget();

@@ -6,6 +6,7 @@
 //! PostgreSQL itself needs (a request to cancel is a connection and a process of its own), which
 //! the first stage shows; the table is printed. The bounds are for a debug build on a busy machine.
 
+mod again;
 mod apart;
 mod crash;
 mod limits;
