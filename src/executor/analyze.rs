@@ -324,8 +324,15 @@ mod tests {
     }
 
     fn run(a: &mut Analysis, shard: i64, duration: f64) {
-        let task =
-            Task { group: 1, sql: "SELECT 1".into(), mute: false, shard, copies: 1, rows: None };
+        let task = Task {
+            group: 1,
+            sql: "SELECT 1".into(),
+            mute: false,
+            shard,
+            copies: 1,
+            rows: None,
+            own: None,
+        };
         let i = a.begin(&task);
         a.complete(i, format!("plan of {shard}"), duration);
     }

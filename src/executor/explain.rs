@@ -296,6 +296,7 @@ unsafe fn ask(
         shard: t.shard,
         copies: 1,
         rows: None,
+        own: t.own.clone(),
     };
     let mut plan = DistPlan::clone(&exec.plan);
     plan.operation = Operation::Select;

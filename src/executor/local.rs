@@ -2,6 +2,7 @@
 
 #![allow(unsafe_op_in_unsafe_fn, clippy::missing_safety_doc)]
 
+use super::lists::values_for;
 use super::rights::{self, Others};
 use super::tasks::{Task, Value};
 use crate::ddl::unshard::unshard_local_error;
@@ -88,7 +89,7 @@ unsafe fn run_here(
     others: Option<&Others>,
 ) -> Result<u64> {
     let sql = spi::cstring(&task.sql)?;
-    let params = params(plan, values);
+    let params = params(plan, &values_for(task, values));
     guard::call(|| pg_sys::SPI_connect());
     let mut options = pg_sys::SPIExecuteOptions { params, read_only: fixed, ..Default::default() };
     let returns = plan.returns_rows();

@@ -11,6 +11,7 @@ pub mod capture;
 mod cursor;
 mod decode;
 mod explain;
+mod lists;
 mod local;
 mod methods;
 mod node;

@@ -131,6 +131,7 @@ pub fn settle_table(relid: Oid) -> Result<()> {
         shard: shard.id,
         copies: shard.placements.len(),
         rows: None,
+        own: None,
     };
     let tasks: Vec<Task> = table
         .shards

@@ -1,6 +1,7 @@
 //! From a plan and its parameter values to statements on groups of nodes.
 
 use super::batch::Array;
+use super::lists::{self, Own};
 use super::prepared::Prepared;
 use super::reach::{self, Chooser};
 use crate::catalog::{self, Kind, Table};
@@ -31,6 +32,8 @@ pub struct Task {
     pub copies: usize,
     /// Its rows, where they are parameters of the statement.
     pub rows: Option<Rc<[Array]>>,
+    /// Values of parameters that are only its shard's.
+    pub own: Option<Own>,
 }
 
 /// The rows of an INSERT for one shard: what stands for them in the statement, and what is sent
@@ -62,7 +65,13 @@ pub type Sights<'a> = &'a dyn Fn() -> Result<Option<Sight>>;
 /// The tasks of a plan, in shard order.
 pub fn tasks(plan: &Prepared, values: &[Value], sight: Sights) -> Result<Vec<Task>> {
     let shards = indices(plan, values)?;
-    let [shard] = shards.as_slice() else { return tasks_with_rows(plan, &shards, None, sight) };
+    let [shard] = shards.as_slice() else {
+        let mut tasks = tasks_with_rows(plan, &shards, None, sight)?;
+        if plan.params.iter().any(|p| p.list) {
+            lists::split(plan, values, &shards, &mut tasks)?;
+        }
+        return Ok(tasks);
+    };
     // What was remembered was there before: only newer metadata can make it invisible.
     if let Some(known) = plan.task(*shard) {
         return Ok(vec![known]);
@@ -77,7 +86,8 @@ pub fn tasks(plan: &Prepared, values: &[Value], sight: Sights) -> Result<Vec<Tas
     Ok(tasks)
 }
 
-fn lookup(relid: u32) -> Result<Rc<Table>> {
+/// A table of the plan.
+pub fn lookup(relid: u32) -> Result<Rc<Table>> {
     catalog::table(Oid::from(relid)).ok_or_else(|| {
         Error::new(sqlstate::UNDEFINED_TABLE, "a distributed table of the query no longer exists")
     })
@@ -230,7 +240,7 @@ fn push(
     let copies = groups.len();
     let task = |group, mute| {
         let (sql, rows) = (sql.clone(), rows.clone());
-        Task { group, sql, mute, shard, copies, rows }
+        Task { group, sql, mute, shard, copies, rows, own: None }
     };
     if let [group] = groups {
         out.push(task(*group, false));

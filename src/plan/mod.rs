@@ -57,6 +57,8 @@ pub struct ParamSpec {
     pub typ: u32,
     /// Type announced to the node: the same for built-in types, text where the OID may differ.
     pub remote: u32,
+    /// An array of values of the distribution column: a shard needs those that can be its own.
+    pub list: bool,
 }
 
 /// A column of the remote result.

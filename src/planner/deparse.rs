@@ -39,6 +39,7 @@ fn deparsed(q: Query, values: &mut Values) -> Result<Deparsed> {
     let mut tables = Vec::new();
     let (mut slots, mut check_as) = (Vec::new(), Vec::new());
     mark_tables(q, &mut tables, &mut slots, &mut check_as);
+    let lists = lists::parameters(q);
     let choices = lists::mark(q);
     let text = text(q)?;
     let mut template = cut(&text, &slots)?;
@@ -50,7 +51,8 @@ fn deparsed(q: Query, values: &mut Values) -> Result<Deparsed> {
             .detail("Its own parameters and functions such as now() together may be at most 65535.")
             .hint("Pass arrays instead of single values."));
     }
-    let params = values.exprs().iter().map(|e| param_spec(e.typ())).collect();
+    let numbered = values.exprs().iter().zip(1..);
+    let params = numbered.map(|(e, n)| param_spec(e.typ(), lists.contains(&n))).collect();
     Ok(Deparsed { template, tables, params, check_as })
 }
 
@@ -119,9 +121,9 @@ fn gets_a_name(e: Node) -> bool {
     )
 }
 
-fn param_spec(typ: Oid) -> ParamSpec {
+fn param_spec(typ: Oid, list: bool) -> ParamSpec {
     let remote = if ship::is_plain_type(typ) { typ } else { pg_sys::TEXTOID };
-    ParamSpec { typ: u32::from(typ), remote: u32::from(remote) }
+    ParamSpec { typ: u32::from(typ), remote: u32::from(remote), list }
 }
 
 /// Marker of one FROM item.

@@ -12,7 +12,7 @@ use crate::pg::query::{self, Kind, List, Node, Query, ScalarArrayOpExpr, Visit};
 use crate::plan::{Marked, Template};
 use crate::planner::analyze::is_hash_equality;
 use pgrx::pg_sys::{BoolExprType, RTEKind};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 /// Shorter lists are left as they are.
@@ -36,6 +36,61 @@ fn mark_level(q: Query, choices: &mut Vec<Marked>) {
     let quals = from.quals();
     if is_long(quals) {
         from.set_quals(marked(q, quals, choices));
+    }
+}
+
+/// Numbers of the parameters that are lists of values of distribution columns, and nothing else. Like
+/// the elements of a constant list, theirs are left out where they are of other shards: when it runs.
+pub fn parameters(q: Query) -> FxHashSet<i32> {
+    let mut lists: FxHashMap<i32, i64> = FxHashMap::default();
+    let mut look = |q: Query| q.jointree().into_iter().for_each(|f| find(q, f.quals(), &mut lists));
+    look(q);
+    q.walk_parts(|n| {
+        if let Kind::Query(inner) = n.kind() {
+            look(inner);
+        }
+        Visit::Descend
+    });
+    if lists.is_empty() {
+        return FxHashSet::default();
+    }
+    q.walk(|n| {
+        // What is used elsewhere, too, is below zero in the end.
+        if let Kind::Param(p) = n.kind() {
+            if let Some(left) = lists.get_mut(&p.paramid()) {
+                *left -= 1;
+            }
+        }
+        Visit::Descend
+    });
+    lists.into_iter().filter(|(_, left)| *left == 0).map(|(n, _)| n).collect()
+}
+
+/// Counts the lists of a condition of which only the truth matters.
+fn find(q: Query, n: Node, lists: &mut FxHashMap<i32, i64>) {
+    match n.kind() {
+        Kind::BoolExpr(b) if b.boolop() != BoolExprType::NOT_EXPR => {
+            b.args().iter().for_each(|a| find(q, a, lists));
+        }
+        Kind::ScalarArrayOpExpr(op) => {
+            let Some(number) = parameter(op.args().at(1)) else { return };
+            if op.use_or()
+                && is_hash_equality(op.opno(), op.inputcollid())
+                && table_of_key(q, op.args().at(0)).is_some()
+            {
+                *lists.entry(number).or_default() += 1;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The number of the parameter that a list is, which may travel as text.
+fn parameter(n: Node) -> Option<i32> {
+    match n.strip_alike().kind() {
+        Kind::Param(p) => Some(p.paramid()),
+        Kind::CoerceViaIO(c) => parameter(c.arg()),
+        _ => None,
     }
 }
 

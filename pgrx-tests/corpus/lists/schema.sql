@@ -25,3 +25,15 @@ INSERT INTO u SELECT md5(g::text)::uuid, g % 7 FROM generate_series(1, 60) g;
 INSERT INTO w SELECT '2024-01-01 00:00:00+00'::timestamptz + g * INTERVAL '1 hour', g % 7 FROM generate_series(1, 60) g;
 INSERT INTO r SELECT g, g FROM generate_series(1, 30) g;
 INSERT INTO loc SELECT g, g FROM generate_series(1, 30) g;
+CREATE TYPE mood AS ENUM ('sad', 'fine', 'glad');
+CREATE TABLE e (k MOOD, v INT);
+-- @distribute e k
+INSERT INTO e SELECT (enum_range(NULL::mood))[1 + g % 3], g FROM generate_series(1, 12) g;
+CREATE FUNCTION ints(a int, b int) RETURNS int[] LANGUAGE sql IMMUTABLE AS $$SELECT array_agg(g) FROM generate_series(a, b) g$$;
+CREATE FUNCTION fives() RETURNS int[] LANGUAGE sql IMMUTABLE AS $$SELECT array_agg(NULLIF(g % 5, 0)) FROM generate_series(1, 40) g$$;
+CREATE FUNCTION bigs() RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $$SELECT array_agg(g + (g % 3) * 4294967296) FROM generate_series(1, 40) g$$;
+CREATE FUNCTION texts() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$SELECT array_agg('it''s \ ' || g) FROM generate_series(1, 40) g$$;
+CREATE FUNCTION numbers() RETURNS numeric[] LANGUAGE sql IMMUTABLE AS $$SELECT array_agg(g / 4.00) FROM generate_series(1, 40) g$$;
+CREATE FUNCTION ids() RETURNS uuid[] LANGUAGE sql IMMUTABLE AS $$SELECT array_agg(md5(g::text)::uuid) FROM generate_series(1, 40) g$$;
+CREATE FUNCTION ts() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$SELECT array_agg('t' || g) FROM generate_series(1, 40) g$$;
+CREATE FUNCTION times() RETURNS timestamptz[] LANGUAGE sql IMMUTABLE AS $$SELECT array_agg('2024-01-01 00:00:00+00'::timestamptz + g * INTERVAL '1 hour') FROM generate_series(1, 40) g$$;

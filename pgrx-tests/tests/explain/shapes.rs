@@ -205,6 +205,26 @@ fn statements_around_queries() {
     }
 }
 
+/// Each shard gets the elements of a list that can be its own, unless the list is something else, too.
+#[test]
+fn lists_of_parameters() {
+    let mut c = tables("lists");
+    c.run("SET citus.explain_all_tasks = on; SET plan_cache_mode = force_generic_plan");
+    c.run("PREPARE p (int[]) AS SELECT n FROM ev WHERE tenant = ANY ($1)");
+    c.run("PREPARE q (int[]) AS SELECT n FROM ev WHERE tenant = ANY ($1) AND id = ANY ($1)");
+    let list = (1..=40).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+    for (name, expected) in [("p", 40), ("q", 4 * 40 * 2)] {
+        let lines = explain(&mut c, "COSTS OFF", &format!("EXECUTE {name} ('{{{list}}}')"));
+        let text = lines.join(" ");
+        let found = text.split("ANY ('{").skip(1).map(|s| {
+            let list = s.split('}').next().unwrap();
+            list.split(',').filter(|e| !e.is_empty()).count()
+        });
+        assert_eq!(found.sum::<usize>(), expected, "{text}");
+    }
+    assert_eq!(c.rows(&format!("EXECUTE p ('{{{list}}}')")).len(), 36);
+}
+
 #[test]
 fn a_single_server() {
     static IT: OnceLock<Cluster> = OnceLock::new();

@@ -136,10 +136,17 @@ impl Exec {
 
     pub(super) fn queue(&self, session: &SessionRef, task: &Task, params: &[Option<Vec<u8>>]) {
         let types = &self.plan.types;
-        let bind: Vec<Param> = match &task.rows {
+        let mut bind: Vec<Param> = match &task.rows {
             Some(arrays) => arrays.iter().map(Array::param).collect(),
             None => params.iter().map(|p| Param { format: 0, value: p.as_deref() }).collect(),
         };
+        let own: Vec<(usize, Option<Vec<u8>>)> =
+            task.own.iter().flat_map(|o| own_params(o)).collect();
+        for (n, value) in &own {
+            if let Some(p) = bind.get_mut(*n) {
+                p.value = value.as_deref();
+            }
+        }
         let mut s = session.borrow_mut();
         let formats = self.decoder.formats();
         // A function that the task calls could EXECUTE a statement that has a name.
@@ -174,6 +181,11 @@ impl Exec {
 pub(super) fn wire_params(plan: &DistPlan, values: &[Value]) -> Vec<Option<Vec<u8>>> {
     debug_assert_eq!(plan.params.len(), values.len());
     values.iter().map(|(t, v)| v.map(|v| text_of(*t, v))).collect()
+}
+
+/// The same of a task's own values.
+fn own_params(own: &[(usize, Value)]) -> impl Iterator<Item = (usize, Option<Vec<u8>>)> + '_ {
+    own.iter().map(|(n, (t, v))| (*n, v.map(|v| text_of(*t, v))))
 }
 
 fn text_of(typ: Oid, v: Datum) -> Vec<u8> {

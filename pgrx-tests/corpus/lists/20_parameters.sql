@@ -1,0 +1,65 @@
+-- Lists that are values of parameters, in plans for any value.
+SET plan_cache_mode = force_generic_plan;
+PREPARE two (int[], int[]) AS SELECT k, v FROM i WHERE k = ANY ($1) AND v = ANY ($2);
+EXECUTE two (ints(1, 40), ints(0, 30));
+PREPARE part (int[]) AS SELECT k, v FROM i WHERE k = ANY ($1) OR (v = 1 AND k < 20);
+EXECUTE part (ints(30, 50));
+EXECUTE part (NULL);
+EXECUTE part ('{}');
+EXECUTE part ('{1,2}');
+EXECUTE part (fives());
+EXECUTE part ('{{1,2,3,4,5,6,7,8,9,10},{11,12,13,14,15,16,17,18,19,20},{31,32,33,34,35,36,37,38,39,40}}');
+-- The list is also something else.
+PREPARE other (int[]) AS SELECT k, array_length($1, 1) FROM i WHERE k = ANY ($1);
+EXECUTE other (ints(1, 40));
+PREPARE unlike (int[]) AS SELECT k FROM i WHERE k = ANY ($1) AND NOT v = ANY ($1);
+EXECUTE unlike (ints(3, 40));
+PREPARE negated (int[]) AS SELECT k FROM i WHERE k <> ALL ($1) AND NOT k = ANY ($1);
+EXECUTE negated (ints(3, 40));
+PREPARE twice (int[]) AS SELECT i.k, i2.n FROM i LEFT JOIN i2 ON i.k = i2.k WHERE i.k = ANY ($1) AND i2.k = ANY ($1);
+EXECUTE twice (ints(1, 40));
+PREPARE outside (int[]) AS SELECT i.k, i2.n FROM i LEFT JOIN i2 ON i.k = i2.k AND i2.k = ANY ($1) WHERE i.v = 3;
+EXECUTE outside (ints(1, 40));
+PREPARE shown (int[]) AS SELECT k, k = ANY ($1) FROM i;
+EXECUTE shown (ints(1, 40));
+PREPARE inner_one (int[]) AS SELECT * FROM (SELECT v, count(*) FROM i WHERE k = ANY ($1) GROUP BY v) s JOIN loc ON loc.id = s.v + 1;
+EXECUTE inner_one (ints(1, 40));
+PREPARE added (int[], int) AS SELECT k FROM i WHERE k = ANY ($1 || $2);
+EXECUTE added (ints(1, 40), 55);
+-- Other types of keys.
+PREPARE big (int[]) AS SELECT k FROM b WHERE k = ANY ($1);
+EXECUTE big (ints(1, 40));
+PREPARE small (bigint[]) AS SELECT k FROM i WHERE k = ANY ($1);
+EXECUTE small (bigs());
+PREPARE texts (text[]) AS SELECT k FROM t WHERE k = ANY ($1);
+EXECUTE texts (texts() || '{NULL,"a,b"}');
+PREPARE chars (varchar[]) AS SELECT k FROM t WHERE k = ANY ($1);
+EXECUTE chars (texts());
+PREPARE numbers (numeric[]) AS SELECT k FROM n WHERE k = ANY ($1);
+EXECUTE numbers (numbers());
+PREPARE ids (uuid[]) AS SELECT v FROM u WHERE k = ANY ($1);
+EXECUTE ids (ids());
+PREPARE times (timestamptz[]) AS SELECT k FROM w WHERE k = ANY ($1);
+EXECUTE times (times());
+PREPARE moods (mood[]) AS SELECT k, v FROM e WHERE k = ANY ($1);
+EXECUTE moods ('{sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,glad}');
+EXECUTE moods ('{sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad,fine,sad}');
+-- In functions, and run again for each row.
+CREATE FUNCTION sum_of(ks int[]) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT sum(v) FROM i WHERE k = ANY (ks)); END';
+SELECT sum_of(ints(1, 40)), sum_of('{1}'), sum_of(ints(20, 60));
+SELECT id, (SELECT sum(k) FROM i WHERE k = ANY (ints(loc.id, 40))) FROM loc WHERE id > 20;
+SELECT k FROM i WHERE k = ANY (ARRAY(SELECT id + 3 FROM loc));
+SELECT k FROM i WHERE k = ANY (ARRAY(SELECT id FROM loc)) AND v = ANY (ARRAY(SELECT id FROM loc));
+-- Changes.
+PREPARE change (int[], int) AS UPDATE i SET v = v + $2 WHERE k = ANY ($1) RETURNING k, v;
+EXECUTE change (ints(1, 40), 10);
+SELECT k, v FROM i;
+PREPARE locked (int[]) AS SELECT k FROM i WHERE k = ANY ($1) ORDER BY k FOR UPDATE;
+EXECUTE locked (ints(1, 40));
+PREPARE gone (int[]) AS DELETE FROM i2 WHERE k = ANY ($1);
+EXECUTE gone (ints(1, 20));
+SELECT * FROM i2;
+PREPARE from_lists (int[], text[]) AS INSERT INTO i2 SELECT k, v, t FROM i WHERE k = ANY ($1) AND t = ANY ($2);
+EXECUTE from_lists (ints(1, 20), ts());
+SELECT * FROM i2;
+RESET plan_cache_mode;
