@@ -66,6 +66,11 @@ pub fn verdict() -> Option<Error> {
     VERDICT.get().and_then(|f| f())
 }
 
+/// The statement that was cancelled is over: whatever comes now is about another.
+pub fn cancel_over() {
+    ANSWERED.set(None);
+}
+
 /// Whether the backend was asked to stop what it does, while interrupts are held off; again, where a
 /// request to cancel was answered.
 pub fn stop_requested() -> bool {

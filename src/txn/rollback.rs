@@ -116,6 +116,11 @@ pub(super) fn sub_aborted(level: i32) {
 pub(super) fn after_abort() {
     // PostgreSQL may have noticed the request to cancel by itself.
     wait::cancel_answered();
+    end_nodes();
+    wait::cancel_over();
+}
+
+fn end_nodes() {
     // What is rolled back was never visible: nobody has to wait for it.
     gate::leave();
     consistent::forget();

@@ -32,3 +32,11 @@ CREATE VIEW shown AS SELECT k, v FROM t;
 -- @compare t
 -- @compare u
 -- @compare r
+-- Collations of columns, which get other names.
+CREATE SCHEMA other_place;
+CREATE COLLATION swedish (provider = icu, locale = 'sv');
+CREATE COLLATION numbers (provider = icu, locale = 'und-u-kn-true');
+CREATE COLLATION unused (provider = icu, locale = 'de');
+CREATE TABLE w (k INT, v TEXT COLLATE swedish, n TEXT COLLATE numbers);
+-- @distribute w k colocate none
+INSERT INTO w SELECT i, chr(228 + i % 3) || i, 'n' || i FROM generate_series(1, 30) i;

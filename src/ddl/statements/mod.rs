@@ -2,6 +2,7 @@
 
 mod alter_index;
 mod alter_table;
+mod collation;
 mod columns;
 mod concurrently;
 mod constraints;
@@ -17,6 +18,7 @@ mod role;
 mod types;
 
 pub use alter_table::alter_table;
+pub use collation::change_collation;
 pub use constraints::set_constraints;
 pub use create::{create_table, refresh};
 pub use drop::{drop, drop_owned, reassign_owned, truncate};

@@ -15,6 +15,7 @@ pub fn rename(call: Call) -> Result<()> {
     match view.kind {
         ObjectType::OBJECT_SCHEMA => rename_schema(call, &view),
         ObjectType::OBJECT_ROLE => super::change_role(call),
+        ObjectType::OBJECT_COLLATION => super::change_collation(call),
         ObjectType::OBJECT_STATISTIC_EXT => rename_statistics(call, &view),
         ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN | ObjectType::OBJECT_DOMCONSTRAINT => {
             types::alter_type(call)
@@ -101,6 +102,9 @@ pub fn set_schema(call: Call) -> Result<()> {
     }
     if kind.is_some_and(functions::is_kind) {
         return functions::change(call);
+    }
+    if kind == Some(ObjectType::OBJECT_COLLATION) {
+        return super::change_collation(call);
     }
     let Some(m) = Managed::named(statement.relation())? else { return plainly(&call) };
     plainly(&call)?;
