@@ -9,7 +9,7 @@ use crate::remote::pool;
 use crate::txn::{recovery, run};
 
 /// Stops using a node. Its copies of shards that other nodes have too are forgotten, because they
-/// miss what is written from now on; it gets new ones when it is activated.
+/// miss what is written from now on; it gets new ones of reference tables when it is activated.
 pub fn disable(name: &str, port: i32) -> Result<()> {
     catalog::require_coordinator()?;
     super::lock_nodes()?;
