@@ -90,7 +90,7 @@ pub const KINDS: &[(NodeTag, Treatment)] = &[
     (T_CreateRoleStmt, Handled(statements::change_role)),
     (T_AlterRoleStmt, Handled(statements::change_role)),
     (T_AlterRoleSetStmt, Passes),
-    (T_DropRoleStmt, Passes),
+    (T_DropRoleStmt, Handled(statements::drop_role)),
     (T_DropOwnedStmt, Handled(statements::drop_owned)),
     (T_ReassignOwnedStmt, Handled(statements::reassign_owned)),
     // For tables, ALTER ... OWNER TO is an ALTER TABLE.

@@ -64,6 +64,72 @@ pub fn end_membership(role: &str, member: &str) -> String {
     format!("DO {}", quote_literal(&body))
 }
 
+/// What takes all memberships from a role, and from others those in it: PL/pgSQL, with a variable `other`.
+fn all_memberships(name: &str) -> String {
+    let (quoted, literal) = (quote_ident(name), quote_literal(name));
+    let each = |wanted: &str, of: &str, command: &str| {
+        format!(
+            "FOR other IN SELECT DISTINCT w.rolname FROM pg_catalog.pg_auth_members m \
+                JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) m.{of} \
+                JOIN pg_catalog.pg_roles w ON w.oid OPERATOR(pg_catalog.=) m.{wanted} \
+                WHERE r.rolname OPERATOR(pg_catalog.=) {literal} \
+             LOOP EXECUTE pg_catalog.format({}, other); END LOOP; ",
+            quote_literal(command)
+        )
+    };
+    // In a format a percent sign is one of its own when it is doubled.
+    let quoted = quoted.replace('%', "%%");
+    each("roleid", "member", &format!("REVOKE %I FROM {quoted}"))
+        + &each("member", "roleid", &format!("REVOKE {quoted} FROM %I"))
+}
+
+/// The statement that takes all memberships from a role and those of others in it.
+pub fn end_memberships(name: &str) -> String {
+    block(&format!("DECLARE other pg_catalog.name; BEGIN {}END", all_memberships(name)))
+}
+
+/// The statement that drops a role where it is; one that is needed there loses what it may do.
+pub fn dropped(name: &str) -> String {
+    let quoted = quote_ident(name);
+    block(&format!(
+        "DECLARE other pg_catalog.name; BEGIN IF {} THEN \
+            BEGIN DROP ROLE {quoted}; \
+            EXCEPTION WHEN dependent_objects_still_exist OR object_in_use THEN \
+                ALTER ROLE {quoted} NOLOGIN NOSUPERUSER NOBYPASSRLS; {}\
+            END; \
+         END IF; END",
+        is_there(name),
+        all_memberships(name)
+    ))
+}
+
+/// The statement that fails where there is a role of this name which may do more than any other.
+pub fn refuse_rights(name: &str) -> String {
+    block(&format!(
+        "BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_roles r \
+            WHERE r.rolname OPERATOR(pg_catalog.=) {} AND (r.rolsuper OR r.rolbypassrls \
+                OR EXISTS (SELECT FROM pg_catalog.pg_auth_members m \
+                    WHERE r.oid OPERATOR(pg_catalog.=) ANY (ARRAY[m.member, m.roleid])))) \
+         THEN {} END IF; END",
+        quote_literal(name),
+        refusal(name, "A role of this name is there already, and has rights of its own.")
+    ))
+}
+
+/// What raises the error that a node has another role of a name.
+pub fn refusal(name: &str, why: &str) -> String {
+    format!(
+        "RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = {}, \
+            DETAIL = {}, HINT = 'Drop it on the node, or choose another name.';",
+        quote_literal(&format!("role {} cannot be made on a node", quote_ident(name))),
+        quote_literal(why)
+    )
+}
+
+fn block(body: &str) -> String {
+    format!("DO {}", quote_literal(body))
+}
+
 /// Roles by name, and their members.
 pub fn named(names: &[String]) -> Result<Vec<String>> {
     let mut all = Vec::new();

@@ -2,6 +2,7 @@
 //! as the cast that it may be, too, or as nothing; and it drops COLLATE where the expression has that
 //! collation already, though it decided over those beside it.
 
+use super::presence;
 use crate::pg::lookup;
 use crate::pg::query::{CollateExpr, Kind, Node, Query, RelabelType, Visit};
 use pgrx::pg_sys::{self, CoercionForm, NodeTag, Oid, ParamKind};
@@ -38,6 +39,28 @@ pub fn collated(e: Node, collation: Oid) -> Node {
     c.set_coll_oid(collation);
     c.set_location(-1);
     c.node()
+}
+
+/// A value that a column gets, which nobody asks for its collation: one that nodes may not have is left out.
+pub fn assigned(e: Node) -> Node {
+    if presence::has_collation(e.collation()) {
+        return e;
+    }
+    match e.kind() {
+        // What assigns to a part of the column is no value of its own.
+        Kind::Var(_) | Kind::Param(_) | Kind::SubscriptingRef(_) | Kind::FieldStore(_) => e,
+        Kind::CollateExpr(c) => assigned(c.arg()),
+        _ => {
+            let r = RelabelType::new();
+            r.set_arg(e);
+            r.set_resulttype(e.typ());
+            r.set_resulttypmod(e.typmod());
+            r.set_resultcollid(lookup::type_collation(e.typ()));
+            r.set_relabelformat(CoercionForm::COERCE_IMPLICIT_CAST);
+            // Of a constant nothing else is left.
+            r.node().eval_const()
+        }
+    }
 }
 
 /// The COLLATE that folding made a relabeling, with what it is of, which may be cast as well.

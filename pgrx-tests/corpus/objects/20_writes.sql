@@ -30,3 +30,21 @@ MERGE INTO t USING u ON t.k = u.k WHEN MATCHED AND u.v = 'V1' COLLATE ci THEN UP
 INSERT INTO u (k, v) VALUES (41, 'A') RETURNING CASE WHEN v IS DISTINCT FROM lower(v) COLLATE ci THEN 1 ELSE k END, v COLLATE "C" > felt(v)::text;
 UPDATE t SET v = 'k' WHERE k = 7 RETURNING CASE WHEN v > 'K' COLLATE ci THEN n ELSE id END, id;
 DELETE FROM u WHERE k = 41 RETURNING v || ('x' COLLATE bytes), felt(v COLLATE "C");
+-- A collation of a new value is nothing to its column.
+INSERT INTO u VALUES (300, 'a' COLLATE bytes) RETURNING v;
+INSERT INTO u VALUES (301, left('abc' COLLATE bytes, 2)) RETURNING *;
+INSERT INTO u VALUES (302, left(clock_timestamp()::text COLLATE bytes, 0)) RETURNING *;
+INSERT INTO u VALUES (303, left('abc' COLLATE bytes, 2)), (304, 'abc' COLLATE ci);
+INSERT INTO r VALUES (30, 'x' COLLATE bytes, 'small') ON CONFLICT (id) DO UPDATE SET v = left('k14' COLLATE bytes, 2) RETURNING *;
+INSERT INTO r VALUES (30, 'x' COLLATE bytes, 'small') ON CONFLICT (id) DO UPDATE SET v = left('k14' COLLATE bytes, 2) RETURNING *;
+UPDATE u SET v = left('k14' COLLATE bytes, 2) WHERE k = 300 RETURNING v;
+UPDATE u SET v = (v || 'z') COLLATE bytes WHERE k > 300 RETURNING v;
+UPDATE u SET v = upper(v COLLATE bytes) WHERE k > 300 RETURNING *;
+UPDATE u SET v = 'q' COLLATE bytes FROM r WHERE r.id = u.k RETURNING u.*;
+PREPARE collated (int, text) AS INSERT INTO u VALUES ($1, $2 COLLATE bytes) RETURNING *;
+EXECUTE collated (305, 'p');
+MERGE INTO u USING r ON r.id = u.k WHEN MATCHED THEN UPDATE SET v = 'm' COLLATE bytes WHEN NOT MATCHED THEN INSERT VALUES (r.id, 'n' COLLATE bytes);
+-- @params 306, 'p'
+INSERT INTO u VALUES ($1, $2 COLLATE bytes) RETURNING *;
+SELECT * FROM u;
+DELETE FROM u WHERE k >= 300;

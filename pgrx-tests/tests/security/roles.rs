@@ -1,6 +1,6 @@
 //! Roles are on the nodes what they are on the coordinator, whenever they were made or changed.
 
-use crate::{cluster, session};
+use crate::{cluster, refused, session};
 
 #[test]
 fn changes_of_roles_reach_the_nodes() {
@@ -69,7 +69,11 @@ fn makers_of_roles_change_none_on_nodes() {
     let mut maker = session(&cl.coordinator, "makers_maker", db);
     maker.run("BEGIN; ALTER ROLE makers_app NOLOGIN; ROLLBACK");
     maker.run("BEGIN; ALTER ROLE makers_app RENAME TO makers_other; ROLLBACK");
-    maker.run("CREATE ROLE makers_here; ALTER ROLE makers_here RENAME TO makers_there");
+    // What a node has of this name may do more.
+    refused(&mut maker, "CREATE ROLE makers_here", "55000");
+    maker.run("CREATE ROLE makers_there");
+    refused(&mut maker, "ALTER ROLE makers_there RENAME TO makers_here", "55000");
+    maker.run("ALTER ROLE makers_there RENAME TO makers_left");
     // Other tests bring everybody to the nodes, as what everybody may use needs them: also the maker.
     let sql = "SELECT string_agg(concat(rolname, rolsuper, rolcanlogin), ' ' ORDER BY rolname)
         FROM pg_roles WHERE rolname IN ('makers_app', 'makers_other', 'makers_here')";
@@ -78,4 +82,60 @@ fn makers_of_roles_change_none_on_nodes() {
     let sql = "SELECT concat(rolsuper, rolcanlogin) FROM pg_roles WHERE rolname = 'makers_new'";
     assert_eq!(w.value(sql), "ft");
     assert_eq!(session(&cl.coordinator, "makers_app", db).value("SELECT count(*) FROM t"), "0");
+}
+
+/// A role gets nothing of what another one of its name could do on the nodes.
+#[test]
+fn nothing_is_left_of_dropped_roles() {
+    let cl = cluster();
+    let db = &cl.database("left");
+    let mut c = cl.connect(db);
+    c.run(
+        "CREATE ROLE left_boss; CREATE ROLE left_emp LOGIN; GRANT left_boss TO left_emp;
+         CREATE TABLE t (k int PRIMARY KEY, v int);
+         SELECT create_distributed_table('t', 'k', shard_count := 4); INSERT INTO t VALUES (1, 1);
+         ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY boss ON t TO left_boss USING (true);
+         GRANT ALL ON t TO PUBLIC",
+    );
+    let upsert =
+        "INSERT INTO t VALUES (1, 5) ON CONFLICT (k) DO UPDATE SET v = t.v + 1 RETURNING v";
+    assert_eq!(session(&cl.coordinator, "left_emp", db).value(upsert), "2");
+    let there = |of: &str| {
+        let sql = format!(
+            "SELECT string_agg(concat_ws(' ', rolname, rolsuper, rolbypassrls, pg_has_role(rolname,
+                'left_boss', 'member')), ', ' ORDER BY rolname) FROM pg_roles WHERE rolname LIKE '{of}'"
+        );
+        let all: Vec<String> = cl.workers.iter().map(|w| w.connect(db).value(&sql)).collect();
+        assert_eq!(all[0], all[1]);
+        all[0].clone()
+    };
+    assert_eq!(there("left_emp"), "left_emp f f t");
+    // Dropped with its memberships, and made again; in a transaction that is rolled back, neither.
+    c.run("BEGIN; DROP ROLE left_emp; CREATE ROLE left_emp LOGIN; ROLLBACK");
+    assert_eq!(there("left_emp"), "left_emp f f t");
+    c.run("DROP ROLE left_emp");
+    assert_eq!(there("left_emp"), "");
+    c.run("CREATE ROLE left_emp LOGIN");
+    refused(&mut session(&cl.coordinator, "left_emp", db), upsert, "42501");
+    // Something on a node still depends on it: it stays, and may do nothing.
+    c.run("CREATE ROLE left_one LOGIN SUPERUSER IN ROLE left_boss");
+    let mut w = cl.workers[0].connect(db);
+    w.run("CREATE TABLE left_over (k int); ALTER TABLE left_over OWNER TO left_one");
+    cl.workers[1].connect(db).run("GRANT CREATE ON SCHEMA public TO left_one");
+    assert_eq!(there("left_one"), "left_one t f t");
+    c.run("DROP ROLE IF EXISTS left_nobody, left_one");
+    assert_eq!(there("left_one"), "left_one f f f");
+    // Dropped where nodes are not told: a role that is made, and one that gets the name.
+    c.run("CREATE ROLE left_two LOGIN BYPASSRLS IN ROLE left_boss; CREATE ROLE left_three LOGIN");
+    c.run("SET citus.enable_create_role_propagation = off; DROP ROLE left_two");
+    c.run("RESET citus.enable_create_role_propagation");
+    assert_eq!(there("left_two"), "left_two f t t");
+    let e = refused(&mut c, "ALTER ROLE left_three RENAME TO left_two", "55000");
+    assert!(e.message.contains("role left_two cannot be made on a node"), "{e}");
+    c.run("CREATE ROLE left_two LOGIN");
+    assert_eq!(there("left_two"), "left_two f f f");
+    refused(&mut session(&cl.coordinator, "left_two", db), upsert, "42501");
+    c.run("ALTER ROLE left_three RENAME TO left_four");
+    assert_eq!(there("left_three"), "");
+    assert_eq!(there("left_four"), "left_four f f f");
 }

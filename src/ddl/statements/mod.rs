@@ -28,7 +28,7 @@ pub use maintain::{cluster, vacuum};
 pub use policy::policy;
 pub use refuse::{move_all, refuse};
 pub use rename::{rename, set_schema};
-pub use role::change_role;
+pub use role::{change_role, drop_role};
 pub use types::alter_type;
 
 use super::info::{self, Relation};

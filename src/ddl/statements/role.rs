@@ -1,5 +1,6 @@
-//! CREATE ROLE, ALTER ROLE and the renaming of roles: nodes have the roles that use tables, and there, too,
-//! they decide which rows somebody sees.
+//! CREATE ROLE, ALTER ROLE, DROP ROLE and the renaming of roles: nodes have the roles that use tables, and
+//! there, too, they decide which rows somebody sees. So what a role could do there before, when it was another
+//! one of the same name, must not be left.
 
 use super::plainly;
 use crate::catalog;
@@ -52,40 +53,68 @@ pub fn change_role(call: Call) -> Result<()> {
     let (before, needed) = (Role::all()?, roles::of_all_tables()?);
     plainly(&call)?;
     relation::command_counter_increment();
-    let (mut renamed, mut made, mut changed) = (Vec::new(), Vec::new(), Vec::new());
-    // For others nodes make roles, which is never more than what is here. Changes would not be taken back
-    // with the transaction, and could be of a role that is another one there.
-    let may_change = session::is_superuser();
-    for new in Role::all()?.into_iter().filter(|r| r.name == name) {
-        let old = before.iter().find(|old| old.oid == new.oid);
-        if let Some(old) = old.filter(|old| old.name != new.name) {
-            renamed.push(rename(&old.name, &new.name));
-        }
-        if old.is_none() {
-            // What follows in the transaction may run as this role.
-            made.extend(roles::named(std::slice::from_ref(&new.name))?);
-        }
-        // A new one can have the name of an old one, which nodes still have.
-        let is_same = |a: &&String| old.is_some_and(|old| old.attributes.contains(a));
-        let attributes: Vec<&str> =
-            new.attributes.iter().filter(|a| !is_same(a)).map(String::as_str).collect();
-        if !attributes.is_empty() {
-            changed.push(alter(&new.name, &attributes.join(" ")));
-        }
+    let after = Role::all()?;
+    let Some(new) = after.iter().find(|r| r.name == name) else { return Ok(()) };
+    let old = before.iter().find(|old| old.oid == new.oid);
+    let is_named = old.is_none_or(|old| old.name != new.name);
+    let mut made = Vec::new();
+    if old.is_none() {
+        // What follows in the transaction may run as this role.
+        made.extend(roles::named(std::slice::from_ref(&new.name))?);
     }
     // Who is one of the table's users by now: everybody, members and superusers are.
     made.extend(roles::of_all_tables()?.into_iter().filter(|c| !needed.contains(c)));
-    match may_change {
-        true => dependencies::make_roles(&groups, &[renamed, made, changed].concat()),
-        false if renamed.is_empty() => dependencies::make_roles(&groups, &made),
-        false => Ok(()),
+    // For others nodes make roles, which is never more than what is here. Changes would not be taken back
+    // with the transaction, and could be of a role that is another one there.
+    if !session::is_superuser() {
+        let refuse = is_named.then(|| roles::refuse_rights(&new.name));
+        let made = if is_named && old.is_some() { Vec::new() } else { made };
+        let commands: Vec<String> = refuse.into_iter().chain(made).collect();
+        return dependencies::make_roles(&groups, &commands);
     }
+    let mut commands = Vec::new();
+    match old {
+        None => commands.push(roles::end_memberships(&new.name)),
+        Some(old) if is_named => commands.push(rename(&old.name, &new.name)),
+        Some(_) => {}
+    }
+    commands.extend(made);
+    // One that has just got its name may be there, with what another one could do.
+    let is_same = |a: &&String| !is_named && old.is_some_and(|old| old.attributes.contains(a));
+    let changed = new.attributes.iter().filter(|a| !is_same(a)).map(String::as_str);
+    let changed: Vec<&str> = changed.collect();
+    if !changed.is_empty() {
+        commands.push(alter(&new.name, &changed.join(" ")));
+    }
+    dependencies::make_roles(&groups, &commands)
+}
+
+/// DROP ROLE. Where something on a node depends on the role, it stays there without rights.
+pub fn drop_role(call: Call) -> Result<()> {
+    let follows = catalog::extension_ready() && settings::enable_create_role_propagation();
+    let groups = if follows { catalog::other_groups()? } else { Vec::new() };
+    if groups.is_empty() || !session::is_superuser() {
+        return plainly(&call);
+    }
+    let before = Role::all()?;
+    plainly(&call)?;
+    relation::command_counter_increment();
+    let after = Role::all()?;
+    let gone = before.iter().filter(|old| !after.iter().any(|new| new.oid == old.oid));
+    let commands: Vec<String> = gone.map(|r| roles::dropped(&r.name)).collect();
+    dependencies::make_roles(&groups, &commands)
 }
 
 fn rename(old: &str, new: &str) -> String {
+    let taken = roles::refusal(new, "There is a role of this name already.");
     conditional(
         &roles::is_there(old),
-        &format!("ALTER ROLE {} RENAME TO {}", quote_ident(old), quote_ident(new)),
+        &format!(
+            "IF {} THEN {taken} END IF; ALTER ROLE {} RENAME TO {}",
+            roles::is_there(new),
+            quote_ident(old),
+            quote_ident(new)
+        ),
     )
 }
 

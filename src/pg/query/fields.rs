@@ -350,6 +350,7 @@ fields! {
     RelabelType {
         arg: arg, set_arg, Node;
         resulttype: resulttype, set_resulttype, Oid;
+        resulttypmod: resulttypmod, set_resulttypmod, i32;
         resultcollid: resultcollid, set_resultcollid, Oid;
         relabelformat: relabelformat, set_relabelformat, CoercionForm::Type;
     }

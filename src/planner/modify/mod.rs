@@ -27,7 +27,7 @@ pub use conflict::is_row;
 pub use place::SHARD_ATTRIBUTE;
 pub use returning::{plan_apart, reads_elsewhere};
 
-use super::{cursor, pushdown, ship, whole, Standard};
+use super::{collations, cursor, pushdown, ship, whole, Standard};
 use crate::catalog::{self, Kind as TableKind, Table};
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::lookup::{self, Attribute};
@@ -105,6 +105,10 @@ fn name_tables(q: Query) {
 /// Brings a statement into the form that text can be made of.
 fn settle(q: Query, table: &Table) {
     settle_from_items(q);
+    let conflict = q.on_conflict().map_or(List::EMPTY, |c| c.on_conflict_set());
+    for t in q.target_list().iter().chain(conflict.iter()).filter(|t| !t.resjunk()) {
+        t.set_expr(collations::assigned(t.expr()));
+    }
     // `SET generated = DEFAULT` alone leaves nothing to set, and is written again as it was: it
     // takes the right to update this very column.
     if q.command_type() == CmdType::CMD_UPDATE && q.target_list().is_empty() {
