@@ -292,6 +292,34 @@ impl Server {
         }
     }
 
+    /// Waits until commits wait for the standbys of `synchronous_standby_names`, which are not there:
+    /// sessions know of the setting a moment before the checkpointer has made it hold.
+    #[track_caller]
+    pub fn wait_sync(&self) {
+        let (mut look, end) = (self.connect("postgres"), Instant::now() + Duration::from_secs(60));
+        loop {
+            assert!(Instant::now() < end, "commits on {} wait for no standby", self.name);
+            let mut c = self.connect("postgres");
+            let stop = format!(
+                "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+                 WHERE wait_event = 'SyncRep' AND pid = {}",
+                c.pid
+            );
+            let probe = std::thread::spawn(move || {
+                c.run("SET synchronous_commit = on");
+                c.run("SELECT pg_logical_emit_message(true, 'probe', '')");
+            });
+            let mut waited = false;
+            while !probe.is_finished() {
+                waited |= look.value(&stop) == "1";
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if waited {
+                return;
+            }
+        }
+    }
+
     /// The last lines of the server's log.
     pub fn log_tail(&self, lines: usize) -> String {
         process::tail(&self.log_path(), lines)
