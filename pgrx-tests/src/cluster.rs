@@ -40,6 +40,12 @@ impl Cluster {
         std::iter::once(&self.coordinator).chain(&self.workers)
     }
 
+    /// The workers, then the coordinator: an order for roles. What the coordinator has, another test
+    /// that adds a node to its database may bring to the workers meanwhile.
+    pub fn workers_first(&self) -> impl Iterator<Item = &Server> {
+        self.workers.iter().chain(std::iter::once(&self.coordinator))
+    }
+
     /// Makes a database on every node, with the extension, and adds the workers to it.
     pub fn database(&self, stem: &str) -> String {
         let name = self.bare_database(stem);

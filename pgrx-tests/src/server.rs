@@ -133,10 +133,8 @@ impl Server {
         let dir = process::fresh_dir(name);
         let data = dir.join("data");
         template::copy(content, &data)?;
-        let port = free_port();
         let mut conf = OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
         conf.write_all(CONF.as_bytes())?;
-        writeln!(conf, "port = {port}")?;
         if kind.citus {
             writeln!(
                 conf,
@@ -152,8 +150,18 @@ impl Server {
             writeln!(conf, "fsync = off\nfull_page_writes = off")?;
         }
         writeln!(conf, "{extra_conf}")?;
-        let server = Server { name: name.to_owned(), dir, port, child: Mutex::new(None) };
-        server.start()?;
+        let mut server = Server { name: name.to_owned(), dir, port: 0, child: Mutex::new(None) };
+        for attempt in 0.. {
+            server.port = free_port();
+            // The last one counts.
+            writeln!(conf, "port = {}", server.port)?;
+            match server.start() {
+                Ok(()) => break,
+                // Another program was quicker.
+                Err(_) if attempt < 3 && server.log_tail(30).contains("could not bind") => {}
+                Err(e) => return Err(e),
+            }
+        }
         Ok(server)
     }
 
@@ -206,7 +214,7 @@ impl Server {
                 process::unregister(child.id() as i32);
                 return Err(io::Error::other("server ended at start"));
             }
-            if Conn::connect(self.port, "postgres", "postgres").is_ok() {
+            if self.is_there() {
                 *self.slot() = Some(child);
                 return Ok(());
             }
@@ -214,6 +222,14 @@ impl Server {
         }
         *self.slot() = Some(child);
         Err(io::Error::other("server does not answer"))
+    }
+
+    /// Whether it answers: it and no other that has the port.
+    fn is_there(&self) -> bool {
+        let answer = self.try_connect("postgres").and_then(|mut c| c.simple("SHOW data_directory"));
+        let told = answer.ok().and_then(|mut r| r.pop()?.rows.pop()?.pop()?);
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        told.is_some_and(|dir| real(Path::new(&dir)) == real(&self.dir.join("data")))
     }
 
     /// Connects as the superuser.
@@ -273,6 +289,34 @@ impl Server {
         while read() == before {
             assert!(Instant::now() < end, "{} does not read its configuration", self.name);
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until commits wait for the standbys of `synchronous_standby_names`, which are not there:
+    /// sessions know of the setting a moment before the checkpointer has made it hold.
+    #[track_caller]
+    pub fn wait_sync(&self) {
+        let (mut look, end) = (self.connect("postgres"), Instant::now() + Duration::from_secs(60));
+        loop {
+            assert!(Instant::now() < end, "commits on {} wait for no standby", self.name);
+            let mut c = self.connect("postgres");
+            let stop = format!(
+                "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+                 WHERE wait_event = 'SyncRep' AND pid = {}",
+                c.pid
+            );
+            let probe = std::thread::spawn(move || {
+                c.run("SET synchronous_commit = on");
+                c.run("SELECT pg_logical_emit_message(true, 'probe', '')");
+            });
+            let mut waited = false;
+            while !probe.is_finished() {
+                waited |= look.value(&stop) == "1";
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if waited {
+                return;
+            }
         }
     }
 

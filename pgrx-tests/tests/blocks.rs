@@ -28,16 +28,35 @@ fn open(database: &str) -> usize {
     CLUSTER.workers.iter().map(|w| w.connect(database).rows(sql).len()).sum()
 }
 
+/// Waits until none is: the end of one that has only read is not waited for.
+#[track_caller]
+fn none_open(database: &str) {
+    until("transactions are open on nodes", || open(database) == 0);
+}
+
+#[track_caller]
+fn until(otherwise: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !so() {
+        assert!(Instant::now() < end, "{otherwise}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a session works for this database on a worker, and sleeps.
+fn sleeps(worker: usize, database: &str) -> bool {
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    CLUSTER.workers[worker].connect(database).value(sql) != "0"
+}
+
 #[test]
 fn an_idle_transaction_ends_on_all_nodes() {
     let (name, mut c) = database("idle");
-    c.run("SET idle_in_transaction_session_timeout = '400ms'; BEGIN; UPDATE t SET v = 'new'");
+    c.run("BEGIN; UPDATE t SET v = 'new'");
     assert_eq!(open(&name), 2);
-    let end = Instant::now() + Duration::from_secs(60);
-    while open(&name) > 0 {
-        assert!(Instant::now() < end, "transactions are open on nodes");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    c.run("SET idle_in_transaction_session_timeout = '400ms'");
+    none_open(&name);
     assert_eq!(
         c.simple("SELECT 1").map(|_| ()).map_err(|e| e.code().to_owned()),
         Err("25P03".into())
@@ -90,7 +109,7 @@ fn a_hundred_savepoints_are_not_left_on_nodes() {
          END LOOP; END $$",
     );
     assert_eq!(c.value("SELECT count(*) FROM t WHERE v = 'loop'"), "50");
-    assert_eq!(open(&name), 0);
+    none_open(&name);
 }
 
 fn code(c: &mut Conn, sql: &str) -> String {
@@ -138,11 +157,7 @@ fn an_error_of_a_cursor_is_its_own() {
     assert_eq!([left(&mut c, "one"), left(&mut c, "two")], [98, 99]);
     c.run("COMMIT");
     assert_eq!([count(&mut c, "g"), count(&mut c, "h")], ["0", "10"]);
-    let end = Instant::now() + Duration::from_secs(60);
-    while open(&name) > 0 {
-        assert!(Instant::now() < end, "transactions are open on nodes");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    none_open(&name);
 }
 
 /// A key for each worker whose row is there.
@@ -157,12 +172,12 @@ fn apart(c: &mut Conn) -> [String; 2] {
     })
 }
 
-/// The second worker takes its time for the commit of what changes this row.
-fn slow_down(c: &mut Conn, database: &str, key: &str) {
+/// The second worker takes so many seconds for the commit of what changes this row.
+fn slow_down(c: &mut Conn, database: &str, key: &str, seconds: u32) {
     let shard = c.value(&format!("SELECT get_shard_id_for_distribution_column('t', {key})"));
     CLUSTER.workers[1].connect(database).run(&format!(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql
-             AS $$ BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
+             AS $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
          CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON t_{shard}
              DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()"
     ));
@@ -172,12 +187,12 @@ fn slow_down(c: &mut Conn, database: &str, key: &str) {
 fn what_a_lost_node_has_done_by_itself_is_not_known() {
     let (name, mut c) = database("unknown");
     let [_, key] = apart(&mut c);
-    slow_down(&mut c, &name, &key);
+    slow_down(&mut c, &name, &key, 60);
     let sql = format!("UPDATE t SET v = 'new' WHERE k = {key}");
     for sql in [&sql, &format!("BEGIN; {sql}; COMMIT")] {
         let (mut c, sql) = (CLUSTER.connect(&name), sql.clone());
         let waiting = std::thread::spawn(move || c.simple(&sql).unwrap_err());
-        std::thread::sleep(Duration::from_millis(800));
+        until("the node does not commit", || sleeps(1, &name));
         let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                     WHERE datname = current_database() AND state = 'active'
                     AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -195,7 +210,7 @@ fn locks_last_until_what_was_written_is_visible() {
     let (name, mut c) = database("locks");
     let [lock, write] = apart(&mut c);
     c.run("CREATE TABLE here (k int)");
-    slow_down(&mut c, &name, &write);
+    slow_down(&mut c, &name, &write, 3);
     let mut other = CLUSTER.connect(&name);
     let take = format!("SELECT v FROM t WHERE k = {lock} FOR UPDATE NOWAIT");
     // One node decides; the commit here decides; all take part in what decides.
@@ -209,7 +224,7 @@ fn locks_last_until_what_was_written_is_visible() {
         c.run(&format!("SELECT FROM t WHERE k = {lock} FOR UPDATE"));
         c.run(&format!("UPDATE t SET v = v || '+' WHERE k = {write}; {also}"));
         let committing = std::thread::spawn(move || c.run("COMMIT"));
-        std::thread::sleep(Duration::from_millis(800));
+        until("the node does not commit", || sleeps(1, &name));
         assert_eq!(code(&mut other, &take), "55P03", "{level} {also}");
         committing.join().unwrap();
         assert_eq!(code(&mut other, &take), "none", "{level} {also}");

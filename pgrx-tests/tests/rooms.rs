@@ -11,7 +11,7 @@ fn set(server: &Server, setting: &str, value: &str) {
     let mut c = server.connect("postgres");
     c.run(&format!("ALTER SYSTEM SET {setting} = '{value}'"));
     c.run("SELECT pg_reload_conf()");
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     while server.connect("postgres").value(&format!("SHOW {setting}")) != value {
         assert!(Instant::now() < end, "{setting} is not reloaded");
         std::thread::sleep(Duration::from_millis(10));
@@ -33,7 +33,7 @@ fn refused(c: &mut Conn, sql: &str) {
 
 /// Waits until a session of this user can do something.
 fn soon(server: &Server, user: &str, database: &str) -> Conn {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         let mut c = login(server, user, database);
         match c.simple("SELECT 1") {
@@ -130,7 +130,8 @@ fn blocks_that_hold_each_others_connections() {
         c.send(&format!("SELECT v FROM t WHERE k = {}; COMMIT", keys[(i + 1) % 2])).unwrap();
     }
     let results: Vec<_> = blocks.iter_mut().map(|c| c.receive()).collect();
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    // Who waits in vain waits for `citus.node_connection_timeout`, 30 s.
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     let errors: Vec<String> =
         results.iter().filter_map(|r| r.as_ref().err()).map(|e| e.code().to_owned()).collect();
     // One gives way: the youngest. All others go on.

@@ -71,24 +71,39 @@ struct Storm {
 }
 
 impl Storm {
-    /// No error, and nobody is passed over: most turns take a few times what is fair. How long that
-    /// is, is measured as well, so a slow machine moves both.
-    #[track_caller]
-    fn is_fair(&self, cluster: &Cluster) {
-        assert_eq!(self.errors, BTreeMap::new(), "{}", cluster.workers[0].log_tail(5));
+    /// Nobody is passed over: most turns take a few times what is fair. How long that is, is measured
+    /// as well, so a slow machine moves both.
+    fn unfair(&self) -> Option<String> {
         let bound = Duration::from_secs(2) + self.fair * 4;
-        assert!(self.most < bound, "99 % of turns took up to {:?}, over {bound:?}", self.most);
+        let what = format!("99 % of turns took up to {:?}, over {bound:?}", self.most);
+        (self.most >= bound).then_some(what)
     }
 
     /// The same for each of the turns. It does not hold while the nodes' room is being found out:
     /// who makes the connection that is one more waits for a process on a node without time for it.
-    #[track_caller]
-    fn is_fair_to_all(&self, cluster: &Cluster) {
-        self.is_fair(cluster);
+    fn unfair_to_any(&self) -> Option<String> {
         let bound = Duration::from_secs(8) + self.fair * 8;
-        assert!(self.longest < bound, "a turn took {:?}, over {bound:?}", self.longest);
+        let what = format!("a turn took {:?}, over {bound:?}", self.longest);
+        self.unfair().or_else(|| (self.longest >= bound).then_some(what))
     }
 }
+
+/// A storm without an error that is fair. What else runs on this machine delays some turns and not
+/// others, but hardly in three storms one after the other; who is passed over is so in each.
+#[track_caller]
+fn fair_storm(mut storm: impl FnMut() -> Storm, cluster: &Cluster, judge: Judge) {
+    let mut unfair = Vec::new();
+    for _ in 0..3 {
+        let storm = storm();
+        assert_eq!(storm.errors, BTreeMap::new(), "{}", cluster.workers[0].log_tail(5));
+        let Some(what) = judge(&storm) else { return };
+        println!("unfair: {what}");
+        unfair.push(what);
+    }
+    panic!("three times: {unfair:?}");
+}
+
+type Judge = fn(&Storm) -> Option<String>;
 
 /// Lets so many clients work at the same time.
 fn storm(cluster: &Cluster, name: &str, clients: usize, time: Duration) -> Storm {
@@ -168,12 +183,21 @@ fn five_hundred_clients_and_a_hundred_connections() {
     // On a slow machine the last of them waits for longer than the usual limit.
     let patience = format!("ALTER DATABASE {name} SET citus.node_connection_timeout = '100s'");
     cluster.connect("postgres").run(&patience);
-    // Nobody has said how many connections the nodes take: that is found out.
-    storm(&cluster, &name, CLIENTS, seconds()).is_fair(&cluster);
+    // Nobody has said how many connections the nodes take: that is found out, in each storm.
+    let mut found_out = false;
+    let unprepared = || {
+        if std::mem::replace(&mut found_out, true) {
+            cluster.coordinator.restart().unwrap();
+        }
+        storm(&cluster, &name, CLIENTS, seconds())
+    };
+    fair_storm(unprepared, &cluster, Storm::unfair);
     set(&cluster, "citus.max_shared_pool_size", "80");
-    storm(&cluster, &name, CLIENTS / 2, seconds()).is_fair_to_all(&cluster);
     // For comparison, no more clients than there is room for.
-    storm(&cluster, &name, 80, seconds()).is_fair_to_all(&cluster);
+    for clients in [CLIENTS / 2, 80] {
+        let storm = || storm(&cluster, &name, clients, seconds());
+        fair_storm(storm, &cluster, Storm::unfair_to_any);
+    }
 }
 
 /// Who waits in vain waits for `citus.node_connection_timeout`, 30 s.
@@ -185,6 +209,16 @@ fn soon(c: &mut Conn, sql: &str) {
     let began = Instant::now();
     c.run(sql);
     assert!(began.elapsed() < SOON, "{sql}: {:?}", began.elapsed());
+}
+
+/// Waits until it is so: a process whose connection was closed needs its time to end.
+#[track_caller]
+fn soon_true(what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !so() {
+        assert!(Instant::now() < end, "not so: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -199,7 +233,7 @@ fn who_idles_gives_way() {
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND application_name LIKE 'citus\\_internal%'";
     let mut w = cluster.workers[0].connect(&name);
-    assert_eq!(w.value(sessions), "4");
+    soon_true("four sessions", || w.value(sessions) == "4");
     let mut others: Vec<Conn> = (0..6).map(|_| cluster.connect(&name)).collect();
     for c in &mut others {
         soon(c, "SELECT count(*) FROM t");
@@ -207,7 +241,7 @@ fn who_idles_gives_way() {
     for c in &mut idle {
         soon(c, "SELECT count(*) FROM t");
     }
-    assert!(w.value(sessions).parse::<usize>().unwrap() <= 4);
+    soon_true("no more sessions", || w.value(sessions).parse::<usize>().unwrap() <= 4);
 }
 
 #[test]
@@ -306,27 +340,43 @@ fn connections_grow_old() {
     let (cluster, name, _turn) = narrow(100, 100);
     let mut c = cluster.connect(&name);
     let mut w = cluster.workers[0].connect(&name);
-    let mut pid = |c: &mut Conn| {
-        c.run("SELECT count(*) FROM t");
-        std::thread::sleep(Duration::from_millis(100));
+    let mut there = || {
         w.value(
             "SELECT string_agg(pid::text, ',') FROM pg_stat_activity
              WHERE application_name LIKE 'citus\\_internal%' AND datname = current_database()",
         )
     };
+    let ask = "SELECT count(*) FROM t";
+    let mut pid = |c: &mut Conn| {
+        c.run(ask);
+        let mut seen = String::new();
+        soon_true("one session at most", || {
+            seen = there();
+            !seen.contains(',')
+        });
+        seen
+    };
     let first = pid(&mut c);
+    assert_ne!(first, "");
     assert_eq!(pid(&mut c), first);
-    c.run("SET citus.max_cached_connection_lifetime = '300ms'");
-    std::thread::sleep(Duration::from_millis(400));
-    let second = pid(&mut c);
+    c.run("SET citus.max_cached_connection_lifetime = '2s'");
+    std::thread::sleep(Duration::from_millis(2200));
+    let mut second = pid(&mut c);
+    // A new one that has become too old while it was used for the first time is not kept.
+    for _ in 0..20 {
+        if second.is_empty() {
+            second = pid(&mut c);
+        }
+    }
     assert_ne!(second, first);
-    assert!(!second.is_empty() && !second.contains(','), "{second}");
+    assert_ne!(second, "");
     c.run("SET citus.max_cached_connection_lifetime = '-1'");
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(2200));
     assert_eq!(pid(&mut c), second);
     // None is kept.
     c.run("SET citus.max_cached_conns_per_worker = 0");
-    assert_eq!(pid(&mut c), "");
+    c.run(ask);
+    soon_true("none is kept", || there().is_empty());
 }
 
 /// What a node has prepared and nobody waits for any more holds locks that others may wait for, with

@@ -315,8 +315,9 @@ fn errors_leak_no_files() {
     let (_, mut c) = database("files");
     let pid = c.value("SELECT pg_backend_pid()");
     let provoke = |c: &mut Conn| {
-        c.run("SET statement_timeout = '50ms'");
-        assert!(c.simple("SELECT count(pg_sleep(1)) FROM t").is_err());
+        c.run("SET statement_timeout = '500ms'");
+        let e = c.simple("SELECT count(pg_sleep(5)) FROM t").unwrap_err();
+        assert_eq!(e.code(), "57014", "{e}");
         c.run("RESET statement_timeout");
         assert!(c.simple("SELECT count(1 / (k - 50)) FROM t").is_err());
         assert!(c.simple("INSERT INTO t VALUES (1), (2), (3), (4), (5)").is_err());
@@ -382,6 +383,7 @@ fn a_silent_node_fails_in_time() {
     let e = server_error(c.simple("SELECT count(*) FROM t"));
     assert!(e.code.starts_with("08"), "{e}");
     assert!(start.elapsed() < Duration::from_secs(20));
+    c.run("RESET citus.node_connection_timeout");
     c.run(&format!(
         "UPDATE pg_dist_node SET nodeport = {} WHERE nodeport = {port}",
         CLUSTER.workers[1].port

@@ -127,11 +127,11 @@ SELECT current_user FROM t WHERE k = 1;
 RESET ROLE;
 ROLLBACK;
 -- Limits of time.
-SET statement_timeout = '50ms';
+SET statement_timeout = '500ms';
 -- @error 57014
-SELECT count(pg_sleep(1)) FROM t;
+SELECT count(pg_sleep(5)) FROM t;
 -- @error 57014
-UPDATE t SET n = n + length(pg_sleep(1)::text) WHERE k = 1;
+UPDATE t SET n = n + length(pg_sleep(5)::text) WHERE k = 1;
 SET statement_timeout = '60s';
 SELECT sum(n) FROM t;
 BEGIN;

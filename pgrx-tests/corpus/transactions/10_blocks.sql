@@ -160,9 +160,9 @@ SET LOCAL statement_timeout = '20ms';
 SELECT count(*) FROM x WHERE pg_sleep(0.3) IS NOT NULL;
 ROLLBACK;
 SELECT count(*) FROM x;
-SET statement_timeout = '20ms';
+SET statement_timeout = '500ms';
 -- @error 57014
-SELECT pg_sleep(1) FROM x WHERE k = 1;
+SELECT pg_sleep(5) FROM x WHERE k = 1;
 SET statement_timeout = '60s';
 SELECT 1;
 BEGIN\; INSERT INTO x VALUES (601, 'multi', 1)\; COMMIT;

@@ -14,16 +14,22 @@ fn signals_of_one_request_are_one() {
     let g = Ground::small();
     let mut other = g.connect();
     other.run("BEGIN; UPDATE t SET v = 'w' WHERE k = 7");
-    for _ in 0..10 {
+    let (mut judged, end) = (0, Instant::now() + Duration::from_secs(60));
+    while judged < 10 {
+        assert!(Instant::now() < end, "this machine is too busy to send signals quickly");
         let mut c = g.connect();
         c.send(UPDATE).unwrap();
         reached(&g);
+        let began = Instant::now();
         for _ in 0..40 {
             signal(c.pid, libc::SIGINT);
             std::thread::sleep(Duration::from_micros(200));
         }
+        // Signals that come much later than the first one are another request.
+        let at_once = began.elapsed() < Duration::from_millis(50);
         let e = c.receive().unwrap_err();
-        assert_eq!(e.code(), "57014", "{e}");
+        assert!(e.code() == "57014" || !at_once, "{e}");
+        judged += usize::from(at_once);
         g.none(g.cluster.workers.iter(), "still active", ACTIVE);
         assert_eq!(c.value("SELECT v FROM t WHERE k = 7"), "v");
     }
@@ -42,7 +48,8 @@ fn who_asks_again_does_not_wait_for_a_node() {
     // It says nothing any more.
     signal(pid, libc::SIGSTOP);
     signal(c.pid, libc::SIGINT);
-    std::thread::sleep(Duration::from_millis(500));
+    // What comes soon after the first one was noticed is the same request.
+    std::thread::sleep(Duration::from_secs(1));
     let began = Instant::now();
     signal(c.pid, libc::SIGINT);
     let e = c.receive().unwrap_err();
@@ -50,7 +57,8 @@ fn who_asks_again_does_not_wait_for_a_node() {
     signal(pid, libc::SIGCONT);
     assert_eq!(e.code(), "08007", "{e}");
     assert!(e.to_string().contains(&format!("127.0.0.1:{worker}")), "{e}");
-    assert!(took < Duration::from_millis(1500), "{took:?}");
+    // Who does not ask again waits for ten seconds.
+    assert!(took < Duration::from_secs(5), "{took:?}");
     other.run("ROLLBACK");
     g.none(g.cluster.workers.iter(), "still active", ACTIVE);
     assert_eq!(c.value("SELECT v FROM t WHERE k = 7"), "v");

@@ -365,14 +365,48 @@ fn statements_stop_at_once() {
 #[test]
 fn connecting_stops_at_once() {
     let g = Ground::new();
-    let limits = limits_now(&g, Stop::Cancel);
+    let mut limits = vec![limits_now(&g, Stop::Cancel)];
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let sql = format!(
         "UPDATE pg_dist_node SET nodeport = {port} WHERE nodeport = {}",
         g.cluster.workers[0].port
     );
+    let back = format!(
+        "UPDATE pg_dist_node SET nodeport = {} WHERE nodeport = {port}",
+        g.cluster.workers[0].port
+    );
     g.connect().run(&sql);
+    let mut all = Vec::new();
+    loop {
+        let times = connecting(&g);
+        let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+        println!("connecting: median {}, worst {} ms", millis(median), millis(worst));
+        if limits.iter().any(|l| median < l.0 && worst < l.1) {
+            break;
+        }
+        all.push((median, worst));
+        assert!(all.len() < ROUNDS, "{all:?}, limits {limits:?}");
+        // Other processes may have the processors: PostgreSQL is slower then, too.
+        g.connect().run(&back);
+        limits.push(limits_now(&g, Stop::Cancel));
+        g.connect().run(&sql);
+    }
+
+    // Without any of them its own limit ends it, and the error names the node.
+    let mut c = g.connect();
+    c.run("SET citus.node_connection_timeout = '300ms'");
+    let began = Instant::now();
+    let e = c.simple("SELECT count(*) FROM t").unwrap_err();
+    let took = began.elapsed();
+    assert_eq!(e.code(), "08006", "{e}");
+    assert!(e.to_string().contains(&format!("127.0.0.1:{port}")), "{e}");
+    assert!(took > Duration::from_millis(290) && took < Duration::from_secs(15), "{took:?}");
+    assert_eq!(c.value("SELECT 1"), "1");
+}
+
+/// How long it takes, sorted, until a session that connects to a silent node has stopped.
+fn connecting(g: &Ground) -> Vec<Duration> {
     let mut times = Vec::new();
     for how in [Stop::Cancel, Stop::Terminate, Stop::Timeout].repeat(3) {
         let mut c = g.connect();
@@ -385,7 +419,7 @@ fn connecting_stops_at_once() {
         let at = std::thread::scope(|s| {
             let stopper = s.spawn(|| {
                 std::thread::sleep(Duration::from_millis(100));
-                stop(&g, target, &STAGES[0], how, &flags)
+                stop(g, target, &STAGES[0], how, &flags)
             });
             let (e, came) = read(&mut c, Reading::On, &flags);
             let expected = if how == Stop::Terminate { "57P01" } else { "57014" };
@@ -398,17 +432,5 @@ fn connecting_stops_at_once() {
         }
     }
     times.sort_unstable();
-    println!("connecting: median {}, worst {} ms", millis(times[4]), millis(times[8]));
-    assert!(times[4] < limits.0 && times[8] < limits.1, "{times:?}, limits {limits:?}");
-
-    // Without any of them its own limit ends it, and the error names the node.
-    let mut c = g.connect();
-    c.run("SET citus.node_connection_timeout = '300ms'");
-    let began = Instant::now();
-    let e = c.simple("SELECT count(*) FROM t").unwrap_err();
-    let took = began.elapsed();
-    assert_eq!(e.code(), "08006", "{e}");
-    assert!(e.to_string().contains(&format!("127.0.0.1:{port}")), "{e}");
-    assert!(took > Duration::from_millis(290) && took < Duration::from_secs(15), "{took:?}");
-    assert_eq!(c.value("SELECT 1"), "1");
+    times
 }

@@ -9,7 +9,7 @@ use super::ground::Ground;
 /// What a slow machine needs besides; whoever waits for the silent node waits for ever.
 const SLACK: Duration = Duration::from_secs(20);
 /// How long a node may be silent, twice: until it is asked, and for the answer.
-const SILENCE: Duration = Duration::from_millis(700);
+const SILENCE: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_hole_is_an_error_within_a_time() {
@@ -49,6 +49,10 @@ fn a_hole_is_an_error_within_a_time() {
     fails(&mut commit, "COMMIT");
     assert_eq!(commit.status, b'I');
     for c in [&mut first, &mut other, &mut block, &mut new, &mut commit] {
+        // Nobody needs the silent node here, and the others may be slow.
+        c.run("RESET citus.node_connection_timeout");
+    }
+    for c in [&mut first, &mut other, &mut block, &mut new, &mut commit] {
         let began = Instant::now();
         c.run(&one(1));
         c.run(&update(2));
@@ -72,11 +76,11 @@ fn who_works_long_is_not_given_up() {
     for node in g.cluster.nodes() {
         node.connect(&g.database).run(
             "CREATE FUNCTION slow(i bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS
-             'BEGIN PERFORM pg_sleep(2); RETURN i; END'",
+             'BEGIN PERFORM pg_sleep(4); RETURN i; END'",
         );
     }
     let mut c = g.connect().unwrap();
-    c.run("SET citus.node_connection_timeout = '300ms'");
+    c.run("SET citus.node_connection_timeout = '1s'");
     let sql = format!("SELECT slow(n) FROM counters WHERE k = {}", g.key(0));
     assert_eq!(c.value(&sql), "0");
     let all = format!("SELECT max(slow(n)) FROM counters WHERE k IN ({}, {})", g.key(0), g.key(1));

@@ -16,7 +16,8 @@ fn they_are_closed_in_time() {
     assert!(took > 3 * SECOND && took < 20 * SECOND, "{took:?} instead of 4 s");
     let sql = format!("ALTER DATABASE {} SET citus.kept_connection_time = '300ms'", g.database);
     g.connect().run(&sql);
-    g.visit().expect("nothing was kept");
+    // Who looks too late does not see it any more.
+    (0..50).find_map(|_| g.visit()).expect("nothing was kept");
     assert!(within(20 * SECOND, || g.there(0).is_empty()), "still there: {:?}", g.there(0));
     assert!(g.kept().is_empty());
 }
@@ -28,11 +29,18 @@ fn they_are_not_kept_for_ever() {
     let sql = format!("ALTER DATABASE {} SET citus.kept_connection_time = '1s'", g.database);
     g.connect().run(&sql);
     let mut seen = std::collections::HashSet::new();
-    let end = Instant::now() + 60 * SECOND;
-    let mut rounds = 0;
+    let end = Instant::now() + 120 * SECOND;
+    let (mut rounds, mut slow) = (0, false);
     while seen.len() < 2 && Instant::now() < end {
+        let began = Instant::now();
         seen.extend(g.visit());
         rounds += 1;
+        // One that nobody took in time has not changed hands: once more, from there.
+        slow |= began.elapsed() > SECOND / 2;
+        if seen.len() == 2 && rounds <= 4 && slow {
+            (rounds, slow) = (0, false);
+            seen.clear();
+        }
     }
     assert!(seen.len() == 2 && rounds > 4, "{} in {rounds} rounds", seen.len());
 }
@@ -43,7 +51,8 @@ fn a_life_time_that_is_over_ends_them() {
     let sql =
         format!("ALTER DATABASE {} SET citus.max_cached_connection_lifetime = '700ms'", g.database);
     g.connect().run(&sql);
-    let first = g.visit().expect("nothing was kept");
+    // Who looks too late does not see it any more.
+    let first = (0..50).find_map(|_| g.visit()).expect("nothing was kept");
     assert!(within(20 * SECOND, || g.there(0).is_empty()), "older than its life time");
     assert_ne!(g.visit(), Some(first));
 }
@@ -158,8 +167,8 @@ fn what_they_depend_on_changes() {
 fn databases_can_be_dropped_and_renamed() {
     let g = ground();
     let name = &g.database;
-    g.connect().run(&format!("ALTER DATABASE {name} SET citus.kept_connection_time = '4s'"));
-    g.visit().expect("nothing was kept");
+    g.connect().run(&format!("ALTER DATABASE {name} SET citus.kept_connection_time = '2s'"));
+    (0..50).find_map(|_| g.visit()).expect("nothing was kept");
     // On the worker the statement waits for five seconds at most, which is longer than they stay.
     let mut w = g.cluster.workers[0].connect("postgres");
     let began = Instant::now();

@@ -78,34 +78,39 @@ impl Ground {
         self.leave(c)
     }
 
-    /// Ends a session that used the first worker; the process there that is kept.
+    /// Ends a session that used the first worker, and perhaps the others; the process there that is
+    /// kept.
     #[track_caller]
     fn leave(&self, c: Conn) -> Option<i32> {
         let (mut look, pid) = (self.connect(), c.pid);
         drop(c);
         let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
         assert!(within(60 * SECOND, || look.value(&sql) == "0"), "the session stays");
-        let kept = self.kept().pop();
-        if let Some(pid) = kept {
+        for (worker, node) in self.cluster.workers.iter().enumerate() {
+            let Some(pid) = self.kept_to(worker).pop() else { continue };
             // Who takes it waits for a moment only until the node has forgotten everything.
             let sql = format!(
                 "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND state <> 'idle'"
             );
-            let mut w = self.cluster.workers[0].connect("postgres");
+            let mut w = node.connect("postgres");
             assert!(within(60 * SECOND, || w.value(&sql) == "0"), "the node does not forget");
         }
-        kept
+        self.kept().pop()
     }
 
     /// Kept connections to the first worker, the newest last.
     fn kept(&self) -> Vec<i32> {
+        self.kept_to(0)
+    }
+
+    fn kept_to(&self, worker: usize) -> Vec<i32> {
         let sql = format!(
             "SELECT pid FROM citus_internal.kept_connections()
              JOIN pg_dist_node USING (nodeid)
              WHERE nodeport = {}
                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
              ORDER BY kept_since",
-            self.cluster.workers[0].port
+            self.cluster.workers[worker].port
         );
         self.connect()
             .rows(&sql)

@@ -180,22 +180,6 @@ fn a_dead_node_does_not_keep_the_others_waiting() {
 /// How many sessions wait for a standby.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 
-/// The reload has reached the process that decides whether commits wait.
-fn wait_until_commits_wait(cluster: &Cluster) {
-    let mut c = cluster.connect("postgres");
-    let seen = within(60 * SECOND, || {
-        let mut probe = cluster.connect("postgres");
-        let pid = probe.pid;
-        let commit = "SELECT pg_logical_emit_message(true, 'probe', '')";
-        let probing = std::thread::spawn(move || probe.run(commit));
-        let waits = within(SECOND, || c.value(WAITING) == "1");
-        c.run(&format!("SELECT pg_cancel_backend({pid})"));
-        probing.join().unwrap();
-        waits
-    });
-    assert!(seen, "commits do not wait");
-}
-
 /// A transaction over both workers whose decision is written, and which waits for a standby that
 /// does not exist: between the phases. `meanwhile` runs then; what COMMIT said comes back.
 fn between_the_phases(
@@ -209,7 +193,7 @@ fn between_the_phases(
     c.run("CREATE TABLE here (k int)");
     c.run("BEGIN; INSERT INTO here VALUES (1); INSERT INTO t SELECT generate_series(1, 100)");
     set_standby(cluster, "nobody");
-    wait_until_commits_wait(cluster);
+    cluster.coordinator.wait_sync();
     let committing = std::thread::spawn(move || {
         let said = match c.simple("COMMIT") {
             Ok(r) => Ok(r.first().map(|r| r.tag.clone()).unwrap_or_default()),
@@ -323,7 +307,7 @@ fn a_commit_that_fails_over_its_notifications_is_none_on_nodes() {
     c.run("INSERT INTO t SELECT generate_series(1, 20), 0; CREATE TABLE here (k int)");
     // Whoever commits notifications has the server's only lock for that, while he waits, too.
     set_standby(&cluster, "nobody");
-    wait_until_commits_wait(&cluster);
+    cluster.coordinator.wait_sync();
     let mut first = cluster.connect(&name);
     let committing = std::thread::spawn(move || {
         first.run("BEGIN; NOTIFY one; INSERT INTO here VALUES (1); COMMIT");

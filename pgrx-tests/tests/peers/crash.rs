@@ -104,7 +104,7 @@ fn starts_are_told_apart() {
     // A process that crashes takes all others with it: memory is new.
     let mut victim = worker.connect(&database);
     let pid: i32 = victim.value("SELECT pg_backend_pid()").parse().expect("a process");
-    process::signal(pid, libc::SIGKILL);
+    assert!(process::crash(pid));
     assert!(victim.simple("SELECT 1").is_err());
     worker.wait_ready().expect("it comes back");
     let second = start();

@@ -176,9 +176,13 @@ fn sessions_that_hold_a_part_are_waited_for_or_ended() {
     set("synchronous_commit", "off");
     holder.run("SET synchronous_commit = on");
     set("synchronous_standby_names", "nobody");
+    worker.wait_sync();
     holder.send(&format!("ROLLBACK PREPARED '{gid}'")).expect("it is sent");
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    while look.value(waits) == "0" {
+    let waits = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = {}",
+        holder.pid
+    );
+    while look.value(&waits) == "0" {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(scene.recover(), "0");

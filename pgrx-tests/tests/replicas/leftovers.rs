@@ -71,7 +71,12 @@ fn shards_of_dropped_tables_go() {
     c.run("DROP TABLE a; SELECT undistribute_table('b')");
     assert_eq!(recorded(&mut c), "public.a public.b");
     assert_eq!(c.value("SELECT count(*) FROM b"), "50");
-    std::thread::sleep(Duration::from_millis(800));
+    // The maintenance process has tried.
+    let start = Instant::now();
+    while !g.cluster.coordinator.log().contains("removal of tables that shards left behind") {
+        assert!(start.elapsed() < Duration::from_secs(60), "nobody tries to remove them");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     assert_eq!(c.value("SELECT count(*) FROM pg_dist_cleanup"), "4");
     g.back();
     assert_eq!(g.tables(), "a b c d");

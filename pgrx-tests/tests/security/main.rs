@@ -55,7 +55,7 @@ fn refused(c: &mut Conn, sql: &str, code: &str) -> PgError {
 
 /// Makes an ordinary role on every node, with a schema of its own everywhere.
 fn user(name: &str, database: &str) {
-    for node in cluster().nodes() {
+    for node in cluster().workers_first() {
         let mut c = node.connect(database);
         c.run("SET citus.enable_create_role_propagation = off");
         c.run(&format!("CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name}"));
