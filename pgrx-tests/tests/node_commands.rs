@@ -395,3 +395,24 @@ fn properties_and_the_coordinator() {
     refused(&mut c, &second, "42710");
     refused(&mut c, &format!("SELECT citus_disable_node('localhost', {own})"), "55000");
 }
+
+/// What LOCK TABLE does not take is locked as well when a node changes.
+#[test]
+fn materialized_views_are_kept_from_writers() {
+    let cl = cluster();
+    let db = cl.database("views");
+    let mut c = cl.connect(&db);
+    c.run("CREATE TABLE t (k int); SELECT create_distributed_table('t', 'k', shard_count := 4)");
+    c.run(
+        "CREATE MATERIALIZED VIEW v AS SELECT * FROM t; SELECT create_distributed_table('v', 'k')",
+    );
+    let node = c.value("SELECT min(nodeid) FROM pg_dist_node WHERE groupid > 0");
+    let locked = "SELECT string_agg(relation::regclass::text, ' ' ORDER BY relation) FROM pg_locks
+        WHERE pid = pg_backend_pid() AND mode = 'ExclusiveLock' AND relation IN ('t'::regclass, 'v'::regclass)";
+    for force in [false, true] {
+        c.run("BEGIN");
+        c.run(&format!("SELECT citus_update_node({node}, '127.0.0.1', 1, {force}, 100)"));
+        assert_eq!(c.value(locked), "t v");
+        c.run("ROLLBACK");
+    }
+}

@@ -4,7 +4,7 @@ use crate::catalog;
 use crate::ddl::names;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::{fmgr, session, spi};
-use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::{self, Oid};
 
 /// A placement of a group: its table and shard.
 pub struct Held {
@@ -65,18 +65,6 @@ pub fn display_name(relid: Oid) -> String {
     }
 }
 
-/// The statement that keeps writers away from all tables with a placement on the group until the
-/// end of the transaction; readers go on. `None` when there is no such table.
-pub fn lock_sql(group: i32) -> Result<Option<String>> {
-    let tables = tables(group)?;
-    let names: Vec<String> = tables
-        .iter()
-        .filter_map(|t| session::relation_name(*t))
-        .map(|(schema, name)| format!("ONLY {}", fmgr::qualified(&schema, &name)))
-        .collect();
-    Ok((!names.is_empty()).then(|| format!("LOCK TABLE {} IN EXCLUSIVE MODE", names.join(", "))))
-}
-
 /// The tables with a placement on the group, in the order in which everybody locks them.
 pub fn tables(group: i32) -> Result<Vec<Oid>> {
     let sql = "SELECT DISTINCT s.logicalrelid::oid FROM pg_catalog.pg_dist_placement p \
@@ -89,12 +77,11 @@ pub fn tables(group: i32) -> Result<Vec<Oid>> {
         .collect())
 }
 
-/// Keeps writers away from all tables with a placement on the group.
+/// Keeps writers away from all tables with a placement on the group until the end of the transaction;
+/// readers go on. (LOCK TABLE takes no materialized views.)
 pub fn lock_tables(group: i32) -> Result<()> {
-    if let Some(sql) = lock_sql(group)? {
-        spi::execute_as_owner(&sql, &[])?;
-    }
-    Ok(())
+    let lock = |t: Oid| session::lock_relation(t, pg_sys::ExclusiveLock);
+    tables(group)?.into_iter().try_for_each(lock)
 }
 
 /// Forgets the placements of a group and gives back what they were.

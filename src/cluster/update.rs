@@ -57,13 +57,12 @@ fn wait_for_writers(node: &Node, force: bool, cooldown: i32) -> Result<()> {
     if !force {
         return placements::lock_tables(node.group);
     }
-    let Some(sql) = placements::lock_sql(node.group)? else { return Ok(()) };
     // A lock_timeout of 0 would wait for ever.
     let mut patience = cooldown.max(1);
     for _ in 0..KILL_ROUNDS {
         let locked = subxact::attempt(|| {
             spi::with_setting("lock_timeout", &patience.to_string(), || {
-                spi::execute_as_owner(&sql, &[])
+                placements::lock_tables(node.group)
             })
         })?;
         match locked {
