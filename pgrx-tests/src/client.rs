@@ -366,7 +366,11 @@ impl Conn {
                 return Ok(m);
             }
             let mut chunk = [0u8; 1 << 16];
-            let n = self.stream.read(&mut chunk)?;
+            let n = match self.stream.read(&mut chunk) {
+                // With a timeout a read does not go on by itself when the process was stopped.
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                n => n?,
+            };
             if n == 0 {
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,

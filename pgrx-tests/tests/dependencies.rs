@@ -153,9 +153,8 @@ fn nodes_follow_changes_of_functions() {
     let none = "SELECT count(*) FROM pg_proc WHERE proname = 'unused'";
     assert_eq!(on_workers(&db, none), ["0", "0"]);
     c.run(&format!("REASSIGN OWNED BY {role} TO postgres; DROP ROLE {role}"));
-    for w in &cluster().workers {
-        w.connect(&db).run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
-    }
+    let there = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}'");
+    assert_eq!(on_workers(&db, &there), ["0", "0"]);
 }
 
 #[test]
@@ -305,4 +304,38 @@ fn types_come_with_the_node() {
     for w in &cl.workers {
         assert_eq!(w.connect(&db).value("SELECT (ROW(5)::later).x"), "5");
     }
+}
+
+/// Who gets a type, domain or collation may change it on the nodes, too.
+#[test]
+fn owners_of_types_change_everywhere() {
+    let cl = cluster();
+    let db = cl.database("owners");
+    let mut c = cl.connect(&db);
+    let role = format!("heir_{}", c.pid);
+    c.run(&format!(
+        "CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE DOMAIN small AS int CHECK (VALUE < 100);
+         CREATE COLLATION german (provider = icu, locale = 'de');
+         CREATE TABLE t (k int, m mood, s small, v text COLLATE german);
+         SELECT create_distributed_table('t', 'k', shard_count := 4);
+         CREATE ROLE {role}; ALTER ROLE {role} RENAME TO \"{role} %I\""
+    ));
+    let role = format!("{role} %I");
+    c.run(&format!(
+        "GRANT CREATE ON SCHEMA public TO \"{role}\"; ALTER TYPE mood OWNER TO \"{role}\";
+         ALTER DOMAIN small OWNER TO \"{role}\"; ALTER COLLATION german OWNER TO \"{role}\""
+    ));
+    let owners = "SELECT concat_ws(', ', pg_get_userbyid(m.typowner), pg_get_userbyid(s.typowner),
+        pg_get_userbyid(c.collowner)) FROM pg_type m, pg_type s, pg_collation c
+        WHERE m.typname = 'mood' AND s.typname = 'small' AND c.collname = 'german'";
+    for node in cl.nodes() {
+        assert_eq!(node.connect(&db).value(owners), format!("{role}, {role}, {role}"));
+    }
+    c.run(&format!("SET ROLE \"{role}\"; ALTER TYPE mood ADD VALUE 'calm'"));
+    c.run("ALTER DOMAIN small SET NOT NULL; ALTER COLLATION german RENAME TO \"of the north\"");
+    c.run("RESET ROLE; INSERT INTO t VALUES (1, 'calm', 1, 'x')");
+    assert_eq!(c.value("SELECT max(v COLLATE \"of the north\") FROM t WHERE m = 'calm'"), "x");
+    // With what the role owns it goes.
+    c.run(&format!("REASSIGN OWNED BY \"{role}\" TO CURRENT_USER; DROP OWNED BY \"{role}\""));
+    c.run(&format!("DROP ROLE \"{role}\""));
 }

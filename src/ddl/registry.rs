@@ -94,7 +94,7 @@ pub const KINDS: &[(NodeTag, Treatment)] = &[
     (T_DropOwnedStmt, Handled(statements::drop_owned)),
     (T_ReassignOwnedStmt, Handled(statements::reassign_owned)),
     // For tables, ALTER ... OWNER TO is an ALTER TABLE.
-    (T_AlterOwnerStmt, Handled(functions::change)),
+    (T_AlterOwnerStmt, Handled(statements::change_owner)),
     // Objects that are no tables. Dropping parts of them may drop columns by a cascade.
     (T_CreateSchemaStmt, Follows),
     (T_CreateSeqStmt, Passes),

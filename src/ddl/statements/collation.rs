@@ -1,13 +1,13 @@
-//! ALTER COLLATION: nodes that have the collation follow when its name or schema changes.
+//! ALTER COLLATION: nodes that have the collation follow when its name, schema or owner changes.
 
 use super::plainly;
 use crate::catalog;
-use crate::ddl::{dependencies, info, room, send};
+use crate::ddl::{dependencies, functions, info, roles, room, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::{relation, server};
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, ObjectType, Oid};
 
 /// A collation of the user's.
 #[derive(PartialEq, Eq)]
@@ -15,6 +15,7 @@ struct Collation {
     oid: Oid,
     schema: String,
     name: String,
+    owner: String,
 }
 
 impl Collation {
@@ -26,9 +27,14 @@ impl Collation {
     }
 
     fn all() -> Result<Vec<Collation>> {
-        let sql = "SELECT c.oid, n.nspname, c.collname FROM pg_collation c \
+        let sql = "SELECT c.oid, n.nspname, c.collname, pg_get_userbyid(c.collowner) FROM pg_collation c \
             JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid >= 16384";
-        let one = |r: &info::Row| Collation { oid: r.oid(0), schema: r.text(1), name: r.text(2) };
+        let one = |r: &info::Row| Collation {
+            oid: r.oid(0),
+            schema: r.text(1),
+            name: r.text(2),
+            owner: r.text(3),
+        };
         Ok(info::rows(sql, &[])?.iter().map(one).collect())
     }
 
@@ -43,11 +49,15 @@ impl Collation {
             let old = qualified(&new.schema, &self.name);
             commands.push(format!("ALTER COLLATION {old} RENAME TO {}", quote_ident(&new.name)));
         }
+        if self.owner != new.owner {
+            let name = qualified(&new.schema, &new.name);
+            commands.push(format!("ALTER COLLATION {name} OWNER TO {}", quote_ident(&new.owner)));
+        }
         commands
     }
 }
 
-/// ALTER COLLATION ... RENAME and SET SCHEMA.
+/// ALTER COLLATION ... RENAME, SET SCHEMA and OWNER TO.
 pub fn change_collation(call: Call) -> Result<()> {
     if server::is_installing() || !catalog::any_tables() {
         return plainly(&call);
@@ -64,11 +74,24 @@ pub fn change_collation(call: Call) -> Result<()> {
         if old.schema != new.schema {
             dependencies::ensure_schema(&new.schema, &groups)?;
         }
+        let owner = std::slice::from_ref(&new.owner);
+        dependencies::make_roles(&groups, &roles::named(owner)?)?;
         let name = qualified(&new.schema, &new.name);
-        room::drop_unused(&groups, &[format!("DROP COLLATION {name}")])?;
+        if name != qualified(&old.schema, &old.name) {
+            room::drop_unused(&groups, &[format!("DROP COLLATION {name}")])?;
+        }
         for sql in old.moves(new) {
             send::on_nodes(&groups.iter().map(|g| (*g, sql.clone())).collect::<Vec<_>>())?;
         }
     }
     Ok(())
+}
+
+/// ALTER ... OWNER TO of what nodes may have, apart from tables.
+pub fn change_owner(call: Call) -> Result<()> {
+    match call.statement().given_away() {
+        Some(ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN) => super::alter_type(call),
+        Some(ObjectType::OBJECT_COLLATION) => change_collation(call),
+        _ => functions::change(call),
+    }
 }

@@ -18,7 +18,7 @@ mod role;
 mod types;
 
 pub use alter_table::alter_table;
-pub use collation::change_collation;
+pub use collation::{change_collation, change_owner};
 pub use constraints::set_constraints;
 pub use create::{create_table, refresh};
 pub use drop::{drop, drop_owned, reassign_owned, truncate};

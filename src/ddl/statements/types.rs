@@ -3,7 +3,7 @@
 use super::{hold_copies, plainly};
 use crate::catalog;
 use crate::ddl::objects::Objects;
-use crate::ddl::{dependencies, info, room, send};
+use crate::ddl::{dependencies, info, roles, room, send};
 use crate::error::{Error, Result};
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{quote_ident, quote_literal};
@@ -48,6 +48,7 @@ fn change_type(call: &Call, typ: Oid, change: TypeChange) -> Result<()> {
             dependencies::ensure_schema(&schema, &groups)?;
             vec![format!("ALTER TYPE {name} SET SCHEMA {}", quote_ident(&schema))]
         }
+        TypeChange::Owner => vec![owned(typ, &name, &groups)?],
         TypeChange::AddConstraint => {
             let mut objects = Objects::default();
             objects.checks(typ)?;
@@ -65,6 +66,14 @@ fn change_type(call: &Call, typ: Oid, change: TypeChange) -> Result<()> {
         send::on_nodes(&work)?;
     }
     Ok(())
+}
+
+/// The command that gives a type to its owner here, whom the nodes have then.
+fn owned(typ: Oid, name: &str, groups: &[i32]) -> Result<String> {
+    let sql = "SELECT pg_get_userbyid(typowner) FROM pg_type WHERE oid = $1";
+    let owner = spi::value(sql, &[spi::oid(typ)])?.unwrap_or_default();
+    dependencies::make_roles(groups, &roles::named(std::slice::from_ref(&owner))?)?;
+    Ok(format!("ALTER TYPE {name} OWNER TO {}", quote_ident(&owner)))
 }
 
 fn command(name: &str, change: &TypeChange) -> Option<String> {
@@ -100,7 +109,10 @@ fn command(name: &str, change: &TypeChange) -> Option<String> {
         TypeChange::ValidateConstraint(c) => {
             format!("ALTER DOMAIN {name} VALIDATE CONSTRAINT {}", quote_ident(c))
         }
-        TypeChange::Default | TypeChange::AddConstraint | TypeChange::SetSchema(_) => return None,
+        TypeChange::Default
+        | TypeChange::AddConstraint
+        | TypeChange::SetSchema(_)
+        | TypeChange::Owner => return None,
     })
 }
 

@@ -101,12 +101,15 @@ impl Tree {
             NodeTag::T_CreateFunctionStmt => true,
             NodeTag::T_DropStmt => self.drop_kind().is_some_and(is_function),
             NodeTag::T_GrantStmt => self.grant().is_some_and(|g| is_function(g.objects)),
-            // SAFETY: the tag says which structure it is.
-            NodeTag::T_AlterOwnerStmt => unsafe {
-                is_function((*(self.0 as *mut pg_sys::AlterOwnerStmt)).objectType)
-            },
-            _ => false,
+            _ => self.given_away().is_some_and(is_function),
         }
+    }
+
+    /// The kind of object of which ALTER ... OWNER TO changes the owner.
+    pub fn given_away(self) -> Option<pg_sys::ObjectType::Type> {
+        let given = self.is(NodeTag::T_AlterOwnerStmt);
+        // SAFETY: the tag was checked.
+        given.then(|| unsafe { (*(self.0 as *mut pg_sys::AlterOwnerStmt)).objectType })
     }
 
     /// Tables that an ALTER TABLE makes part of the same inheritance: the partitions that it

@@ -63,6 +63,8 @@ pub enum TypeChange {
     RenameConstraint(String, String),
     /// SET SCHEMA
     SetSchema(String),
+    /// OWNER TO
+    Owner,
     /// SET or DROP DEFAULT of a domain
     Default,
     /// SET or DROP NOT NULL of a domain
@@ -237,6 +239,10 @@ impl Tree {
                     let s = self.0 as *mut pg_sys::AlterObjectSchemaStmt;
                     let new = TypeChange::SetSchema(text((*s).newschema));
                     Some((type_of_object((*s).object)?, new))
+                }
+                NodeTag::T_AlterOwnerStmt => {
+                    let s = self.0 as *mut pg_sys::AlterOwnerStmt;
+                    Some((type_of_object((*s).object)?, TypeChange::Owner))
                 }
                 _ => None,
             }
