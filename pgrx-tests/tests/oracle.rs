@@ -117,4 +117,4 @@ macro_rules! units {
     };
 }
 
-units!(aggregates blocks ddl equality events inserts joins lists metrics mixed names objects orms routines saas shop traps transactions types writing);
+units!(aggregates barriers blocks ddl equality events inserts joins lists metrics mixed names objects orms routines saas shop traps transactions types writing);

@@ -12,6 +12,7 @@
 
 mod aggregate;
 pub mod analyze;
+mod barriers;
 mod cases;
 mod collations;
 mod combine;
@@ -128,6 +129,8 @@ fn simplify(q: Query) {
     q.walk(|n| {
         if let Kind::Query(level) = n.kind() {
             simplify_level(level);
+            // The walk comes to what it reads afterwards.
+            barriers::narrow(level);
         }
         Visit::Descend
     });

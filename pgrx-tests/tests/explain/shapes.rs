@@ -225,6 +225,32 @@ fn lists_of_parameters() {
     assert_eq!(c.rows(&format!("EXECUTE p ('{{{list}}}')")).len(), 36);
 }
 
+/// Conditions that tell nothing go through a security barrier, and so find the shards.
+#[test]
+fn barriers() {
+    let mut c = tables("barriers");
+    c.run("CREATE VIEW b WITH (security_barrier) AS SELECT id, tenant AS k, n + 1 AS m, v FROM ev WHERE v <> 'v3'");
+    c.run("CREATE VIEW bb WITH (security_barrier) AS SELECT k, id FROM b WHERE id > 2");
+    c.run(
+        "CREATE VIEW s WITH (security_barrier) AS SELECT tenant AS k, count(*) FROM ev GROUP BY 1",
+    );
+    for (sql, tasks, rows) in [
+        ("SELECT * FROM b WHERE k = 3", 1, 3),
+        ("SELECT * FROM b WHERE k = 3 AND v ~ '1'", 1, 1),
+        ("SELECT * FROM bb WHERE k = 3", 1, 3),
+        ("SELECT * FROM ref LEFT JOIN b ON true WHERE b.k = 3", 4, 30),
+        ("SELECT * FROM b LEFT JOIN ref ON ref.id = b.k WHERE k = 3", 1, 3),
+        ("SELECT * FROM (SELECT * FROM b WHERE k IN (3, 3)) s", 1, 3),
+        ("SELECT * FROM b WHERE m = 1", 4, 39),
+        ("SELECT * FROM s WHERE k = 3", 4, 1),
+    ] {
+        let lines = explain(&mut c, "COSTS OFF", sql);
+        let all = lines.iter().any(|l| l.contains("Task Count: 4"));
+        assert_eq!(all, tasks == 4, "{sql} {lines:#?}");
+        assert_eq!(c.rows(sql).len(), rows, "{sql}");
+    }
+}
+
 #[test]
 fn a_single_server() {
     static IT: OnceLock<Cluster> = OnceLock::new();

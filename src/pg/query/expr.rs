@@ -117,6 +117,12 @@ impl Node {
         unsafe { Node(pg_sys::eval_const_expressions(std::ptr::null_mut(), self.as_ptr())) }
     }
 
+    /// Whether a function that is not leakproof is given columns.
+    pub fn leaks(self) -> bool {
+        // SAFETY: null or a valid expression; look-ups of functions.
+        unsafe { guard::call(|| pg_sys::contain_leaked_vars(self.as_ptr())) }
+    }
+
     /// Whether columns of a query so many levels up occur.
     pub fn has_vars_of_level(self, level: i32) -> bool {
         // SAFETY: null or a valid tree.

@@ -24,7 +24,7 @@ mod select;
 mod wanted;
 
 pub use conflict::is_row;
-pub use place::SHARD_ATTRIBUTE;
+pub use place::{substitute, SHARD_ATTRIBUTE};
 pub use returning::{plan_apart, reads_elsewhere};
 
 use super::{collations, cursor, pushdown, ship, whole, Standard};
