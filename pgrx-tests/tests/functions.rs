@@ -315,3 +315,16 @@ fn sources_are_made_by_the_planner_only() {
         ],
     );
 }
+
+/// A table with one shard is no schema's for that.
+#[test]
+fn tables_without_distribution_column_are_distributed() {
+    let mut c = connect("kinds");
+    c.run("CREATE TABLE one (k int); SELECT create_distributed_table('one', NULL)");
+    let role = format!("kinds_{}", c.pid);
+    c.run(&format!("CREATE ROLE {role}; GRANT SELECT ON one TO {role}; SET ROLE {role}"));
+    for from in ["citus_tables", "citus_shards"] {
+        let kinds = format!("SELECT string_agg(DISTINCT citus_table_type, ' ') FROM {from}");
+        assert_eq!(c.value(&kinds), "distributed");
+    }
+}

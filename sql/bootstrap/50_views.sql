@@ -21,13 +21,15 @@ COMMENT ON VIEW pg_catalog.citus_nodes IS 'nodes of the cluster';
 
 CREATE FUNCTION citus_internal.table_type(partmethod "char", repmodel "char", colocationid integer)
     RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE
         WHEN partmethod <> 'n' THEN 'distributed'
         WHEN repmodel = 't' THEN 'reference'
         WHEN colocationid = 0 THEN 'local'
-        ELSE 'schema' END;
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_dist_schema s
+            WHERE s.colocationid = table_type.colocationid) THEN 'schema'
+        ELSE 'distributed' END;
 END;
 COMMENT ON FUNCTION citus_internal.table_type("char", "char", integer) IS
     'what kind of Citus table a row of pg_dist_partition is';
