@@ -21,7 +21,7 @@ use crate::catalog::{self, Kind, Table};
 use crate::ddl::info;
 use crate::error::{sqlstate, Error, Result};
 use crate::pg::shard_lock::{self, Class, Level};
-use crate::pg::{invalidation, relation};
+use crate::pg::{invalidation, relation, session};
 use crate::plan::{Apply, DistPlan, Operation, Target};
 use crate::{settings, txn};
 use pgrx::pg_sys::Oid;
@@ -92,7 +92,7 @@ fn not_available(class: Class, number: u64) -> Error {
         Class::Table => Some(Oid::from(number as u32)),
         _ => catalog::relation_of_shard(number as i64),
     };
-    let name = relid.map(info::name_of).unwrap_or_default();
+    let name = relid.and_then(session::relation_name).map(|(_, name)| name).unwrap_or_default();
     let message = format!("could not obtain lock on row in relation \"{name}\"");
     Error::new(sqlstate::LOCK_NOT_AVAILABLE, message)
         .detail("Another transaction writes or locks rows of the same shards.")

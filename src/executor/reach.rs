@@ -165,9 +165,12 @@ fn mark(plan: &DistPlan, tasks: &[Task], lost: &[(i32, Error)]) -> Result<()> {
             at.push(i);
         }
         let marked = mark_placements(&table, &at, *group)?;
-        let placements = if marked == 1 { "placement is" } else { "placements are" };
+        let (placements, miss) = match marked {
+            1 => ("placement is", "it misses"),
+            _ => ("placements are", "they miss"),
+        };
         let mut w = Error::new(e.code, e.message.clone())
-            .detail(format!("{marked} {placements} marked as not healthy: they miss a write."))
+            .detail(format!("{marked} {placements} marked as not healthy: {miss} a write."))
             .hint("When the node is back, repair them with citus_copy_shard_placement.");
         w.context = None;
         guard::warning(&w);
