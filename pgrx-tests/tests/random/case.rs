@@ -263,10 +263,12 @@ impl<'a> Run<'a> {
         }
         let end = rng.pick(&["ROLLBACK", "ROLLBACK", "ROLLBACK", "COMMIT"]);
         self.pair.command(end);
-        if let Some(text) = self.pair.content().filter(|_| end == "COMMIT") {
-            self.judge(&format!("{};\nCOMMIT", ran.join(";\n")), Outcome::Different(text));
+        let differs = self.pair.content();
+        let as_before = end == "ROLLBACK" && differs.is_none();
+        if let Some(text) = differs {
+            self.judge(&format!("{};\n{end}", ran.join(";\n")), Outcome::Different(text));
         }
-        if end == "COMMIT" {
+        if !as_before {
             self.pair.fill();
         }
     }
