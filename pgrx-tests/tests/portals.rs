@@ -259,3 +259,33 @@ fn scrollable_cursors_can_be_explained() {
         c.run("COMMIT");
     }
 }
+
+/// Statements that are sent one behind the other without a Sync between them are one transaction, as
+/// drivers send several statements at once: none of them may run apart from those before it.
+#[test]
+fn statements_without_sync_between_them_are_one_transaction() {
+    let both = both("portals_pipeline");
+    let pipelines: [&[&str]; 4] = [
+        &["GRANT SELECT ON {t} TO PUBLIC", "ANALYZE {t}"],
+        &["CREATE INDEX {t}_v ON {t} (v)", "ANALYZE {t}", "SELECT count(*) FROM {t}"],
+        &["ALTER TABLE {t} ADD c int", "ANALYZE {t} (c, v)", "VACUUM {t}"],
+        &["SELECT count(*) FROM {t}", "DROP INDEX CONCURRENTLY {t}_v"],
+    ];
+    for statements in pipelines {
+        let [ours, theirs] = ["d", "p"].map(|t| {
+            let mut c = CLUSTER.connect(&both.name);
+            for s in statements {
+                c.queue(&s.replace("{t}", t)).unwrap();
+            }
+            c.sync().unwrap();
+            answer(&mut c)
+        });
+        assert_eq!(ours, theirs, "{statements:?}");
+    }
+    let mut c = CLUSTER.connect(&both.name);
+    c.run("SET enable_seqscan = off");
+    assert_eq!(c.value("SELECT count(*) FROM d WHERE v = '7-1'"), "1");
+    let sizes = "SELECT count(DISTINCT result) FROM run_command_on_shards('d',
+        $$SELECT count(*) FROM pg_index WHERE indrelid = '%s'::regclass$$) WHERE result = '2'";
+    assert_eq!(c.value(sizes), "1", "the index is on every shard still");
+}

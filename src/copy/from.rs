@@ -1,7 +1,7 @@
 //! COPY FROM into a table under our management.
 
 use super::format::Format;
-use super::key::{null_key, KeyToShard};
+use super::key::KeyToShard;
 use super::router::{Destination, Router};
 use super::scan::Scanner;
 use super::sink::RowWriter;
@@ -242,7 +242,7 @@ impl Load {
 
     fn no_key(&self) -> Error {
         let column = self.keys.attno().map(|a| self.reader.column_name(a)).unwrap_or_default();
-        self.reader.at_line(null_key(self.router.table_name(), &column))
+        self.reader.at_line(self.router.null_key(&column))
     }
 
     /// Text of the defaults for a row, and its shard when the key is among them.

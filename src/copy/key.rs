@@ -77,12 +77,13 @@ fn uncovered() -> Error {
 }
 
 /// The error about a row without key.
-pub fn null_key(table: &str, column: &str) -> Error {
+pub fn null_key(schema: &str, table: &str, column: &str) -> Error {
     let what = format!(
         "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
     );
     let mut e = Error::new(sqlstate::NOT_NULL_VIOLATION, what)
         .hint("It is the distribution column: its value decides where the row is stored.");
+    e.schema = Some(schema.to_owned());
     e.table = Some(table.to_owned());
     e.column = Some(column.to_owned());
     e

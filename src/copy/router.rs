@@ -8,6 +8,7 @@
 use super::chunk::Chunk;
 use super::errors::{line_of, translate, Names};
 use super::format::{Format, BINARY_HEADER, BINARY_TRAILER};
+use super::key::null_key;
 use super::streams::Streams;
 use crate::catalog::{self, Placement, Table};
 use crate::ddl::names::shard_name;
@@ -142,6 +143,11 @@ impl Router {
     /// Name of the table.
     pub fn table_name(&self) -> &str {
         &self.name
+    }
+
+    /// The error about a row without a value in the distribution column.
+    pub fn null_key(&self, column: &str) -> Error {
+        null_key(&self.schema, &self.name, column)
     }
 
     /// Format of the data.

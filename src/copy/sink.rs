@@ -1,7 +1,7 @@
 //! Rows made by this server on their way into a table's shards.
 
 use super::format::Format;
-use super::key::{null_key, KeyToShard};
+use super::key::KeyToShard;
 use super::router::{Destination, Router};
 use crate::catalog::Table;
 use crate::error::{sqlstate, Error, Result};
@@ -100,7 +100,7 @@ impl RowSink {
                     _ => None,
                 });
                 if key.is_none() {
-                    return Err(null_key(self.router.table_name(), &self.key_name));
+                    return Err(self.router.null_key(&self.key_name));
                 }
                 self.keys.of_value(key)?
             }

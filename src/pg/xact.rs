@@ -155,10 +155,17 @@ pub fn nest_level() -> i32 {
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
-/// In a transaction block, explicit or implicit.
+/// In a transaction block, explicit or implicit: statements that a client sends one behind the other
+/// without a Sync between them are one transaction, too.
 pub fn in_block() -> bool {
     // SAFETY: reads the transaction state.
-    unsafe { pg_sys::IsTransactionBlock() }
+    unsafe { pg_sys::IsTransactionBlock() || is_pipelined() }
+}
+
+/// The statement follows another one without a Sync between them.
+fn is_pipelined() -> bool {
+    // SAFETY: a plain variable of the transaction state.
+    unsafe { (pg_sys::MyXactFlags as u32) & pg_sys::XACT_FLAGS_PIPELINING != 0 }
 }
 
 /// Whether the transaction has written locally (it has an id).
@@ -299,9 +306,7 @@ pub fn statement_is_alone() -> bool {
     // SAFETY: looks at the list of portals; peeking at a byte that is already in the buffer
     // does not wait.
     unsafe {
-        if pg_sys::whereToSendOutput != pg_sys::CommandDest::DestRemote
-            || (pg_sys::MyXactFlags as u32) & pg_sys::XACT_FLAGS_PIPELINING != 0
-        {
+        if pg_sys::whereToSendOutput != pg_sys::CommandDest::DestRemote || is_pipelined() {
             return false;
         }
         // Only the simple protocol makes an unnamed portal that is not visible.

@@ -24,6 +24,13 @@ impl Conn {
             .map_err(|_| io::Error::other("parameters cannot be encoded").into())
     }
 
+    /// Queues a statement without parameters: parsed, bound and executed without a name.
+    pub fn queue(&mut self, sql: &str) -> Result<(), Error> {
+        frontend::parse("", sql, [], &mut self.output)?;
+        self.bind("", "", &[], &[])?;
+        self.run_portal("", 0)
+    }
+
     /// Executes a portal for at most `rows` rows (0 for all).
     pub fn run_portal(&mut self, portal: &str, rows: i32) -> Result<(), Error> {
         Ok(frontend::execute(portal, rows, &mut self.output)?)

@@ -321,3 +321,18 @@ fn privileges() {
         p.conn.run("DROP ROLE copy_nobody");
     });
 }
+
+/// Drivers make objects of the fields of an error.
+#[test]
+fn a_row_without_key_names_table_and_schema() {
+    both(|pair| {
+        let mut p = pair("k int NOT NULL, v int", BY_K);
+        for (sql, data) in
+            [("COPY # FROM STDIN", "\\N\t1\n"), ("COPY # (v, k) FROM STDIN (FORMAT csv)", "1,\n")]
+        {
+            let e = error(p.load(sql, data.as_bytes()));
+            let named = [e.schema, e.table, e.column].map(Option::unwrap_or_default);
+            assert_eq!(named, ["public", "dist", "k"], "{sql}");
+        }
+    });
+}
