@@ -52,6 +52,20 @@ pub fn is_there(name: &str) -> String {
     )
 }
 
+/// The condition that a node has a role which can be one of here: not the one that it was made with, nor the
+/// one by which the extension works there.
+pub fn is_plain(name: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) {} \
+            AND r.oid OPERATOR(pg_catalog.>=) '{}'::pg_catalog.oid \
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension e \
+                WHERE e.extname OPERATOR(pg_catalog.=) 'citus' \
+                    AND e.extowner OPERATOR(pg_catalog.=) r.oid))",
+        quote_literal(name),
+        pgrx::pg_sys::FirstNormalObjectId
+    )
+}
+
 /// The statement that ends a membership where there is one.
 pub fn end_membership(role: &str, member: &str) -> String {
     let body = format!(
@@ -83,9 +97,31 @@ fn all_memberships(name: &str) -> String {
         + &each("member", "roleid", &format!("REVOKE {quoted} FROM %I"))
 }
 
-/// The statement that takes all memberships from a role and those of others in it.
+/// The statement that takes all memberships from a role that is new here, and those of others in it.
 pub fn end_memberships(name: &str) -> String {
-    block(&format!("DECLARE other pg_catalog.name; BEGIN {}END", all_memberships(name)))
+    let there = refusal(name, "A role of this name is there already, which the node needs.");
+    block(&format!(
+        "DECLARE other pg_catalog.name; BEGIN \
+            IF {} AND NOT {} THEN {there} END IF; {}END",
+        is_there(name),
+        is_plain(name),
+        all_memberships(name)
+    ))
+}
+
+/// The statement that gives a role another name; where it is not, one that has this name already is another
+/// one.
+pub fn renamed(old: &str, new: &str) -> String {
+    block(&format!(
+        "DECLARE other pg_catalog.name; BEGIN IF {} THEN IF {} THEN {} END IF; \
+            ALTER ROLE {} RENAME TO {}; ELSE {}END IF; END",
+        is_plain(old),
+        is_there(new),
+        refusal(new, "There is a role of this name already."),
+        quote_ident(old),
+        quote_ident(new),
+        all_memberships(new)
+    ))
 }
 
 /// The statement that drops a role where it is; one that is needed there loses what it may do.
@@ -95,21 +131,29 @@ pub fn dropped(name: &str) -> String {
         "DECLARE other pg_catalog.name; BEGIN IF {} THEN \
             BEGIN DROP ROLE {quoted}; \
             EXCEPTION WHEN dependent_objects_still_exist OR object_in_use THEN \
-                ALTER ROLE {quoted} NOLOGIN NOSUPERUSER NOBYPASSRLS; {}\
+                ALTER ROLE {quoted} NOLOGIN NOSUPERUSER NOBYPASSRLS {NO_MORE} PASSWORD NULL; {}\
             END; \
          END IF; END",
-        is_there(name),
+        is_plain(name),
         all_memberships(name)
     ))
 }
 
-/// The statement that fails where there is a role of this name which may do more than any other.
+/// Attributes that no role gets on nodes.
+pub const NO_MORE: &str = "NOCREATEROLE NOCREATEDB NOREPLICATION";
+
+/// The statement that fails where there is a role of this name which may do more than any other, or owns
+/// something.
 pub fn refuse_rights(name: &str) -> String {
     block(&format!(
         "BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_roles r \
             WHERE r.rolname OPERATOR(pg_catalog.=) {} AND (r.rolsuper OR r.rolbypassrls \
+                OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication \
                 OR EXISTS (SELECT FROM pg_catalog.pg_auth_members m \
-                    WHERE r.oid OPERATOR(pg_catalog.=) ANY (ARRAY[m.member, m.roleid])))) \
+                    WHERE r.oid OPERATOR(pg_catalog.=) ANY (ARRAY[m.member, m.roleid])) \
+                OR EXISTS (SELECT FROM pg_catalog.pg_shdepend d \
+                    WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_authid'::pg_catalog.regclass \
+                        AND d.refobjid OPERATOR(pg_catalog.=) r.oid))) \
          THEN {} END IF; END",
         quote_literal(name),
         refusal(name, "A role of this name is there already, and has rights of its own.")

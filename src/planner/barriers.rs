@@ -11,7 +11,9 @@ use pgrx::pg_sys::{CmdType, JoinType, RTEKind};
 
 /// Copies conditions of a level of a query into the barriers that it reads.
 pub fn narrow(q: Query) {
-    if !q.rtable().iter().any(|r| r.security_barrier()) {
+    // What MERGE has for WHERE is its ON, which does not decide over the rows of the source.
+    let is_merge = q.command_type() == CmdType::CMD_MERGE;
+    if is_merge || !q.rtable().iter().any(|r| r.security_barrier()) {
         return;
     }
     let mut kept = Vec::new();

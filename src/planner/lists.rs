@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::pg::query::{self, Kind, List, Node, Query, ScalarArrayOpExpr, Visit};
 use crate::plan::{Marked, Template};
 use crate::planner::analyze::is_hash_equality;
-use pgrx::pg_sys::{BoolExprType, RTEKind};
+use pgrx::pg_sys::{BoolExprType, ParamKind, RTEKind};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
@@ -56,10 +56,9 @@ pub fn parameters(q: Query) -> FxHashSet<i32> {
     }
     q.walk(|n| {
         // What is used elsewhere, too, is below zero in the end.
-        if let Kind::Param(p) = n.kind() {
-            if let Some(left) = lists.get_mut(&p.paramid()) {
-                *left -= 1;
-            }
+        let number = if is_value(n) { parameter(n) } else { None };
+        if let Some(left) = number.and_then(|n| lists.get_mut(&n)) {
+            *left -= 1;
         }
         Visit::Descend
     });
@@ -85,10 +84,15 @@ fn find(q: Query, n: Node, lists: &mut FxHashMap<i32, i64>) {
     }
 }
 
+/// Whether a node is a parameter of the statement.
+fn is_value(n: Node) -> bool {
+    matches!(n.kind(), Kind::Param(p) if p.paramkind() == ParamKind::PARAM_EXTERN)
+}
+
 /// The number of the parameter that a list is, which may travel as text.
 fn parameter(n: Node) -> Option<i32> {
     match n.strip_alike().kind() {
-        Kind::Param(p) => Some(p.paramid()),
+        Kind::Param(p) if is_value(p.node()) => Some(p.paramid()),
         Kind::CoerceViaIO(c) => parameter(c.arg()),
         _ => None,
     }

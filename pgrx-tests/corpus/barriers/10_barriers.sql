@@ -46,3 +46,8 @@ UPDATE t SET n = p.id FROM plain p WHERE p.key = 3 AND t.k = p.key AND t.id = p.
 DELETE FROM t USING nested p WHERE p.key = 7 AND t.k = p.key AND t.id = p.id;
 INSERT INTO t SELECT key, id + 1000, m, v FROM plain WHERE key = 5;
 SELECT * FROM t;
+-- The condition of MERGE does not decide which rows of the source there are.
+MERGE INTO m USING plain p ON m.k = p.key AND m.id = p.id AND p.n = 1 WHEN MATCHED THEN UPDATE SET n = p.m WHEN NOT MATCHED AND p.key = 3 THEN INSERT VALUES (p.key, p.id + 100, p.n);
+MERGE INTO m USING nested p ON m.k = p.key AND m.id = p.id AND p.key = 4 WHEN MATCHED THEN DELETE WHEN NOT MATCHED AND p.id > 50 THEN INSERT VALUES (p.key, p.id + 200, p.n);
+MERGE INTO m USING (SELECT * FROM plain WHERE key = 6) p ON m.k = p.key AND m.id = p.id WHEN MATCHED THEN UPDATE SET n = 60 WHEN NOT MATCHED THEN INSERT VALUES (p.key, p.id, 61);
+SELECT * FROM m;

@@ -15,3 +15,6 @@ CREATE VIEW distinct_ones WITH (security_barrier) AS SELECT DISTINCT k, n FROM t
 CREATE VIEW both_parts WITH (security_barrier) AS SELECT k, id FROM t WHERE id < 10 UNION ALL SELECT id, id FROM r;
 CREATE VIEW many_rows WITH (security_barrier) AS SELECT k, generate_series(1, 2) AS g FROM t WHERE id < 8;
 CREATE VIEW changed WITH (security_barrier) AS SELECT k, id, n, v FROM t WHERE v IN ('v1', 'v2') WITH CHECK OPTION;
+CREATE TABLE m (k INT, id INT, n INT);
+-- @distribute m k colocate t
+INSERT INTO m SELECT i % 10, i, 0 FROM generate_series(1, 40) i;

@@ -26,6 +26,8 @@ PREPARE inner_one (int[]) AS SELECT * FROM (SELECT v, count(*) FROM i WHERE k = 
 EXECUTE inner_one (ints(1, 40));
 PREPARE added (int[], int) AS SELECT k FROM i WHERE k = ANY ($1 || $2);
 EXECUTE added (ints(1, 40), 55);
+PREPARE beside (int[]) AS SELECT k FROM i WHERE k = ANY ($1) AND v IN (SELECT v FROM r);
+EXECUTE beside (ints(1, 40));
 -- Other types of keys.
 PREPARE big (int[]) AS SELECT k FROM b WHERE k = ANY ($1);
 EXECUTE big (ints(1, 40));

@@ -121,10 +121,18 @@ fn nothing_is_left_of_dropped_roles() {
     c.run("CREATE ROLE left_one LOGIN SUPERUSER IN ROLE left_boss");
     let mut w = cl.workers[0].connect(db);
     w.run("CREATE TABLE left_over (k int); ALTER TABLE left_over OWNER TO left_one");
+    w.run("ALTER ROLE left_one CREATEROLE REPLICATION PASSWORD 'old'");
     cl.workers[1].connect(db).run("GRANT CREATE ON SCHEMA public TO left_one");
     assert_eq!(there("left_one"), "left_one t f t");
     c.run("DROP ROLE IF EXISTS left_nobody, left_one");
     assert_eq!(there("left_one"), "left_one f f f");
+    let more = "SELECT concat(rolcreaterole, rolreplication, rolcanlogin, rolpassword)
+        FROM pg_authid WHERE rolname = 'left_one'";
+    assert_eq!(w.value(more), "fff");
+    c.run("CREATE ROLE left_maker LOGIN CREATEROLE");
+    let mut maker = session(&cl.coordinator, "left_maker", db);
+    // It owns something there.
+    refused(&mut maker, "CREATE ROLE left_one", "55000");
     // Dropped where nodes are not told: a role that is made, and one that gets the name.
     c.run("CREATE ROLE left_two LOGIN BYPASSRLS IN ROLE left_boss; CREATE ROLE left_three LOGIN");
     c.run("SET citus.enable_create_role_propagation = off; DROP ROLE left_two");
@@ -138,4 +146,42 @@ fn nothing_is_left_of_dropped_roles() {
     c.run("ALTER ROLE left_three RENAME TO left_four");
     assert_eq!(there("left_three"), "");
     assert_eq!(there("left_four"), "left_four f f f");
+    // The role that gets the name was not on the nodes.
+    c.run(
+        "CREATE ROLE left_five IN ROLE left_boss; SET citus.enable_create_role_propagation = off",
+    );
+    c.run("DROP ROLE left_five; CREATE ROLE left_six; RESET citus.enable_create_role_propagation");
+    c.run("ALTER ROLE left_six RENAME TO left_five");
+    assert_eq!(there("left_five"), "left_five f f f");
+}
+
+/// Nodes are asked whatever settings say, and before there are tables; what they need stays as it is.
+#[test]
+fn nodes_keep_their_own_roles() {
+    let cl = cluster();
+    let db = &cl.database("own");
+    let (mut c, mut w) = (cl.connect(db), cl.workers[0].connect(db));
+    c.run("CREATE ROLE own_maker LOGIN CREATEROLE");
+    w.run("CREATE ROLE own_one SUPERUSER; CREATE ROLE own_two SUPERUSER; CREATE ROLE own_ext SUPERUSER");
+    w.run("UPDATE pg_extension SET extowner = 'own_ext'::regrole WHERE extname = 'citus'");
+    let mut maker = session(&cl.coordinator, "own_maker", db);
+    refused(&mut maker, "CREATE ROLE own_one", "55000");
+    maker.run("SET citus.enable_create_role_propagation = off");
+    maker.run("SET citus.enable_alter_role_propagation = off");
+    refused(&mut maker, "CREATE ROLE own_one", "55000");
+    maker.run("CREATE ROLE own_three");
+    refused(&mut maker, "ALTER ROLE own_three RENAME TO own_one", "55000");
+    let mut is_super = |name: &str| {
+        w.value(&format!("SELECT rolsuper FROM pg_roles WHERE rolname = 'own_{name}'"))
+    };
+    assert_eq!((is_super("one"), is_super("two")), ("t".into(), "t".into()));
+    // A superuser says what it is.
+    c.run("CREATE ROLE own_two");
+    assert_eq!(is_super("two"), "f");
+    refused(&mut c, "CREATE ROLE own_ext", "55000");
+    c.run("SET citus.enable_create_role_propagation = off; CREATE ROLE own_ext");
+    c.run(
+        "RESET citus.enable_create_role_propagation; ALTER ROLE own_ext INHERIT; DROP ROLE own_ext",
+    );
+    assert_eq!(is_super("ext"), "t");
 }

@@ -40,53 +40,71 @@ impl Role {
 
 /// CREATE ROLE, ALTER ROLE, ALTER ROLE ... RENAME.
 pub fn change_role(call: Call) -> Result<()> {
-    let groups = catalog::other_groups()?;
-    // Others may change other roles meanwhile.
     let Some(name) = call.statement().changed_role() else { return plainly(&call) };
     let follow = match call.statement().tag() {
         NodeTag::T_CreateRoleStmt => settings::enable_create_role_propagation(),
         _ => settings::enable_alter_role_propagation(),
     };
-    if groups.is_empty() || !catalog::any_tables() || !follow {
+    let may_change = session::is_superuser();
+    // Others cannot leave out by a setting what is not for them to decide.
+    if !catalog::extension_ready() || !(follow || !may_change) {
         return plainly(&call);
     }
-    let (before, needed) = (Role::all()?, roles::of_all_tables()?);
+    let groups = catalog::other_groups()?;
+    if groups.is_empty() {
+        return plainly(&call);
+    }
+    let used = follow && catalog::any_tables();
+    let users = || if used { roles::of_all_tables() } else { Ok(Vec::new()) };
+    let (before, needed) = (Role::all()?, users()?);
     plainly(&call)?;
     relation::command_counter_increment();
     let after = Role::all()?;
+    // Others may change other roles meanwhile.
     let Some(new) = after.iter().find(|r| r.name == name) else { return Ok(()) };
     let old = before.iter().find(|old| old.oid == new.oid);
     let is_named = old.is_none_or(|old| old.name != new.name);
     let mut made = Vec::new();
-    if old.is_none() {
+    if used && old.is_none() {
         // What follows in the transaction may run as this role.
         made.extend(roles::named(std::slice::from_ref(&new.name))?);
     }
     // Who is one of the table's users by now: everybody, members and superusers are.
-    made.extend(roles::of_all_tables()?.into_iter().filter(|c| !needed.contains(c)));
+    made.extend(users()?.into_iter().filter(|c| !needed.contains(c)));
     // For others nodes make roles, which is never more than what is here. Changes would not be taken back
     // with the transaction, and could be of a role that is another one there.
-    if !session::is_superuser() {
-        let refuse = is_named.then(|| roles::refuse_rights(&new.name));
-        let made = if is_named && old.is_some() { Vec::new() } else { made };
-        let commands: Vec<String> = refuse.into_iter().chain(made).collect();
-        return dependencies::make_roles(&groups, &commands);
-    }
+    let commands = match may_change {
+        true => changes(old, new, made),
+        false => {
+            let refuse = is_named.then(|| roles::refuse_rights(&new.name));
+            let made = if is_named && old.is_some() { Vec::new() } else { made };
+            refuse.into_iter().chain(made).collect()
+        }
+    };
+    dependencies::make_roles(&groups, &commands)
+}
+
+/// What makes a role on nodes what it is here, together with `made`.
+fn changes(old: Option<&Role>, new: &Role, made: Vec<String>) -> Vec<String> {
+    let is_named = old.is_none_or(|old| old.name != new.name);
     let mut commands = Vec::new();
     match old {
         None => commands.push(roles::end_memberships(&new.name)),
-        Some(old) if is_named => commands.push(rename(&old.name, &new.name)),
+        Some(old) if is_named => commands.push(roles::renamed(&old.name, &new.name)),
         Some(_) => {}
     }
     commands.extend(made);
     // One that has just got its name may be there, with what another one could do.
     let is_same = |a: &&String| !is_named && old.is_some_and(|old| old.attributes.contains(a));
-    let changed = new.attributes.iter().filter(|a| !is_same(a)).map(String::as_str);
-    let changed: Vec<&str> = changed.collect();
+    let mut changed: Vec<&str> =
+        new.attributes.iter().filter(|a| !is_same(a)).map(String::as_str).collect();
+    if is_named {
+        changed.push(roles::NO_MORE);
+    }
     if !changed.is_empty() {
         commands.push(alter(&new.name, &changed.join(" ")));
     }
-    dependencies::make_roles(&groups, &commands)
+    commands
 }
 
 /// DROP ROLE. Where something on a node depends on the role, it stays there without rights.
@@ -105,21 +123,8 @@ pub fn drop_role(call: Call) -> Result<()> {
     dependencies::make_roles(&groups, &commands)
 }
 
-fn rename(old: &str, new: &str) -> String {
-    let taken = roles::refusal(new, "There is a role of this name already.");
-    conditional(
-        &roles::is_there(old),
-        &format!(
-            "IF {} THEN {taken} END IF; ALTER ROLE {} RENAME TO {}",
-            roles::is_there(new),
-            quote_ident(old),
-            quote_ident(new)
-        ),
-    )
-}
-
 fn alter(name: &str, attributes: &str) -> String {
-    conditional(&roles::is_there(name), &format!("ALTER ROLE {} {attributes}", quote_ident(name)))
+    conditional(&roles::is_plain(name), &format!("ALTER ROLE {} {attributes}", quote_ident(name)))
 }
 
 fn conditional(condition: &str, command: &str) -> String {
