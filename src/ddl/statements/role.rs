@@ -47,7 +47,7 @@ pub fn change_role(call: Call) -> Result<()> {
     };
     let may_change = session::is_superuser();
     // Others cannot leave out by a setting what is not for them to decide.
-    if !catalog::extension_ready() || !(follow || !may_change) {
+    if !catalog::extension_ready() || (!follow && may_change) {
         return plainly(&call);
     }
     let groups = catalog::other_groups()?;
