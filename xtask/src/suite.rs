@@ -14,16 +14,14 @@ use std::time::{Duration, Instant};
 const ALONE: [&str; 3] = ["cancel", "round_trips", "storm"];
 
 /// Programs that wait for most of their time: one by one, beside the others.
-const BESIDE: [&str; 2] = ["faults", "consistent"];
+const BESIDE: [&str; 4] = ["faults", "consistent", "kept", "maintenance"];
 
 /// Programs that take long come first, so that none of them is left for the end.
-const LONG: [&str; 10] = [
+const LONG: [&str; 8] = [
     "regress",
     "suite_distributed",
-    "maintenance",
     "oracle",
     "replicas",
-    "kept",
     "isolation",
     "security",
     "tpch",

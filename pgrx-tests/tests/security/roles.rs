@@ -176,6 +176,7 @@ fn nodes_keep_their_own_roles() {
     };
     assert_eq!((is_super("one"), is_super("two")), ("t".into(), "t".into()));
     // A superuser says what it is.
+    c.run("CREATE TABLE t (k int); SELECT create_distributed_table('t', 'k', shard_count := 4)");
     c.run("CREATE ROLE own_two");
     assert_eq!(is_super("two"), "f");
     refused(&mut c, "CREATE ROLE own_ext", "55000");

@@ -46,6 +46,7 @@ pub fn change_role(call: Call) -> Result<()> {
         _ => settings::enable_alter_role_propagation(),
     };
     let may_change = session::is_superuser();
+    let follow = follow && catalog::extension_ready() && catalog::any_tables();
     // Others cannot leave out by a setting what is not for them to decide.
     if !catalog::extension_ready() || (!follow && may_change) {
         return plainly(&call);
@@ -54,8 +55,7 @@ pub fn change_role(call: Call) -> Result<()> {
     if groups.is_empty() {
         return plainly(&call);
     }
-    let used = follow && catalog::any_tables();
-    let users = || if used { roles::of_all_tables() } else { Ok(Vec::new()) };
+    let users = || if follow { roles::of_all_tables() } else { Ok(Vec::new()) };
     let (before, needed) = (Role::all()?, users()?);
     plainly(&call)?;
     relation::command_counter_increment();
@@ -65,7 +65,7 @@ pub fn change_role(call: Call) -> Result<()> {
     let old = before.iter().find(|old| old.oid == new.oid);
     let is_named = old.is_none_or(|old| old.name != new.name);
     let mut made = Vec::new();
-    if used && old.is_none() {
+    if follow && old.is_none() {
         // What follows in the transaction may run as this role.
         made.extend(roles::named(std::slice::from_ref(&new.name))?);
     }
