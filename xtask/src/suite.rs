@@ -1,5 +1,6 @@
 //! The test programs of `citus-tests`: one for each processor at the same time, two at least, beside
-//! them those that wait for most of their time, and then one by one those that are about time.
+//! them some that wait for most of their time; then those that are about time, beside others that wait; and
+//! alone those that count on a still machine.
 
 use crate::scratch::Scratch;
 use crate::test::Summary;
@@ -10,11 +11,17 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Programs that measure time, or that need all processors for themselves.
-const ALONE: [&str; 3] = ["cancel", "round_trips", "storm"];
+/// Programs that need a still machine.
+const ALONE: [&str; 1] = ["round_trips"];
+
+/// Programs that measure time, by what the machine needs for the same just then: one by one.
+const TIMED: [&str; 2] = ["cancel", "storm"];
+
+/// Programs that wait for most of their time: one by one, beside those that are timed.
+const BESIDE_TIMED: [&str; 2] = ["kept", "maintenance"];
 
 /// Programs that wait for most of their time: one by one, beside the others.
-const BESIDE: [&str; 4] = ["faults", "consistent", "kept", "maintenance"];
+const BESIDE: [&str; 2] = ["faults", "consistent"];
 
 /// Programs that take long come first, so that none of them is left for the end.
 const LONG: [&str; 8] = [
@@ -54,6 +61,8 @@ pub fn run(
     }
     let among = |names: &'static [&str]| move |p: &Program| names.contains(&p.name.as_str());
     let (alone, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(among(&ALONE));
+    let (timed, others): (Vec<_>, Vec<_>) = others.into_iter().partition(among(&TIMED));
+    let (waiting, others): (Vec<_>, Vec<_>) = others.into_iter().partition(among(&BESIDE_TIMED));
     let (beside, mut others): (Vec<_>, Vec<_>) = others.into_iter().partition(among(&BESIDE));
     others.sort_by_key(|p| LONG.iter().position(|l| *l == p.name).unwrap_or(LONG.len()));
     let scratch = Scratch::new();
@@ -68,6 +77,7 @@ pub fn run(
         command.output().context(p.path.display()).map(|output| (output, start.elapsed()))
     };
     lanes(vec![(others, lanes_here()), (beside, 1)], &one, summary)?;
+    lanes(vec![(timed, 1), (waiting, 1)], &one, summary)?;
     lanes(vec![(alone, 1)], &one, summary)?;
     drop(scratch);
     Ok(())
@@ -134,7 +144,7 @@ mod tests {
     #[test]
     fn lists_name_programs_that_exist() {
         let tests = root().join("pgrx-tests/tests");
-        for name in ALONE.iter().chain(&BESIDE).chain(&LONG) {
+        for name in ALONE.iter().chain(&TIMED).chain(&BESIDE_TIMED).chain(&BESIDE).chain(&LONG) {
             let file = tests.join(name).with_extension("rs").is_file();
             assert!(file || tests.join(name).join("main.rs").is_file(), "{name}");
         }
