@@ -2,12 +2,12 @@
 
 use super::plainly;
 use crate::catalog;
-use crate::ddl::{dependencies, functions, info, roles, room, send};
+use crate::ddl::{dependencies, info, roles, room, send};
 use crate::error::Result;
 use crate::hooks::utility::Call;
 use crate::pg::fmgr::{qualified, quote_ident};
 use crate::pg::{relation, server};
-use pgrx::pg_sys::{self, ObjectType, Oid};
+use pgrx::pg_sys::{self, Oid};
 
 /// A collation of the user's.
 #[derive(PartialEq, Eq)]
@@ -85,13 +85,4 @@ pub fn change_collation(call: Call) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// ALTER ... OWNER TO of what nodes may have, apart from tables.
-pub fn change_owner(call: Call) -> Result<()> {
-    match call.statement().given_away() {
-        Some(ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN) => super::alter_type(call),
-        Some(ObjectType::OBJECT_COLLATION) => change_collation(call),
-        _ => functions::change(call),
-    }
 }

@@ -18,7 +18,7 @@ mod role;
 mod types;
 
 pub use alter_table::alter_table;
-pub use collation::{change_collation, change_owner};
+pub use collation::change_collation;
 pub use constraints::set_constraints;
 pub use create::{create_table, refresh};
 pub use drop::{drop, drop_owned, reassign_owned, truncate};
@@ -27,7 +27,7 @@ pub use index::{alter_statistics, create_index, create_statistics, reindex};
 pub use maintain::{cluster, vacuum};
 pub use policy::policy;
 pub use refuse::{move_all, refuse};
-pub use rename::{rename, set_schema};
+pub use rename::{change_owner, rename, set_schema};
 pub use role::{change_role, drop_role};
 pub use types::alter_type;
 

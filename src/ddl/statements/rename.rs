@@ -1,4 +1,4 @@
-//! ALTER ... RENAME and ALTER ... SET SCHEMA.
+//! ALTER ... RENAME, ALTER ... SET SCHEMA, and ALTER ... OWNER TO of what is no table.
 
 use super::{hold_copies, plainly, tables_of_schema, types, Managed};
 use crate::ddl::{dependencies, functions, leftovers, room, send};
@@ -115,4 +115,13 @@ pub fn set_schema(call: Call) -> Result<()> {
     leftovers::record_stale(m.rel.oid, &m.rel.schema, &m.rel.name)?;
     dependencies::ensure_schema(&new, &send::groups_of(&m.table))?;
     m.apply(&[format!("ALTER TABLE {} SET SCHEMA {}", m.rel.qualified(), quote_ident(&new))])
+}
+
+/// ALTER ... OWNER TO of what nodes may have, apart from tables.
+pub fn change_owner(call: Call) -> Result<()> {
+    match call.statement().given_away() {
+        Some(ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN) => types::alter_type(call),
+        Some(ObjectType::OBJECT_COLLATION) => super::change_collation(call),
+        _ => functions::change(call),
+    }
 }
